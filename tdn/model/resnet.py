@@ -1,0 +1,187 @@
+"""The ResNet that hosts the temporal modules: stage 1 is the stem, stages 2 to 5 are the residual stages.
+
+Blocks are torchvision's (He et al., CVPR 2016; stride in the 3x3 convolution) with one place for temporal
+modules. The paper's Figure 2 is `VideoResNet.forward`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet as torchvision_resnet
+
+from tdn.model.tdm import WINDOW, LongTermTDM, ShortTermTDM, difference_input
+from tdn.model.temporal import TemporalConv
+
+
+class BasicBlock(torchvision_resnet.BasicBlock):
+    """Two 3x3 convolutions; `temporal` stands between them, where no released network says otherwise."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.temporal = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.temporal(self.relu(self.bn1(self.conv1(x))))
+        out = self.bn2(self.conv2(out))
+        return self.relu(out + identity)
+
+
+class Bottleneck(torchvision_resnet.Bottleneck):
+    """1x1, 3x3, 1x1; `temporal` stands after the first 1x1, on the narrow channels, as released."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.temporal = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.temporal(self.relu(self.bn1(self.conv1(x))))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return self.relu(out + identity)
+
+
+BLOCKS = {
+    10: (BasicBlock, (1, 1, 1, 1)),
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+
+
+class VideoResNet(nn.Module):
+    """A 2D ResNet on every segment, temporal modules where asked for, class scores averaged over segments.
+
+    Takes normalised clips `(N, T, W, C, H, W')` with T `num_segments`, W `window`, C 3; gives scores
+    `(N, num_classes)`, before the softmax.
+
+    Args:
+        depth: 10, 18, 34, 50 or 101. 10 (one block a stage) is for the pocket benchmark.
+        width: channels of stage 1; the published networks have 64.
+        s_tdm_stages: stages that S-TDM supplies with motion, from 1 on without a gap.
+        l_tdm_stages: residual stages whose every block has an L-TDM.
+        temporal_conv_stages: residual stages whose every block has a temporal convolution.
+        s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None takes what the released code
+            takes: (0.5, 0.5) for 8 segments, (0.75, 0.25) for any other number.
+        dropout: before the classifier.
+
+    Raises:
+        ValueError: a stage that does not exist, or S-TDM stages with a gap.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int = 174,
+        num_segments: int = 8,
+        *,
+        width: int = 64,
+        s_tdm_stages: Collection[int] = (),
+        l_tdm_stages: Collection[int] = (),
+        temporal_conv_stages: Collection[int] = (),
+        s_tdm_weights: tuple[float, float] | None = None,
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
+        self.num_segments = num_segments
+        self.window = WINDOW if s_tdm_stages else 1
+        block, sizes = BLOCKS[depth]
+
+        self.stage1 = _stem(3, width)
+        channels = width
+        for stage, blocks in enumerate(sizes, start=2):
+            planes = width * 2 ** (stage - 2)
+            setattr(self, f"stage{stage}", _residual_stage(block, channels, planes, blocks, stage))
+            channels = planes * block.expansion
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(channels, num_classes)
+
+        for stage in range(2, 6):
+            for unit in getattr(self, f"stage{stage}"):
+                temporal = OrderedDict()
+                if stage in l_tdm_stages:
+                    temporal["l_tdm"] = LongTermTDM(unit.conv1.out_channels, num_segments)
+                if stage in temporal_conv_stages:
+                    temporal["conv"] = TemporalConv(unit.conv1.out_channels, num_segments)
+                if temporal:
+                    unit.temporal = nn.Sequential(temporal)
+
+        # The difference branch has its own copy of each stage that it runs beside, without temporal modules.
+        weights = s_tdm_weights or ((0.5, 0.5) if num_segments == 8 else (0.75, 0.25))
+        self.s_tdm = nn.ModuleDict()
+        for stage in sorted(s_tdm_stages):
+            if stage == 1:
+                branch = _stem(3 * (WINDOW - 1), width)
+            else:
+                inputs = getattr(self, f"stage{stage}")[0].conv1.in_channels
+                planes = width * 2 ** (stage - 2)
+                branch = _residual_stage(block, inputs, planes, sizes[stage - 2], stage)
+            self.s_tdm[str(stage)] = ShortTermTDM(branch, weights)
+        self._initialise()
+
+    def forward(self, clips: Tensor) -> Tensor:
+        self._check(clips)
+        n, t, w = clips.shape[:3]
+        features = clips[:, :, w // 2].flatten(0, 1)
+        differences = difference_input(clips) if len(self.s_tdm) else None
+        for number, stage in enumerate(self.stages, start=1):
+            features = stage(features)
+            if str(number) in self.s_tdm:
+                features, differences = self.s_tdm[str(number)](features, differences)
+        scores = self.fc(self.dropout(features.mean((2, 3))))
+        return scores.unflatten(0, (n, t)).mean(1)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        return [self.stage1, self.stage2, self.stage3, self.stage4, self.stage5]
+
+    def _check(self, clips: Tensor) -> None:
+        expected = (self.num_segments, self.window, 3)
+        if clips.ndim != 6 or tuple(clips.shape[1:4]) != expected:
+            raise ValueError(
+                f"clips must be (N, T, W, C, H, W') with (T, W, C) = {expected} for this network, "
+                f"got {tuple(clips.shape)}"
+            )
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.fc.weight, 0, 0.001)
+        nn.init.zeros_(self.fc.bias)
+
+
+def _stem(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
+            bn=nn.BatchNorm2d(width),
+            relu=nn.ReLU(inplace=True),
+            pool=nn.MaxPool2d(3, stride=2, padding=1),
+        )
+    )
+
+
+def _residual_stage(block: type, channels: int, planes: int, blocks: int, stage: int) -> nn.Sequential:
+    """`blocks` residual blocks from `channels` to `planes * block.expansion`; all but stage 2 halve the size."""
+    stride = 1 if stage == 2 else 2
+    outputs = planes * block.expansion
+    downsample = None
+    if stride != 1 or channels != outputs:
+        projection = nn.Conv2d(channels, outputs, 1, stride=stride, bias=False)
+        downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+    first = block(channels, planes, stride, downsample)
+    return nn.Sequential(first, *(block(outputs, planes) for _ in range(blocks - 1)))
+
+
+def _check_stages(s_tdm: Collection[int], l_tdm: Collection[int], temporal_conv: Collection[int]) -> None:
+    if sorted(s_tdm) != list(range(1, len(s_tdm) + 1)) or len(s_tdm) > 4:
+        raise ValueError(f"s_tdm_stages run from 1 on without a gap, up to 4 at most; got {tuple(s_tdm)}")
+    for name, stages in (("l_tdm_stages", l_tdm), ("temporal_conv_stages", temporal_conv)):
+        if not set(stages) <= {2, 3, 4, 5}:
+            raise ValueError(f"{name} are residual stages, 2 to 5; got {tuple(stages)}")

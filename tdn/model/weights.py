@@ -1,0 +1,156 @@
+"""Weights from elsewhere: our own checkpoints, the authors' released ones, ImageNet."""
+
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+from torchvision.models import get_model_weights
+
+from tdn.model.resnet import VideoResNet
+
+# Released name -> ours, applied in this order after `module.` is gone.
+RELEASED_NAMES = [
+    (r"^base_model\.conv1\.", "stage1.conv."),
+    (r"^base_model\.bn1\.", "stage1.bn."),
+    (r"^base_model\.conv1_5\.0\.", "s_tdm.1.cnn.conv."),
+    (r"^base_model\.conv1_5\.1\.", "s_tdm.1.cnn.bn."),
+    (r"^base_model\.resnext_layer1\.", "s_tdm.2.cnn."),
+    (r"^base_model\.layer1_bak\.", "stage2."),
+    (r"^base_model\.layer2_bak\.", "stage3."),
+    (r"^base_model\.layer3_bak\.", "stage4."),
+    (r"^base_model\.layer4_bak\.", "stage5."),
+    (r"\.shift\.conv\.", ".temporal.conv."),
+    (r"\.mse\.conv1\.", ".temporal.l_tdm.squeeze.0."),
+    (r"\.mse\.bn1\.", ".temporal.l_tdm.squeeze.1."),
+    (r"\.mse\.conv2\.", ".temporal.l_tdm.align."),
+    (r"\.mse\.conv3\.", ".temporal.l_tdm.restore.0."),
+    (r"\.mse\.bn3\.", ".temporal.l_tdm.restore.1."),
+    (r"\.mse\.conv3_smallscale2\.", ".temporal.l_tdm.half_scale.1."),
+    (r"\.mse\.bn3_smallscale2\.", ".temporal.l_tdm.half_scale.2."),
+    (r"\.mse\.conv3_smallscale4\.", ".temporal.l_tdm.full_scale.0."),
+    (r"\.mse\.bn3_smallscale4\.", ".temporal.l_tdm.full_scale.1."),
+    (r"^new_fc\.", "fc."),
+]
+RELEASED_UNUSED = "base_model.conv1_temp."  # stored in every released file, used by no forward pass
+
+
+def load_weights(model: VideoResNet, source: str | os.PathLike | Mapping) -> VideoResNet:
+    """Loads our own or the authors' released weights into `model`, strictly; gives the model back.
+
+    Args:
+        source: a file or a state dict, with or without the `module.` prefix, bare or inside a checkpoint
+            under `state_dict` (released) or `model` (ours). Files are read with `weights_only=True`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a weights file; or a key or shape does not fit, each one listed.
+    """
+    state = source if isinstance(source, Mapping) else _read(Path(source))
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    if any(key.startswith("base_model.") for key in state):
+        state = _from_released(state)
+    _require_match(model, state, source if isinstance(source, str | os.PathLike) else "state dict")
+    model.load_state_dict(state)
+    return model
+
+
+def load_imagenet(model: VideoResNet) -> VideoResNet:
+    """Starts `model` from torchvision's ImageNet ResNet (`IMAGENET1K_V1`); gives the model back.
+
+    The difference branch starts from the same weights: its 12-channel stem from the RGB stem's mean over the
+    input channels, repeated, its later stages from the stages they copy. The classifier and the temporal
+    modules keep their own start.
+
+    Raises:
+        ValueError: torchvision has no such ResNet (another width, another depth).
+        ConnectionError: the file is neither in torch's cache nor can it be fetched; says which file belongs
+            where.
+    """
+    blocks = [len(stage) for stage in model.stages[1:]]
+    depth = sum(blocks) * (3 if hasattr(model.stage2[0], "conv3") else 2) + 2
+    if model.stage1.conv.out_channels != 64 or depth not in (18, 34, 50, 101):
+        raise ValueError(f"no ImageNet weights for depth {depth}, width {model.stage1.conv.out_channels}")
+    weights = get_model_weights(f"resnet{depth}").IMAGENET1K_V1
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (URLError, OSError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise ConnectionError(
+            f"ImageNet weights could not be fetched ({error}). Put {weights.url.rsplit('/', 1)[1]} "
+            f"(from {weights.url}) into {folder} and start again."
+        ) from error
+
+    ours = {_torchvision_name(key): value for key, value in state.items() if not key.startswith("fc.")}
+    for key in list(ours):
+        stage, rest = key[len("stage")], key.split(".", 1)[1]
+        if stage in model.s_tdm:
+            ours[f"s_tdm.{stage}.cnn.{rest}"] = ours[key]
+    if "1" in model.s_tdm:
+        channels = model.s_tdm["1"].cnn.conv.in_channels
+        mean = ours["stage1.conv.weight"].mean(1, keepdim=True)
+        ours["s_tdm.1.cnn.conv.weight"] = mean.repeat(1, channels, 1, 1)
+    missing, unexpected = model.load_state_dict(ours, strict=False)
+    forgotten = [key for key in missing if not key.startswith("fc.") and ".temporal." not in key]
+    if forgotten or unexpected:
+        raise ValueError(f"ImageNet weights do not fit: missing {forgotten}, unexpected {unexpected}")
+    return model
+
+
+def _read(path: Path) -> Mapping:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a weights file that can be read safely: {error}") from error
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}, not a dict of weights")
+    return state
+
+
+def _from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the authors' keys and folds the biases of their convolutions into the batch norms that follow.
+
+    A bias in front of a batch norm only moves the mean that the norm subtracts: `running_mean - bias` gives
+    the same scores, and in training the batch's own mean removes it anyway.
+    """
+    ours = {}
+    for key, value in state.items():
+        if not key.startswith(RELEASED_UNUSED):
+            for pattern, name in RELEASED_NAMES:
+                key = re.sub(pattern, name, key)
+            ours[key] = value
+    for key in [k for k in ours if re.search(r"(conv\d?|downsample\.0)\.bias$", k)]:
+        norm = (
+            key.replace("downsample.0", "downsample.1").replace("conv", "bn").replace("bias", "running_mean")
+        )
+        if norm in ours:  # where it is not, the strict comparison names both
+            ours[norm] = ours[norm] - ours.pop(key)
+    return ours
+
+
+def _require_match(model: VideoResNet, state: Mapping[str, Tensor], source: object) -> None:
+    expected = model.state_dict()
+    problems = [f"missing {key}" for key in expected if key not in state]
+    problems += [f"unexpected {key}" for key in state if key not in expected]
+    problems += [
+        f"{key} is {tuple(state[key].shape)}, the network has {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if problems:
+        shown = "\n  ".join(problems[:20] + (["..."] if len(problems) > 20 else []))
+        raise ValueError(f"{source} does not fit this network, {len(problems)} differences:\n  {shown}")
+
+
+def _torchvision_name(key: str) -> str:
+    key = re.sub(r"^(conv|bn)1\.", r"stage1.\1.", key)
+    return re.sub(r"^layer(\d)\.", lambda match: f"stage{int(match[1]) + 1}.", key)

@@ -1,0 +1,47 @@
+"""Every network of every table, by name."""
+
+import difflib
+import inspect
+
+from tdn.model.resnet import BLOCKS, VideoResNet
+
+LATE = (3, 4, 5)
+
+# What each system adds to the plain ResNet. The published TDN is section 3.4 of the CVPR paper.
+SYSTEMS = {
+    "tsn": {},
+    "tconv": {"temporal_conv_stages": LATE},
+    "tdn": {"s_tdm_stages": (1, 2), "l_tdm_stages": LATE, "temporal_conv_stages": LATE},
+}
+
+
+def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **options) -> VideoResNet:
+    """A network with random weights, e.g. `create_model("tdn_resnet50")`.
+
+    Args:
+        name: one of `list_models()`: `<system>_resnet<depth>`.
+        num_classes: 174 is Something-Something.
+        num_segments: T, any number from 1 on.
+        options: overrides of `VideoResNet`'s keyword arguments, such as `width=16` or `l_tdm_stages=()`.
+
+    Raises:
+        ValueError: unknown name or option (with the nearest valid ones), or an illegal value.
+    """
+    if name not in list_models():
+        raise ValueError(_unknown("model", name, list_models()))
+    valid = [p.name for p in inspect.signature(VideoResNet).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in valid:
+            raise ValueError(_unknown("model option", option, valid))
+    system, depth = name.split("_resnet")
+    return VideoResNet(int(depth), num_classes, num_segments, **(SYSTEMS[system] | options))
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` takes."""
+    return [f"{system}_resnet{depth}" for system in SYSTEMS for depth in BLOCKS]
+
+
+def _unknown(kind: str, name: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
+    return f"unknown {kind} {name!r}; nearest: {', '.join(near)}"
