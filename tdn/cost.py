@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -48,3 +49,42 @@ def measure_cost(model: VideoResNet, size: int = 224) -> Cost:
     params = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     gmacs = counter.get_total_flops() / 2e9
     return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
+
+
+def cost_by_stage(model: VideoResNet, size: int = 224) -> pd.DataFrame:
+    """A row a stage: shape of its features `C x H x W` for one segment, what stands in it, GMACs of one view.
+
+    `S-TDM` is the difference branch beside the stage, `L-TDM` what the stage's L-TDMs take; both are part of
+    `total`.
+    """
+    shapes = []
+    hooks = [stage.register_forward_hook(lambda _, __, out: shapes.append(out.shape)) for stage in model.stages]
+    try:
+        gmacs = measure_cost(model, size).gmacs_by_module
+    finally:
+        for hook in hooks:
+            hook.remove()
+    rows = []
+    for number, (stage, shape) in enumerate(zip(model.stages, shapes, strict=True), start=1):
+        blocks = [] if number == 1 else list(stage)
+        s_tdm = gmacs.get(f"s_tdm.{number}", 0.0)
+        l_tdm = sum(gmacs.get(f"stage{number}.{block}.temporal.l_tdm", 0.0) for block in range(len(blocks)))
+        rows.append(
+            {
+                "stage": f"stage {number}",
+                "blocks": len(blocks) or "stem",
+                "features": " x ".join(str(n) for n in shape[1:]),
+                "temporal modules": ", ".join(_modules(model, number, blocks)),
+                "network": gmacs[f"stage{number}"] - l_tdm,
+                "S-TDM": s_tdm,
+                "L-TDM": l_tdm,
+                "total": gmacs[f"stage{number}"] + s_tdm,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _modules(model: VideoResNet, number: int, blocks: list) -> list[str]:
+    found = ["S-TDM"] if str(number) in model.s_tdm else []
+    temporal = dict(blocks[0].temporal.named_children()) if blocks else {}
+    return found + [{"l_tdm": "L-TDM", "conv": "temporal convolution"}[name] for name in temporal]

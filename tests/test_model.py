@@ -62,9 +62,7 @@ def test_l_tdm_follows_its_equations_segment_by_segment():
 def test_reversed_time_swaps_the_directions():
     features, aligned = torch.randn(2, 5, 3, 4, 4), torch.randn(2, 5, 3, 4, 4)
     forward, backward = aligned_differences(features.flatten(0, 1), aligned.flatten(0, 1), 5)
-    forward_r, backward_r = aligned_differences(
-        features.flip(1).flatten(0, 1), aligned.flip(1).flatten(0, 1), 5
-    )
+    forward_r, backward_r = aligned_differences(features.flip(1).flatten(0, 1), aligned.flip(1).flatten(0, 1), 5)
     assert torch.equal(forward_r.unflatten(0, (2, 5)).flip(1).flatten(0, 1), backward)
     assert torch.equal(backward_r.unflatten(0, (2, 5)).flip(1).flatten(0, 1), forward)
 
@@ -110,9 +108,7 @@ def test_videos_do_not_mix_and_tsn_segments_neither():
         assert (tconv(frames) - tconv(frames.flip(1))).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize(
-    ("name", "gmacs"), [("tsn_resnet50", 32.7), ("tdn_resnet50", 35.6), ("tdn_resnet101", 65.8)]
-)
+@pytest.mark.parametrize(("name", "gmacs"), [("tsn_resnet50", 32.7), ("tdn_resnet50", 35.6), ("tdn_resnet101", 65.8)])
 def test_cost_of_the_full_size_networks(name, gmacs):
     cost = tdn.measure_cost(tdn.create_model(name))
     assert cost.gmacs == pytest.approx(gmacs, rel=0.01)

@@ -37,10 +37,7 @@ def test_our_own_file_round_trips(tmp_path):
     model = tdn.create_model("tdn_resnet10", 6, width=16)
     torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "ours.pth")
     other = tdn.load_weights(tdn.create_model("tdn_resnet10", 6, width=16), tmp_path / "ours.pth")
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
 
 def test_what_does_not_fit_is_named():
@@ -59,9 +56,7 @@ def test_files_are_read_safely(tmp_path):
     model = tdn.create_model("tsn_resnet18")
     with pytest.raises(FileNotFoundError, match="absent"):
         tdn.load_weights(model, tmp_path / "absent.pth")
-    torch.save(
-        {"state_dict": {"fc.weight": pytest.approx(1)}}, tmp_path / "code.pth"
-    )  # needs unpickling of code
+    torch.save({"state_dict": {"fc.weight": pytest.approx(1)}}, tmp_path / "code.pth")  # needs unpickling of code
     with pytest.raises(ValueError, match=r"code\.pth is not a weights file"):
         tdn.load_weights(model, tmp_path / "code.pth")
     (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 half a file")

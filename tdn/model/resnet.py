@@ -7,7 +7,6 @@ modules. The paper's Figure 2 is `VideoResNet.forward`.
 from collections import OrderedDict
 from collections.abc import Collection
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import resnet as torchvision_resnet
 

@@ -129,9 +129,7 @@ def _from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 key = re.sub(pattern, name, key)
             ours[key] = value
     for key in [k for k in ours if re.search(r"(conv\d?|downsample\.0)\.bias$", k)]:
-        norm = (
-            key.replace("downsample.0", "downsample.1").replace("conv", "bn").replace("bias", "running_mean")
-        )
+        norm = key.replace("downsample.0", "downsample.1").replace("conv", "bn").replace("bias", "running_mean")
         if norm in ours:  # where it is not, the strict comparison names both
             ours[norm] = ours[norm] - ours.pop(key)
     return ours

@@ -1,0 +1,53 @@
+"""Frames from video files, through decord."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import decord
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class VideoError(Exception):
+    """A video that can't be read: `path` and `reason`."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(path, reason)  # both as args, so that it survives pickling out of a worker process
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def read_frames(path: Path, choose: Callable[[int], np.ndarray]) -> Tensor:
+    """Decodes the frames whose numbers `choose(num_frames)` gives, in any shape `S`.
+
+    Gives uint8 RGB `(*S, C, H, W')`. The reader lives for this call alone, in the process that needs it.
+
+    Raises:
+        VideoError: the file is missing, is no video, has no frame, or breaks off before a chosen frame.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise VideoError(path, "no such file")
+    if path.stat().st_size == 0:
+        raise VideoError(path, "empty file")
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        num_frames = len(reader)
+        if num_frames == 0:
+            raise VideoError(path, "no frames")
+        indices = np.asarray(choose(num_frames))
+        needed, place = np.unique(indices, return_inverse=True)
+        frames = reader.get_batch(needed).asnumpy()
+    except (decord.DECORDError, RuntimeError, IndexError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise VideoError(path, lines[0] if lines else type(error).__name__) from error
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)[place.reshape(indices.shape)]
+
+
+def all_frames(num_frames: int) -> np.ndarray:
+    """`choose` for a whole video."""
+    return np.arange(num_frames)
