@@ -1,0 +1,215 @@
+"""One run: its configuration, its identity, its stored result."""
+
+import functools
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from filelock import FileLock, Timeout
+
+from tdn.data import pocket
+from tdn.data.datasets import ClipDataset, VideoSet
+from tdn.evaluate import Evaluation, evaluate
+from tdn.files import write_text, write_whole
+from tdn.model.resnet import VideoResNet
+from tdn.model.zoo import create_model
+from tdn.train import PRECISIONS, History, Recipe, fit
+
+ROOT = Path(__file__).parents[1]
+RESULT_VERSION = 1  # part of every run's identity: raise it when the same configuration gives another result
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that changes a result, and nothing else."""
+
+    model: str  # as in `create_model`
+    options: tuple[tuple[str, Any], ...]  # its options, sorted
+    num_segments: int
+    data: pocket.PocketSpec
+    size: int  # pixels
+    scales: tuple[float, ...]  # sides of the crops, as shares of the video's shorter side; the first at test
+    recipe: Recipe
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The model and ten digits of a hash over every field."""
+        versions = {"result": RESULT_VERSION, "render": pocket.RENDER_VERSION}
+        text = json.dumps(asdict(self) | versions, sort_keys=True)
+        return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+    def create_model(self) -> VideoResNet:
+        """The network with this run's random start."""
+        torch.manual_seed(self.seed)
+        return create_model(self.model, len(pocket.CLASSES), self.num_segments, **dict(self.options))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run left in `folder`: config.json, history.csv, scores.npz, metrics.json, manifest.json
+    and weights.pt (for `tdn.load_weights`)."""
+
+    folder: Path
+
+    @property
+    def complete(self) -> bool:
+        return (self.folder / "metrics.json").exists()  # written last
+
+    @functools.cached_property
+    def metrics(self) -> dict[str, Any]:
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    @functools.cached_property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.folder / "manifest.json").read_text())
+
+    @functools.cached_property
+    def evaluation(self) -> Evaluation:
+        return Evaluation.load(self.folder / "scores.npz")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "history.csv")
+
+
+def stored(config: Run, results: Path) -> Result:
+    """Where the result of `config` is or will be, below `results` (such as results/pocket)."""
+    return Result(results / "runs" / config.name)
+
+
+def run(config: Run, results: Path, data: Path = ROOT / ".data") -> Result:
+    """The stored result of `config`; where it is half done it is finished, where it is missing it is made.
+
+    A second process that wants the same run waits for the first. Killed, it loses the epoch at hand.
+    """
+    result = stored(config, results)
+    if result.complete:
+        return result
+    result.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(result.folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{config.name} is being trained by another process; waiting for it", flush=True)
+        lock.acquire()
+    try:
+        if not result.complete:
+            _make(config, result.folder, data)
+    finally:
+        lock.release()
+    return result
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@functools.lru_cache(maxsize=1)
+def videos(spec: pocket.PocketSpec, data: Path = ROOT / ".data") -> tuple[VideoSet, VideoSet]:
+    """Training and validation videos, rendered where missing, decoded once in this process where they fit."""
+    sets = pocket.load(pocket.render(data, spec))
+    for video_set in sets:
+        video_set.keep_in_memory()
+    return sets
+
+
+def _make(config: Run, folder: Path, data: Path) -> None:
+    write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
+    train_set, val_set = videos(config.data, data)
+    model = config.create_model()
+    shape = (config.num_segments, model.window, config.scales)
+    train_clips = ClipDataset(train_set, *shape, seed=config.seed)
+    val_clips = ClipDataset(val_set, *shape)
+    needs_validation = config.recipe.schedule == "plateau"
+    history = fit(
+        model,
+        train_clips,
+        config.recipe,
+        config.size,
+        folder,
+        device(),
+        config.seed,
+        val_clips if needs_validation else None,
+    )
+    precision = PRECISIONS[config.recipe.precision]
+    evaluation = evaluate(model, val_clips, config.size, device(), precision=precision)
+
+    evaluation.save(folder / "scores.npz")
+    write_whole(folder / "weights.pt", lambda file: torch.save({"model": model.state_dict()}, file))
+    write_text(folder / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
+    write_text(folder / "manifest.json", json.dumps(_manifest(config, history), indent=1))
+    metrics = _metrics(evaluation, val_set, history, len(train_set))
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    for role, bad, of in (
+        ("training", history.unreadable, len(train_set)),
+        ("validation", evaluation.unreadable, len(val_set)),
+    ):
+        if bad:
+            print(f"{len(bad)} of {of} {role} videos could not be read, see metrics.json; first: {bad[0]}")
+
+
+def _metrics(evaluation: Evaluation, val_set: VideoSet, history: History, train_total: int) -> dict[str, Any]:
+    metrics = {
+        "top1": evaluation.top(1),
+        "top5": evaluation.top(5),
+        "videos": len(evaluation.labels),
+        "of": len(val_set),
+        "train_of": train_total,
+        "unreadable": [[str(path), reason] for path, reason in evaluation.unreadable],
+        "train_unreadable": [[str(path), reason] for path, reason in history.unreadable],
+    }
+    if val_set.groups:
+        group = np.array(val_set.groups)[evaluation.labels]
+        metrics["groups"] = {
+            name: {
+                "top1": float(evaluation.correct[group == name].mean()),
+                "videos": int((group == name).sum()),
+            }
+            for name in dict.fromkeys(val_set.groups)
+        }
+    return metrics
+
+
+def _manifest(config: Run, history: History) -> dict[str, Any]:
+    return {
+        "run": config.name,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(sum(row["seconds"] for row in history.epochs), 1),
+        "seed": config.seed,
+        **environment(),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Commit, versions and device of this process."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "commit": _commit(),
+        "device": gpu or f"CPU, {torch.get_num_threads()} threads",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _commit() -> str:
+    """The commit of this checkout, marked where files under version control differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno", "tdn"], capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown: not a git checkout"
+    return commit.stdout.strip() + (" with uncommitted changes in tdn/" if changed.stdout.strip() else "")
