@@ -1,0 +1,73 @@
+# Everything runs in .venv, which holds exactly what environment.yml lists.
+
+PROFILE ?= pocket
+PYTHON := .venv/bin/python
+
+# A conda environment would otherwise see packages of the user's home directory.
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help env lab test smoke reproduce clean
+
+help:  ## list the targets (default)
+	@echo "make TARGET [PROFILE=smoke|pocket|paper]   (PROFILE is now $(PROFILE))"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+
+env: .venv/.installed  ## install the pinned packages and tdn into .venv
+	@echo "ready: .venv, $$($(PYTHON) --version)"
+
+# Each stamp is written last, so a broken install is tried again.
+# Anew on every change of the list: what is no longer listed must not stay installed.
+.venv/.packages: environment.yml
+	@echo "env: creating .venv from environment.yml"
+	rm -rf .venv
+	@if command -v micromamba >/dev/null; then set -x; \
+		micromamba create -y -p "$(CURDIR)/.venv" -f environment.yml; \
+	elif conda=$$(command -v mamba || command -v conda); then set -x; \
+		CONDA_ALWAYS_YES=true MAMBA_ALWAYS_YES=true \
+			"$$conda" env create -p "$(CURDIR)/.venv" -f environment.yml; \
+	else \
+		for python in python3.11 python3 ''; do \
+			"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+		done; \
+		if [ -z "$$python" ]; then \
+			echo "error: Python 3.11 or newer is needed, but neither python3.11 nor python3 is one;" >&2; \
+			echo "       install it, or micromamba, mamba or conda, and run make env again" >&2; \
+			exit 1; \
+		fi; \
+		set -ex; \
+		"$$python" -m venv .venv; \
+		sed -n 's/^ *- *\([^ #]*==[^ #]*\).*/\1/p' environment.yml >.venv/pins.txt; \
+		$(PYTHON) -m pip install --disable-pip-version-check -r .venv/pins.txt; \
+	fi
+	@touch $@
+
+.venv/.installed: .venv/.packages pyproject.toml
+	@echo "env: installing tdn into .venv, editable"
+	$(PYTHON) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+lab: .venv/.installed  ## open JupyterLab on the notebooks
+	@echo "lab: JupyterLab on notebooks/, stop it with Ctrl-C twice"
+	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
+
+test: .venv/.installed  ## lint, check the format, run the tests
+	@echo "test: ruff check, ruff format --check, pytest"
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m pytest
+
+smoke:  ## every notebook at the smallest scale: does it run?
+	@$(MAKE) --no-print-directory reproduce PROFILE=smoke
+
+reproduce: .venv/.installed  ## train what is missing, then every table and figure of PROFILE
+	@echo "reproduce: training the missing runs of profile $(PROFILE), then running the notebooks;"
+	@echo "           tables and figures go to results/$(PROFILE)/"
+	$(PYTHON) -m tdn.train --profile $(PROFILE)
+	$(PYTHON) -m tdn.book --profile $(PROFILE)
+
+# Only one profile: the runs of the paper profile may be days of work.
+clean:  ## remove rendered clips, results/smoke, and the runs and executed notebooks of PROFILE
+	@echo "clean: removing what exists of .data, results/smoke, results/$(PROFILE)/runs,"
+	@echo "       results/$(PROFILE)/notebooks and the caches of the tools; committed results stay"
+	rm -rf .data results/smoke results/$(PROFILE)/runs results/$(PROFILE)/notebooks .pytest_cache .ruff_cache

@@ -1,0 +1,164 @@
+"""Execute the notebooks in order: ``python -m tdn.book --profile NAME [--notebook 02 05 ...]``.
+
+Each notebook runs in a kernel process of its own, so memory on the device is free again before
+the next one starts. The executed copies go to ``results/<profile>/notebooks/``; the notebooks in
+``notebooks/`` are never written.
+"""
+
+import argparse
+import difflib
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class NotebookError(RuntimeError):
+    """A notebook stopped; the message names the cell and the error, the executed copy has the rest."""
+
+
+def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Path) -> None:
+    """Execute the notebook `path` in directory `root` and keep the executed copy as `output`.
+
+    What the cells print is passed on to this process's stdout and stderr as it comes.
+
+    Raises:
+        ValueError: a parameter is not defined in the cell tagged ``parameters``.
+        NotebookError: a cell raised or the kernel died; `output` is the copy up to there.
+    """
+    path, output = Path(path).resolve(), Path(output).resolve()
+    _check_parameters(path, parameters)
+    # A user-level kernel of the same name must not replace the one of this environment.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # One name for each process: two runners may execute the same notebook at the same time.
+    unfinished = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+    try:
+        papermill.execute_notebook(
+            path,
+            unfinished,
+            parameters,
+            kernel_name="python3",
+            cwd=Path(root).resolve(),
+            progress_bar=False,
+            log_output=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            extra_arguments=["--log-level=ERROR"],  # no warning that local sockets are not encrypted
+            coalesce_streams=True,  # keep the last state of a progress bar, not every tick
+        )
+        os.replace(unfinished, output)
+    except PapermillExecutionError as error:
+        what = _where(unfinished) + _short(f"{error.ename}: {error.evalue}")
+        os.replace(unfinished, output)
+        raise NotebookError(f"{path.name}: {what}\nexecuted copy with the traceback: {output}") from None
+    except RuntimeError as error:  # the kernel did not start, or died (out of memory, for example)
+        what = _where(unfinished) + _short(f"{type(error).__name__}: {error}")
+        os.replace(unfinished, output)
+        raise NotebookError(f"{path.name}: {what}\nexecuted copy up to there: {output}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)  # there only after Ctrl-C or an unforeseen error
+
+
+def _check_parameters(path: Path, parameters: dict[str, Any]) -> None:
+    """papermill itself only warns of a parameter that nothing reads."""
+    valid = list(papermill.inspect_notebook(path))
+    for name in parameters:
+        if name not in valid:
+            nearest = difflib.get_close_matches(name, valid) or valid
+            hint = f"did you mean {' or '.join(nearest)}?" if nearest else "it defines none"
+            raise ValueError(f"{path.name} has no parameter {name!r} in its parameters cell: {hint}")
+
+
+def _where(executed: Path) -> str:
+    """Number and first line of the last code cell that was started, counted as in the source notebook."""
+    cells = [
+        cell
+        for cell in nbformat.read(executed, as_version=4).cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    started = [i for i, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
+    if not started:
+        return "failed before its first cell\n"
+    first_line = cells[started[-1]].source.strip().partition("\n")[0]
+    return f"code cell {started[-1] + 1} failed\n    {first_line}\n"
+
+
+def _short(error: str, lines: int = 10) -> str:
+    """The first `lines` lines of an error text; compilers and CUDA append pages."""
+    head, rest = error.splitlines()[:lines], error.splitlines()[lines:]
+    return "\n".join(head + (["..."] if rest else []))
+
+
+def _select(notebooks: list[Path], wanted: Sequence[str] | None) -> list[Path]:
+    """The notebooks whose leading number is in `wanted` ("2" and "02" are the same); all for None.
+
+    Raises:
+        ValueError: there is no notebook at all, or none with one of these numbers.
+    """
+    if not notebooks:
+        raise ValueError("there is no numbered notebook in notebooks/")
+    if wanted is None:
+        return notebooks
+    numbers = {path: re.match(r"\d+", path.name).group() for path in notebooks}
+    for number in wanted:
+        if not number.isdecimal() or int(number) not in map(int, numbers.values()):
+            raise ValueError(f"no notebook {number!r}; there are {', '.join(numbers.values())}")
+    return [path for path in notebooks if int(numbers[path]) in map(int, wanted)]
+
+
+def _meter(done: int, total: int, start: float) -> str:
+    return tqdm.format_meter(done, total, time.monotonic() - start, ncols=70, unit=" notebooks")
+
+
+def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run the command line on the notebooks under `root`; returns the exit status.
+
+    Raises:
+        SystemExit: with status 2 for an unknown profile or notebook.
+    """
+    from tdn.study import get_profile  # not needed by run_notebook
+
+    parser = argparse.ArgumentParser(prog="python -m tdn.book", description="Execute the notebooks in order.")
+    parser.add_argument("--profile", default="pocket", help="scale to run at (default: %(default)s)")
+    parser.add_argument("--notebook", nargs="+", metavar="NUMBER", help="only these (default: all)")
+    args = parser.parse_args(argv)
+    try:
+        get_profile(args.profile)
+        paths = _select(sorted((root / "notebooks").glob("[0-9]*.ipynb")), args.notebook)
+    except ValueError as error:
+        parser.error(str(error))
+
+    folder = root / "results" / args.profile / "notebooks"
+    print(f"{len(paths)} notebooks, profile {args.profile}; executed copies go to {folder}", flush=True)
+    start = time.monotonic()
+    for done, path in enumerate(paths):
+        # A line for each notebook, not a live bar: it would fight with the bars that cells print.
+        print(_meter(done, len(paths), start), path.name, flush=True)
+        try:
+            run_notebook(path, folder / path.name, {"profile": args.profile}, root)
+        except (NotebookError, ValueError) as error:
+            print(f"\n{error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"\nstopped in {path.name}", file=sys.stderr)
+            return 130
+    print(_meter(len(paths), len(paths), start), "done")
+    return 0
+
+
+if __name__ == "__main__":
+    # Being terminated cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())
