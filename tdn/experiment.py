@@ -116,16 +116,16 @@ def device() -> torch.device:
 
 @functools.lru_cache(maxsize=1)
 def videos(spec: pocket.PocketSpec, data: Path = ROOT / ".data") -> tuple[VideoSet, VideoSet]:
-    """Training and validation videos, rendered where missing, decoded once in this process where they fit."""
-    sets = pocket.load(pocket.render(data, spec))
-    for video_set in sets:
-        video_set.keep_in_memory()
-    return sets
+    """Training and validation videos, rendered where missing; the same objects at every call, so that what
+    one run has decoded into memory serves the next."""
+    return pocket.load(pocket.render(data, spec))
 
 
 def _make(config: Run, folder: Path, data: Path) -> None:
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
     train_set, val_set = videos(config.data, data)
+    train_set.keep_in_memory()
+    val_set.keep_in_memory()
     model = config.create_model()
     shape = (config.num_segments, model.window, config.scales)
     train_clips = ClipDataset(train_set, *shape, seed=config.seed)

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from tdn.experiment import Result, environment
 from tdn.files import write_text, write_whole
 from tdn.study import Line, Profile
 
+FIGURE_BYTES = 200_000  # figures are committed
 FAMILY_COLOURS = {"short": "tab:orange", "long": "tab:blue", "both": "tab:green"}
 
 
@@ -147,6 +149,9 @@ def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
     """Writes figures/<name>.png; gives its path."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
+    if png.tell() > FIGURE_BYTES:  # photographs: 64 colours are plenty to look at, and a fraction of the size
+        image = Image.open(png).convert("RGB").quantize(64)
+        image.save(png := io.BytesIO(), "png", optimize=True)
     path = profile.results / "figures" / f"{name}.png"
     write_whole(path, lambda file: file.write(png.getvalue()))
     return path
@@ -183,11 +188,11 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_windows(clip: Tensor, title: str) -> Figure:
+def plot_windows(clip: Tensor) -> Figure:
     """A clip `(T, W, C, H, W')`, uint8: a column a segment, a row a frame of its window; the frame that a
     network sees in colour is framed."""
     segments, window = clip.shape[:2]
-    figure, axes = plt.subplots(window, segments, figsize=(1.15 * segments, 1.2 * window), squeeze=False)
+    figure, axes = plt.subplots(window, segments, figsize=(0.85 * segments, 0.85 * window + 0.2), squeeze=False)
     for s in range(segments):
         for w in range(window):
             _show(axes[w, s], clip[s, w].permute(1, 2, 0).numpy())
@@ -195,7 +200,6 @@ def plot_windows(clip: Tensor, title: str) -> Figure:
                 for spine in axes[w, s].spines.values():
                     spine.set(visible=True, color="tab:red", linewidth=2)
         axes[0, s].set_title(f"segment {s + 1}", fontsize=8)
-    figure.suptitle(title, fontsize=10)
     figure.tight_layout(pad=0.3)
     return figure
 
@@ -203,7 +207,7 @@ def plot_windows(clip: Tensor, title: str) -> Figure:
 def plot_filmstrips(strips: Sequence[tuple[str, Tensor]]) -> Figure:
     """A row a video: its name and frames `(F, C, H, W')`, uint8."""
     columns = len(strips[0][1])
-    figure, axes = plt.subplots(len(strips), columns, figsize=(1.05 * columns + 2.5, 1.05 * len(strips)), squeeze=False)
+    figure, axes = plt.subplots(len(strips), columns, figsize=(0.55 * columns + 3, 0.55 * len(strips)), squeeze=False)
     for row, (name, frames) in zip(axes, strips, strict=True):
         for axis, frame in zip(row, frames, strict=True):
             _show(axis, frame.permute(1, 2, 0).numpy())
@@ -239,7 +243,7 @@ def plot_stage_costs(table: pd.DataFrame) -> Figure:
 
 
 def _show(axis: Any, image: np.ndarray, **kwargs: Any) -> None:
-    axis.imshow(image, interpolation="nearest", **kwargs)
+    axis.imshow(image, **kwargs)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set_visible(False)

@@ -114,8 +114,8 @@ def fit(
                 if samples:
                     sums += _update(model, samples, recipe, size, device, device_batch, optimizer, scaler)
                     schedules["warmup"].step()
+                progress.set_postfix(loss=f"{sums[0] / sums[2].clamp(min=1):.3f}", refresh=False)
                 progress.update()
-                progress.set_postfix(loss=f"{sums[0] / sums[2].clamp(min=1):.3f}")
             if not sums[2]:
                 raise ValueError(f"not one of {len(train_clips)} training videos could be read: {unreadable[0]}")
             row |= {"loss": float(sums[0] / sums[2]), "train_top1": float(sums[1] / sums[2])}

@@ -12,7 +12,7 @@ def sample_windows(
     training and its middle at test (`rng=None`).
 
     Short videos, in training and test alike: where fewer windows fit than there are segments, windows may run
-    over the end and repeat the last frame, just so far that every segment has a start of its own; a video
+    over the end and repeat the last frame, just so far that there are as many starts as segments; a video
     with fewer frames than segments spreads the segments over all its frames.
 
     Raises:

@@ -1,0 +1,47 @@
+"""Rendered pocket clips, once for all tests."""
+
+import pytest
+import torch
+
+from tdn.data import pocket
+
+SPEC = pocket.PocketSpec(train=36, val=19, seed=5)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """A folder of rendered data, as `.data` is for the study."""
+    root = tmp_path_factory.mktemp("data")
+    pocket.render(root, SPEC)
+    return root
+
+
+@pytest.fixture
+def video_sets(data_root):
+    """Training (36) and validation (19) videos, read from file."""
+    return pocket.load(pocket.render(data_root, SPEC))
+
+
+@pytest.fixture
+def broken_videos(tmp_path):
+    """Files that are no whole video, by what is wrong with them."""
+    whole = tmp_path / "whole.mp4"
+    pocket.encode(whole, pocket.render_clip(0, 1))
+    content = whole.read_bytes()
+    files = {
+        "absent": None,
+        "empty": b"",
+        "text": b"this is no video\n" * 100,
+        "truncated": content[: len(content) // 2],
+    }
+    for name, data in files.items():
+        if data is not None:
+            (tmp_path / f"{name}.mp4").write_bytes(data)
+    return {name: tmp_path / f"{name}.mp4" for name in files}
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))

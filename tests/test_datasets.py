@@ -1,0 +1,98 @@
+"""Clips from video files: what is drawn, what is remembered, what can't be read."""
+
+import dataclasses
+
+import torch
+from torch.utils.data import DataLoader
+
+from tdn.data.datasets import ClipDataset, Unreadable, Video, VideoSet, collate
+from tdn.data.sampling import sample_windows
+from tdn.data.transforms import centre_crop
+from tdn.data.video import all_frames, read_frames
+
+
+def same(a, b):
+    return torch.equal(a.clip, b.clip) and dataclasses.replace(a, clip=b.clip) == b
+
+
+def test_memory_gives_what_the_files_give(video_sets):
+    train, _ = video_sets
+    from_file = [ClipDataset(train, 8, 5, seed=1)[i] for i in range(0, 36, 7)]
+    assert not train.in_memory and train.keep_in_memory() and train.in_memory
+    from_memory = [ClipDataset(train, 8, 5, seed=1)[i] for i in range(0, 36, 7)]
+    assert all(same(a, b) for a, b in zip(from_file, from_memory, strict=True))
+
+
+def test_what_is_random_depends_on_seed_epoch_and_video_alone(video_sets):
+    train, _ = video_sets
+    clips = ClipDataset(train, 4, 5, seed=1)
+    first = [clips[i] for i in range(6)]
+    in_workers = []
+    for samples, _ in DataLoader(clips, 2, collate_fn=collate, num_workers=2, sampler=range(6)):
+        in_workers += samples
+    assert all(same(a, b) for a, b in zip(first, in_workers, strict=True))
+    clips.set_epoch(1)
+    assert not any(same(first[i], clips[i]) for i in range(6))
+    assert not any(same(a, ClipDataset(train, 4, 5, seed=2)[i]) for i, a in enumerate(first))
+
+
+def test_test_clips_are_the_middle_of_everything(video_sets):
+    _, val = video_sets
+    sample = ClipDataset(val, 8, 5, scales=(0.8, 0.5))[3]
+    video = read_frames(val.videos[3].path, all_frames)
+    assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)])
+    assert sample.crop == centre_crop(76, 76, 0.8)
+    assert (sample.label, sample.index) == (3, 3)
+
+
+def test_a_mirrored_clip_has_the_mirrored_label(video_sets):
+    train, _ = video_sets
+    left = train.class_names.index("Moving [something] left")
+    right = train.class_names.index("Moving [something] right")
+    clips = ClipDataset(train, 2, 1, seed=0)
+    seen = set()
+    for epoch in range(12):
+        clips.set_epoch(epoch)
+        sample = clips[left]  # video i has label i % 18
+        seen.add((sample.crop.flip, sample.label))
+    assert seen == {(False, left), (True, right)}
+
+
+def test_a_class_that_has_no_mirror_image_is_never_flipped(video_sets):
+    train, _ = video_sets
+    alone = VideoSet([Video(train.videos[0].path, 0)], ["Tilting it to the left"])
+    clips = ClipDataset(alone, 2, 1, seed=0)
+    flips = []
+    for epoch in range(20):
+        clips.set_epoch(epoch)
+        flips.append(clips[0].crop.flip)
+    assert not any(flips)
+
+
+def test_unreadable_videos_are_listed_and_never_replaced(video_sets, broken_videos):
+    train, _ = video_sets
+    videos = [*train.videos[:3], *(Video(path, 0) for path in broken_videos.values()), *train.videos[3:5]]
+    video_set = VideoSet(videos, train.class_names)
+    for in_memory in (False, True):
+        assert not in_memory or video_set.keep_in_memory()
+        loader = DataLoader(ClipDataset(video_set, 4, 5), 4, collate_fn=collate)
+        samples, bad = [], []
+        for some, some_bad in loader:
+            samples += some
+            bad += some_bad
+        assert [sample.index for sample in samples] == [0, 1, 2, 7, 8]
+        assert [item.path for item in bad] == list(broken_videos.values())
+        assert all(isinstance(item, Unreadable) and item.reason for item in bad)
+        assert video_set.unreadable() == bad
+
+
+def test_a_set_too_large_for_memory_stays_on_disk(video_sets, monkeypatch):
+    train, _ = video_sets
+    size = read_frames(train.videos[0].path, all_frames).numel()
+
+    class Free:
+        available = size * 10  # room for about five videos in half of it
+
+    monkeypatch.setattr("psutil.virtual_memory", lambda: Free)
+    assert not train.keep_in_memory() and not train.in_memory
+    assert ClipDataset(train, 2, 1)[0].clip.shape == (2, 1, 3, 76, 76)

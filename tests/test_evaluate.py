@@ -1,0 +1,59 @@
+"""Scores and what is made of them."""
+
+import numpy as np
+import pytest
+import torch
+from test_train import Linear
+
+from tdn.data.datasets import ClipDataset, Video, VideoSet
+from tdn.evaluate import Evaluation, evaluate
+
+CPU = torch.device("cpu")
+
+
+def test_every_video_is_scored_once_whatever_the_batch(video_sets):
+    _, val = video_sets  # 19 videos
+    model = Linear().train()
+    whole = evaluate(model, ClipDataset(val, 2, 1), 64, CPU, batch=19)
+    parts = evaluate(model, ClipDataset(val, 2, 1), 64, CPU, batch=4)
+    assert whole.videos.tolist() == parts.videos.tolist() == list(range(19))
+    assert whole.labels.tolist() == [video.label for video in val.videos]
+    np.testing.assert_allclose(whole.scores, parts.scores, atol=1e-6)
+    assert model.training, "left as it was"
+
+
+def test_top_k_by_definition():
+    scores = np.array([[0.1, 0.9, 0.5], [0.8, 0.1, 0.3], [0.2, 0.3, 0.4], [0.6, 0.5, 0.4]])
+    evaluation = Evaluation(scores, np.array([1, 2, 0, 1]), np.arange(4))
+    assert evaluation.correct.tolist() == [True, False, False, False]
+    assert [evaluation.top(k) for k in (1, 2, 3)] == [0.25, 0.75, 1.0]
+    assert np.isnan(Evaluation(np.empty((0, 3)), np.empty(0, int), np.empty(0, int)).top(1))
+
+
+def test_unreadable_videos_are_left_out_and_named(video_sets, broken_videos):
+    videos = [*video_sets[1].videos[:5], *(Video(path, 0) for path in broken_videos.values())]
+    evaluation = evaluate(Linear(), ClipDataset(VideoSet(videos, video_sets[1].class_names), 2, 1), 64, CPU, batch=2)
+    assert evaluation.videos.tolist() == [0, 1, 2, 3, 4]
+    assert [item.path for item in evaluation.unreadable] == list(broken_videos.values())
+
+    nothing = VideoSet([Video(broken_videos["empty"], 0)], video_sets[1].class_names)
+    empty = evaluate(Linear(), ClipDataset(nothing, 2, 1), 64, CPU)
+    assert empty.scores.shape == (0, 18) and len(empty.unreadable) == 1
+
+
+def test_scores_survive_the_disk(tmp_path):
+    evaluation = Evaluation(np.random.rand(3, 4).astype(np.float32), np.array([0, 3, 1]), np.array([5, 2, 9]))
+    evaluation.save(tmp_path / "deep" / "scores.npz")
+    again = Evaluation.load(tmp_path / "deep" / "scores.npz")
+    for name in ("scores", "labels", "videos"):
+        assert np.array_equal(getattr(again, name), getattr(evaluation, name))
+
+
+def test_mixed_precision_is_close(video_sets):
+    clips = ClipDataset(video_sets[1], 2, 1)
+    torch.manual_seed(0)
+    model = Linear()
+    full = evaluate(model, clips, 64, CPU)
+    half = evaluate(model, clips, 64, CPU, precision=torch.bfloat16)
+    assert half.scores.dtype == np.float32
+    assert half.scores == pytest.approx(full.scores, abs=0.05) and not np.array_equal(half.scores, full.scores)

@@ -1,0 +1,146 @@
+"""Runs: their identity, their files, and what happens to them when processes die or meet."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import SPEC
+
+import tdn
+from tdn import experiment
+from tdn.data import pocket
+from tdn.experiment import Run
+from tdn.train import Recipe
+
+TINY = Run(
+    model="tsn_resnet10",
+    options=(("dropout", 0.5), ("width", 8)),
+    num_segments=2,
+    data=SPEC,
+    size=48,
+    scales=(0.8,),
+    recipe=Recipe(epochs=4, batch=12, lr=0.01),
+    seed=0,
+)
+# A process that runs TINY; further epochs make it long enough to be killed half way.
+PROGRAM = """
+import dataclasses, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_experiment import TINY
+from tdn import experiment
+recipe = dataclasses.replace(TINY.recipe, epochs=int(sys.argv[3]))
+result = experiment.run(dataclasses.replace(TINY, recipe=recipe), Path(sys.argv[1]), Path(sys.argv[2]))
+print("seconds", result.manifest["finished"])
+"""
+
+
+def start(results, data_root, tmp_path, epochs):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(tests=__file__.rsplit("/", 1)[0]))
+    command = [sys.executable, program, results, data_root, str(epochs)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def with_epochs(epochs):
+    return dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, epochs=epochs))
+
+
+def weights(result):
+    return torch.load(result.folder / "weights.pt", weights_only=True)["model"]
+
+
+def test_identity_covers_every_field_and_nothing_else(monkeypatch):
+    changed = [
+        dataclasses.replace(TINY, model="tdn_resnet10"),
+        dataclasses.replace(TINY, options=(("dropout", 0.5), ("width", 16))),
+        dataclasses.replace(TINY, num_segments=3),
+        dataclasses.replace(TINY, data=dataclasses.replace(SPEC, seed=6)),
+        dataclasses.replace(TINY, size=64),
+        dataclasses.replace(TINY, scales=(0.8, 0.7)),
+        dataclasses.replace(TINY, seed=1),
+        dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, lr=0.02)),
+    ]
+    assert {field.name for field in dataclasses.fields(Run)} == {
+        *("model", "options", "num_segments", "data"),
+        *("size", "scales", "recipe", "seed"),
+    }, "a new field needs a line above"
+    names = {run.name for run in [TINY, *changed]}
+    assert len(names) == 9
+    assert dataclasses.replace(TINY).name == TINY.name
+    monkeypatch.setattr(pocket, "RENDER_VERSION", 99)
+    assert TINY.name not in names, "other pixels, another run"
+
+
+def test_a_run_leaves_its_files_and_is_not_repeated(tmp_path, data_root):
+    result = experiment.run(TINY, tmp_path, data_root)
+    files = {path.name for path in result.folder.iterdir()}
+    whole = {"config.json", "history.csv", "scores.npz", "metrics.json", "manifest.json", "weights.pt"}
+    assert files - {".lock"} == whole
+
+    metrics, evaluation = result.metrics, result.evaluation
+    assert (metrics["videos"], metrics["of"], metrics["unreadable"]) == (19, 19, [])
+    assert metrics["top1"] == pytest.approx(evaluation.correct.mean())
+    groups = metrics["groups"]
+    assert sum(group["videos"] for group in groups.values()) == 19
+    assert sum(g["videos"] * g["top1"] for g in groups.values()) == pytest.approx(19 * metrics["top1"])
+    assert len(result.history) == 4 and result.manifest["seed"] == 0
+    assert json.loads((result.folder / "config.json").read_text())["recipe"]["lr"] == 0.01
+
+    model = tdn.load_weights(TINY.create_model(), result.folder / "weights.pt")
+    assert torch.equal(model.fc.weight, weights(result)["fc.weight"])
+
+    before = {path: path.stat().st_mtime_ns for path in result.folder.iterdir()}
+    again = experiment.run(TINY, tmp_path, data_root)
+    assert again.metrics == metrics
+    assert {path: path.stat().st_mtime_ns for path in result.folder.iterdir()} == before
+
+
+def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_root):
+    config = with_epochs(12)
+    checkpoint = experiment.stored(config, tmp_path).folder / "checkpoint.pt"
+    process = start(tmp_path, data_root, tmp_path, 12)
+    while not checkpoint.exists():
+        assert process.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not experiment.stored(config, tmp_path).complete
+    done = len(torch.load(checkpoint, weights_only=True)["history"])
+    assert 1 <= done < 12
+
+    resumed = experiment.run(config, tmp_path, data_root)
+    whole = experiment.run(config, tmp_path / "whole", data_root)
+    assert len(resumed.history) == 12
+    assert all(torch.equal(weights(resumed)[key], value) for key, value in weights(whole).items())
+    assert resumed.metrics == whole.metrics
+
+
+def test_two_processes_train_a_run_once(tmp_path, data_root):
+    processes = [start(tmp_path, data_root, tmp_path, 8) for _ in range(2)]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    finished = [text.splitlines()[-1] for text in printed]
+    assert finished[0] == finished[1], "both give the one result"
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_unreadable_videos_stand_in_the_metrics(tmp_path, data_root, capsys):
+    spec = dataclasses.replace(SPEC, seed=7)
+    folder = pocket.render(tmp_path, spec)
+    broken = [folder / "train" / "00004.mp4", folder / "val" / "00011.mp4"]
+    broken[0].write_bytes(b"")
+    broken[1].unlink()
+    experiment.videos.cache_clear()
+    result = experiment.run(dataclasses.replace(TINY, data=spec), tmp_path, tmp_path)
+    experiment.videos.cache_clear()
+    assert result.metrics["train_unreadable"] == [[str(broken[0]), "empty file"]]
+    assert result.metrics["unreadable"] == [[str(broken[1]), "no such file"]]
+    assert (result.metrics["videos"], result.metrics["of"]) == (18, 19)
+    said = capsys.readouterr().out
+    assert "1 of 36 training videos" in said and "1 of 19 validation videos" in said
