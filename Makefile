@@ -9,7 +9,7 @@ export PYTHONNOUSERSITE := 1
 .PHONY: help env lab test smoke reproduce clean
 
 help:  ## list the targets (default)
-	@echo "make TARGET [PROFILE=smoke|pocket|paper]   (PROFILE is now $(PROFILE))"
+	@echo "make TARGET [PROFILE=smoke|pocket]   (PROFILE is now $(PROFILE))"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 
@@ -66,7 +66,7 @@ reproduce: .venv/.installed  ## train what is missing, then every table and figu
 	$(PYTHON) -m tdn.train --profile $(PROFILE)
 	$(PYTHON) -m tdn.book --profile $(PROFILE)
 
-# Only one profile: the runs of the paper profile may be days of work.
+# Only one profile: runs may be hours of work.
 clean:  ## remove rendered clips, results/smoke, and the runs and executed notebooks of PROFILE
 	@echo "clean: removing what exists of .data, results/smoke, results/$(PROFILE)/runs,"
 	@echo "       results/$(PROFILE)/notebooks and the caches of the tools; committed results stay"

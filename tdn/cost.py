@@ -13,8 +13,9 @@ from tdn.model.resnet import VideoResNet
 class Cost:
     """Cost of one view of `segments` x `window` frames at `size` x `size` pixels.
 
-    `gmacs` are 10^9 multiply-adds (what the papers call FLOPs) of convolutions and linear layers; norms,
-    activations and element-wise sums are not counted, as in the papers. `params` are in millions.
+    `gmacs` are 10^9 multiply-adds (what the papers call FLOPs) of convolutions and linear layers. Norms,
+    activations and element-wise products are not counted; the temporal convolution, computed as products (0.03
+    GMACs in the full-size network), is one of them. `params` are in millions.
     `gmacs_by_module` splits the sum over every named submodule.
     """
 

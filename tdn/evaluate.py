@@ -33,8 +33,8 @@ class Evaluation:
 
     def top(self, k: int) -> float:
         """Share of videos, 0 to 1, whose label is among the k highest scores; NaN without a video."""
-        better = (self.scores > self.scores[np.arange(len(self.labels)), self.labels][:, None]).sum(1)
-        return float((better < k).mean()) if len(self.labels) else float("nan")
+        highest = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]  # of equal scores the first, as argmax
+        return float((highest == self.labels[:, None]).any(1).mean()) if len(self.labels) else float("nan")
 
     def save(self, path: Path) -> None:
         write_whole(path, lambda file: np.savez(file, scores=self.scores, labels=self.labels, videos=self.videos))
@@ -53,7 +53,10 @@ def evaluate(
     batch: int = 64,
     precision: torch.dtype = torch.float32,
 ) -> Evaluation:
-    """Scores every readable video of `clips` once, at `size` x `size` pixels; the model ends as it was."""
+    """Scores every readable video of `clips` once, at `size` x `size` pixels; the model ends as it was.
+
+    Raises FloatingPointError where a score is not finite.
+    """
     was_training = model.training
     model.eval()
     loader = DataLoader(clips, batch, collate_fn=collate, num_workers=worker_count(clips))
@@ -75,4 +78,6 @@ def evaluate(
         model.train(was_training)
     classes = model.fc.out_features
     stacked = np.concatenate(scores) if scores else np.empty((0, classes), np.float32)
+    if not np.isfinite(stacked).all():
+        raise FloatingPointError("the network's scores are not finite: its weights are broken")
     return Evaluation(stacked, np.array(labels, int), np.array(videos, int), unreadable)

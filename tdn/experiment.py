@@ -22,9 +22,10 @@ from tdn.evaluate import Evaluation, evaluate
 from tdn.files import write_text, write_whole
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model
-from tdn.train import PRECISIONS, History, Recipe, fit
+from tdn.train import PRECISIONS, Recipe, fit
 
 ROOT = Path(__file__).parents[1]
+DATA = ROOT / ".data"
 RESULT_VERSION = 1  # part of every run's identity: raise it when the same configuration gives another result
 
 
@@ -33,7 +34,7 @@ class Run:
     """All that changes a result, and nothing else."""
 
     model: str  # as in `create_model`
-    options: tuple[tuple[str, Any], ...]  # its options, sorted
+    options: tuple[tuple[str, Any], ...]  # its options, as `zoo.resolve_options` gives them
     num_segments: int
     data: pocket.PocketSpec
     size: int  # pixels
@@ -87,13 +88,15 @@ def stored(config: Run, results: Path) -> Result:
     return Result(results / "runs" / config.name)
 
 
-def run(config: Run, results: Path, data: Path = ROOT / ".data") -> Result:
+def run(config: Run, results: Path, data: Path = DATA, device_batch: int | None = None) -> Result:
     """The stored result of `config`; where it is half done it is finished, where it is missing it is made.
 
     A second process that wants the same run waits for the first. Killed, it loses the epoch at hand.
+    `device_batch` as in `train.fit`.
     """
     result = stored(config, results)
     if result.complete:
+        _say_unreadable(result)
         return result
     result.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(result.folder / ".lock")
@@ -104,9 +107,13 @@ def run(config: Run, results: Path, data: Path = ROOT / ".data") -> Result:
         lock.acquire()
     try:
         if not result.complete:
-            _make(config, result.folder, data)
+            for part in result.folder.glob(".*.part"):  # of a killed process; the lock says that none is at work
+                part.unlink()
+            _make(config, result.folder, data, device_batch)
+        (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     finally:
         lock.release()
+    _say_unreadable(result)
     return result
 
 
@@ -114,18 +121,26 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def videos(spec: pocket.PocketSpec, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
+    """Training and validation videos, rendered where missing; at every call the same objects, so that what one
+    run has decoded into memory serves the next."""
+    return _videos(spec, data)
+
+
 @functools.lru_cache(maxsize=1)
-def videos(spec: pocket.PocketSpec, data: Path = ROOT / ".data") -> tuple[VideoSet, VideoSet]:
-    """Training and validation videos, rendered where missing; the same objects at every call, so that what
-    one run has decoded into memory serves the next."""
+def _videos(spec: pocket.PocketSpec, data: Path) -> tuple[VideoSet, VideoSet]:
     return pocket.load(pocket.render(data, spec))
 
 
-def _make(config: Run, folder: Path, data: Path) -> None:
+def _make(config: Run, folder: Path, data: Path, device_batch: int | None) -> None:
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
     train_set, val_set = videos(config.data, data)
     train_set.keep_in_memory()
     val_set.keep_in_memory()
+    train_unreadable = train_set.unreadable()
+    if train_unreadable:
+        readable = len(train_set) - len(train_unreadable)
+        print(f"training on {readable} of {len(train_set)} videos, the others are unreadable")
     model = config.create_model()
     shape = (config.num_segments, model.window, config.scales)
     train_clips = ClipDataset(train_set, *shape, seed=config.seed)
@@ -140,34 +155,42 @@ def _make(config: Run, folder: Path, data: Path) -> None:
         device(),
         config.seed,
         val_clips if needs_validation else None,
+        device_batch,
     )
     precision = PRECISIONS[config.recipe.precision]
     evaluation = evaluate(model, val_clips, config.size, device(), precision=precision)
 
+    if not len(evaluation.labels):
+        raise ValueError(f"not one of {len(val_set)} validation videos could be read: {evaluation.unreadable[0]}")
     evaluation.save(folder / "scores.npz")
     write_whole(folder / "weights.pt", lambda file: torch.save({"model": model.state_dict()}, file))
-    write_text(folder / "history.csv", pd.DataFrame(history.epochs).to_csv(index=False))
+    write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
     write_text(folder / "manifest.json", json.dumps(_manifest(config, history), indent=1))
-    metrics = _metrics(evaluation, val_set, history, len(train_set))
+    metrics = _metrics(evaluation, val_set) | {
+        "train_of": len(train_set),
+        "train_unreadable": [[str(path), reason] for path, reason in train_unreadable],
+    }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _say_unreadable(result: Result) -> None:
+    metrics = result.metrics
     for role, bad, of in (
-        ("training", history.unreadable, len(train_set)),
-        ("validation", evaluation.unreadable, len(val_set)),
+        ("training", metrics["train_unreadable"], metrics["train_of"]),
+        ("validation", metrics["unreadable"], metrics["of"]),
     ):
         if bad:
-            print(f"{len(bad)} of {of} {role} videos could not be read, see metrics.json; first: {bad[0]}")
+            print(f"{result.folder.name}: {len(bad)} of {of} {role} videos could not be read:")
+            print("\n".join(f"  {path}: {reason}" for path, reason in bad[:10]), "  ..." if len(bad) > 10 else "")
 
 
-def _metrics(evaluation: Evaluation, val_set: VideoSet, history: History, train_total: int) -> dict[str, Any]:
+def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
     metrics = {
         "top1": evaluation.top(1),
         "top5": evaluation.top(5),
         "videos": len(evaluation.labels),
         "of": len(val_set),
-        "train_of": train_total,
         "unreadable": [[str(path), reason] for path, reason in evaluation.unreadable],
-        "train_unreadable": [[str(path), reason] for path, reason in history.unreadable],
     }
     if val_set.groups:
         group = np.array(val_set.groups)[evaluation.labels]
@@ -181,11 +204,11 @@ def _metrics(evaluation: Evaluation, val_set: VideoSet, history: History, train_
     return metrics
 
 
-def _manifest(config: Run, history: History) -> dict[str, Any]:
+def _manifest(config: Run, history: list[dict[str, float]]) -> dict[str, Any]:
     return {
         "run": config.name,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(sum(row["seconds"] for row in history.epochs), 1),
+        "seconds": round(sum(row["seconds"] for row in history), 1),
         "seed": config.seed,
         **environment(),
     }

@@ -37,9 +37,10 @@ def difference(first: Sequence[Result], second: Sequence[Result]) -> tuple[float
     """How much more `second` gets right than `first`, in points of 100, and the half width of its 95 % interval.
 
     Paired: both answered the same videos, and only those that they answer differently count. Over seeds, each
-    video's share of right answers is taken.
+    video's share of right answers is taken. The interval is for the choice of videos; what another random start
+    would change shows only in the spread over seeds.
     """
-    change = _right(second) - _right(first)
+    change = (_right(second) - _right(first)).dropna()  # videos that both could read
     half = stats.norm.ppf(0.975) * change.std(ddof=1) / np.sqrt(len(change))
     return float(100 * change.mean()), float(100 * half)
 
@@ -149,9 +150,10 @@ def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
     """Writes figures/<name>.png; gives its path."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
-    if png.tell() > FIGURE_BYTES:  # photographs: 64 colours are plenty to look at, and a fraction of the size
-        image = Image.open(png).convert("RGB").quantize(64)
-        image.save(png := io.BytesIO(), "png", optimize=True)
+    image = Image.open(png).convert("RGB")
+    for colours in (64, 32, 16):  # photographs: fewer colours are a fraction of the size
+        if len(png.getvalue()) > FIGURE_BYTES:
+            image.quantize(colours).save(png := io.BytesIO(), "png", optimize=True)
     path = profile.results / "figures" / f"{name}.png"
     write_whole(path, lambda file: file.write(png.getvalue()))
     return path

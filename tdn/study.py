@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from tdn import experiment
 from tdn.cost import measure_cost
 from tdn.data.pocket import PocketSpec
 from tdn.experiment import ROOT, Result, Run
-from tdn.model.zoo import create_model
+from tdn.model.zoo import create_model, resolve_options
 from tdn.train import Recipe
 
 PAPER = Path(__file__).parent / "paper"
@@ -45,8 +46,8 @@ class Profile:
 
     def runs(self, row: "Row") -> list[Run]:
         """The runs of a row, one a seed."""
-        options = tuple(sorted((self.options | row.options).items()))
         model = f"{row.system}_resnet{self.depth}"
+        options = tuple(resolve_options(model, self.options | row.options).items())
         return [
             Run(model, options, self.num_segments, self.data, self.size, self.scales, self.recipe, seed)
             for seed in self.seeds
@@ -107,10 +108,14 @@ class Row:
         if self.published is None:
             return None
         file, values = self.published
-        table = pd.read_csv(PAPER / file, dtype=str)
-        lines = table[(table[list(values)] == pd.Series(values)).all(axis=1) & (table.edition == "cvpr2021")]
-        (line,) = lines.to_dict("records")
+        (line,) = published(file, **values).to_dict("records")
         return float(line["top1"] if "top1" in line else line["top1_something_v1"])
+
+
+def published(file: str, **values: str) -> pd.DataFrame:
+    """The lines of tdn/paper/<file> in the CVPR edition that have these values, all as text."""
+    table = pd.read_csv(PAPER / file, dtype=str)
+    return table[(table[list(values)] == pd.Series(values)).all(axis=1) & (table.edition == "cvpr2021")]
 
 
 def _1e(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
@@ -162,9 +167,9 @@ def full_size_cost(row: Row) -> tuple[float, float]:
     return cost.gmacs, cost.params
 
 
-def all_runs(profile: Profile, tables: Sequence[str] = tuple(TABLES)) -> list[Run]:
-    """Every run of some tables, each once."""
-    return list(dict.fromkeys(run for name in tables for row in get_table(name) for run in profile.runs(row)))
+def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
+    """Every run of some tables (of all unless told), each once."""
+    return list(dict.fromkeys(run for name in tables or TABLES for row in get_table(name) for run in profile.runs(row)))
 
 
 # Command line: python -m tdn.train -------------------------------------------------------------
@@ -175,8 +180,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m tdn.train", description="Train every run of the study that is not there yet."
     )
     parser.add_argument("--profile", default="pocket", help="scale: smoke or pocket (default: %(default)s)")
-    parser.add_argument("--table", nargs="+", default=list(TABLES), help="only the runs of these tables")
+    parser.add_argument("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(TABLES)}")
     parser.add_argument("--list", action="store_true", help="print the runs and train nothing")
+    parser.add_argument(
+        "--device-batch", type=int, help="clips on the device at once; gradients accumulate to the recipe's batch"
+    )
     args = parser.parse_args(argv)
     try:
         profile = get_profile(args.profile)
@@ -192,9 +200,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         for config in runs:
             print("  to do" if config in missing else "  done ", config.name, f"seed {config.seed}")
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being terminated cleans up as Ctrl-C does
+    recipe, fits = profile.recipe, args.device_batch or profile.recipe.batch
+    print(f"  {recipe.epochs} epochs, batch {recipe.batch} ({fits} at once), learning rate {recipe.lr} for that batch")
     try:
         for config in tqdm(missing, "runs", unit="run", disable=not missing):
-            result = experiment.run(config, profile.results)
+            result = experiment.run(config, profile.results, device_batch=args.device_batch)
             tqdm.write(f"{config.name}: top-1 {result.metrics['top1']:.1%} after {result.manifest['seconds']:.0f} s")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from the last finished epoch")

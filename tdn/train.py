@@ -1,6 +1,5 @@
 """The trainer: one loop for CPU and GPU. `python -m tdn.train --help` trains the runs of the study."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,15 +50,6 @@ class Recipe:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, not {getattr(self, name)!r}")
 
 
-@dataclass
-class History:
-    """One row an epoch (`epoch, lr, loss, train_top1, val_top1, seconds`; loss and top-1, 0 to 1, over the
-    epoch's clips as they were trained on), and the training videos that could not be read."""
-
-    epochs: list[dict[str, float]]
-    unreadable: list[Unreadable]
-
-
 def fit(
     model: nn.Module,
     train_clips: ClipDataset,
@@ -70,12 +60,15 @@ def fit(
     seed: int = 0,
     val_clips: ClipDataset | None = None,
     device_batch: int | None = None,
-) -> History:
+) -> list[dict[str, float]]:
     """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch.
 
     Each epoch ends with `folder/checkpoint.pt`; started again, training goes on from there, and on a CPU ends
     in the weights of an uninterrupted run. The last epoch's weights are the result: none is chosen by its
-    validation accuracy.
+    validation accuracy. Videos that can't be read are said and left out.
+
+    Returns one row an epoch: `epoch, lr, loss, train_top1, val_top1, seconds`; loss and top-1 (0 to 1) over the
+    epoch's clips as they were trained on.
 
     Args:
         val_clips: validated after each epoch; the plateau schedule needs it.
@@ -94,30 +87,33 @@ def fit(
     optimizer = _optimizer(model, recipe)
     schedules = _schedules(optimizer, recipe, batches)
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-    history = History([], [])
+    history: list[dict[str, float]] = []
+    unreadable: set[Unreadable] = set()
     parts = {"model": model, "optimizer": optimizer, "scaler": scaler, **schedules}
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
-        _resume(checkpoint, parts, history, device)
+        _resume(checkpoint, parts, history)
 
-    progress = tqdm(total=recipe.epochs * batches, initial=len(history.epochs) * batches, unit="batch", leave=False)
+    progress = tqdm(total=recipe.epochs * batches, initial=len(history) * batches, unit="batch", leave=False)
     with progress:
-        for epoch in range(len(history.epochs), recipe.epochs):
+        for epoch in range(len(history), recipe.epochs):
             progress.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
             torch.manual_seed(_seed(seed, epoch))  # dropout; the data draws from (seed, epoch, video)
             train_clips.set_epoch(epoch)
             start = time.monotonic()
             row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-            sums, unreadable = torch.zeros(3), []
+            sums = torch.zeros(3)
             for samples, bad in _shuffled(train_clips, recipe.batch, (seed, epoch)):
-                unreadable += bad
+                for video in set(bad) - unreadable:
+                    tqdm.write(f"left out, unreadable: {video.path}: {video.reason}")
+                unreadable.update(bad)
                 if samples:
                     sums += _update(model, samples, recipe, size, device, device_batch, optimizer, scaler)
                     schedules["warmup"].step()
                 progress.set_postfix(loss=f"{sums[0] / sums[2].clamp(min=1):.3f}", refresh=False)
                 progress.update()
             if not sums[2]:
-                raise ValueError(f"not one of {len(train_clips)} training videos could be read: {unreadable[0]}")
+                raise ValueError(f"not one of {len(train_clips)} training videos could be read: {bad[0]}")
             row |= {"loss": float(sums[0] / sums[2]), "train_top1": float(sums[1] / sums[2])}
             if val_clips is not None:
                 row["val_top1"] = evaluate(model, val_clips, size, device, precision=precision).top(1)
@@ -126,8 +122,7 @@ def fit(
             else:
                 schedules["decay"].step()
             row["seconds"] = round(time.monotonic() - start, 1)
-            history.epochs.append(row)
-            history.unreadable = sorted({*history.unreadable, *unreadable})
+            history.append(row)
             _save(checkpoint, parts, history)
     return history
 
@@ -211,19 +206,16 @@ def _split(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
         yield samples[start : start + size]
 
 
-def _save(path: Path, parts: dict[str, Any], history: History) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
-    state["history"] = history.epochs
-    state["unreadable"] = [(os.fspath(path), reason) for path, reason in history.unreadable]
+def _save(path: Path, parts: dict[str, Any], history: list[dict[str, float]]) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()} | {"history": history}
     write_whole(path, lambda file: torch.save(state, file))
 
 
-def _resume(path: Path, parts: dict[str, Any], history: History, device: torch.device) -> None:
-    state = torch.load(path, map_location=device, weights_only=True)
+def _resume(path: Path, parts: dict[str, Any], history: list[dict[str, float]]) -> None:
+    state = torch.load(path, map_location="cpu", weights_only=True)  # each part moves its own where it belongs
     for name, part in parts.items():
         part.load_state_dict(state[name])
-    history.epochs[:] = state["history"]
-    history.unreadable = [Unreadable(Path(path), reason) for path, reason in state["unreadable"]]
+    history[:] = state["history"]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ def test_top_k_by_definition():
     evaluation = Evaluation(scores, np.array([1, 2, 0, 1]), np.arange(4))
     assert evaluation.correct.tolist() == [True, False, False, False]
     assert [evaluation.top(k) for k in (1, 2, 3)] == [0.25, 0.75, 1.0]
+    tied = Evaluation(np.zeros((4, 3)), np.array([0, 0, 1, 2]), np.arange(4))
+    assert tied.top(1) == tied.correct.mean() == 0.5, "a tie is no free answer"
     assert np.isnan(Evaluation(np.empty((0, 3)), np.empty(0, int), np.empty(0, int)).top(1))
 
 
@@ -39,6 +41,13 @@ def test_unreadable_videos_are_left_out_and_named(video_sets, broken_videos):
     nothing = VideoSet([Video(broken_videos["empty"], 0)], video_sets[1].class_names)
     empty = evaluate(Linear(), ClipDataset(nothing, 2, 1), 64, CPU)
     assert empty.scores.shape == (0, 18) and len(empty.unreadable) == 1
+
+
+def test_broken_weights_have_no_accuracy(video_sets):
+    model = Linear()
+    torch.nn.init.constant_(model.fc.weight, float("nan"))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        evaluate(model, ClipDataset(video_sets[1], 2, 1), 64, CPU)
 
 
 def test_scores_survive_the_disk(tmp_path):

@@ -116,7 +116,7 @@ def test_a_killed_render_completes(rendered, tmp_path):
     kept = (folder / "train" / "00000.mp4").stat().st_mtime_ns
     for name in ("index.csv", "train/00001.mp4", "train/00004.mp4", "val/00002.mp4"):
         (folder / name).unlink()
-    (folder / "train" / "00001.mp4.tmp").write_bytes(b"half a file")
+    (folder / "train" / ".00001.mp4.1.part").write_bytes(b"half a file")
     assert pocket.render(tmp_path, SPEC, workers=1) == folder
     assert whole == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
     assert kept == (folder / "train" / "00000.mp4").stat().st_mtime_ns

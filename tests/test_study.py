@@ -57,3 +57,10 @@ def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
     assert printed[0].startswith("profile smoke: 6 runs, 0 of them done")
     assert len(printed) == 7 and all("to do" in line for line in printed[1:])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_ways_to_ask_for_one_network_are_one_run():
+    spelled_out = Row("TDN, spelled out", "tdn", {"s_tdm_stages": (1, 2), "dropout": 0.0})
+    pocket = PROFILES["pocket"]
+    assert pocket.runs(spelled_out) == pocket.runs(Row("TDN", "tdn"))
+    assert pocket.runs(Row("other", "tdn", {"s_tdm_stages": (1,)})) != pocket.runs(Row("TDN", "tdn"))

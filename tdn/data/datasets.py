@@ -1,6 +1,5 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -44,7 +44,7 @@ class VideoSet:
         self.videos = list(videos)
         self.class_names = list(class_names)
         self.groups = list(groups) if groups else None
-        self._memory: list[Tensor | VideoError] | None = None
+        self._memory: list[Tensor | Unreadable] | None = None
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -54,8 +54,8 @@ class VideoSet:
         if self._memory is None:
             return read_frames(self.videos[index].path, choose)
         kept = self._memory[index]
-        if isinstance(kept, VideoError):
-            raise kept
+        if isinstance(kept, Unreadable):
+            raise VideoError(*kept)
         return kept[choose(len(kept))]
 
     @property
@@ -70,7 +70,7 @@ class VideoSet:
         if self.in_memory:
             return True
         first = [self._decode(index) for index in range(min(16, len(self)))]
-        sizes = [frames.numel() for frames in first if not isinstance(frames, VideoError)]
+        sizes = [frames.numel() for frames in first if isinstance(frames, Tensor)]
         if not sizes or np.mean(sizes) * len(self) > psutil.virtual_memory().available / 2:
             return False
         with ThreadPoolExecutor() as pool:
@@ -89,11 +89,11 @@ class VideoSet:
                 found.append(Unreadable(error.path, error.reason))
         return found
 
-    def _decode(self, index: int) -> Tensor | VideoError:
+    def _decode(self, index: int) -> Tensor | Unreadable:
         try:
             return read_frames(self.videos[index].path, all_frames).contiguous()
         except VideoError as error:
-            return error
+            return Unreadable(error.path, error.reason)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class ClipDataset(Dataset):
 
 def worker_count(clips: ClipDataset) -> int:
     """Processes of a DataLoader over `clips`: none where memory only has to be indexed."""
-    return 0 if clips.videos.in_memory else len(os.sched_getaffinity(0))
+    return 0 if clips.videos.in_memory else min(torch.get_num_threads(), 8)
 
 
 def collate(items: Sequence[Sample | Unreadable]) -> tuple[list[Sample], list[Unreadable]]:

@@ -22,20 +22,23 @@ import io
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import av
 import cv2
 import numpy as np
+import torch
 from filelock import FileLock
 from tqdm import tqdm
 
 from tdn.data import scenes
 from tdn.data.datasets import Video, VideoSet
+from tdn.files import write_text, write_whole
 
 RENDER_VERSION = 1  # part of the identity of rendered data: raise it when the pixels change
 
@@ -127,8 +130,8 @@ def render(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
     """Render all clips of ``spec`` below ``root`` and return their folder.
 
     The folder is named after the spec and :data:`RENDER_VERSION`. Returns at once when its
-    ``index.csv`` exists. Otherwise the files that are missing are made by ``workers``
-    processes (default: one a CPU) and the index is written last, with the columns ``split``,
+    ``index.csv`` and every clip in it are there. Otherwise the files that are missing are made by ``workers``
+    processes (default: one a CPU core) and the index is written last, with the columns ``split``,
     ``path`` (relative to the folder), ``label``, ``class``, ``family``, ``frames``,
     ``sha256``. A killed call can be repeated; processes that render the same folder wait for
     each other. Errors of drawing, encoding and writing are raised. A script that calls this
@@ -137,12 +140,14 @@ def render(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
     identity = json.dumps({**asdict(spec), "version": RENDER_VERSION}, sort_keys=True)
     folder = Path(root) / f"pocket-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
     index = folder / "index.csv"
-    if index.exists():
+    if _whole(index):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
-        if index.exists():  # another process made it while this one waited
+        if _whole(index):  # another process made it while this one waited
             return folder
+        for part in folder.rglob(".*.part"):  # of a killed process; the lock says that none is at work
+            part.unlink(missing_ok=True)
         jobs = [
             _Job(folder, split, number, (spec.seed, SPLITS.index(split), number))
             for split, count in zip(SPLITS, (spec.train, spec.val), strict=True)
@@ -150,8 +155,16 @@ def render(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
         ]
         for split in SPLITS:
             (folder / split).mkdir(parents=True, exist_ok=True)
-        _write_index(index, _run(jobs, workers or os.cpu_count() or 1))
+        _write_index(index, _run(jobs, workers or torch.get_num_threads()))
     return folder
+
+
+def _whole(index: Path) -> bool:
+    """Whether every clip of the index is there. (A clip that is there and damaged is left for the reader to report.)"""
+    if not index.exists():
+        return False
+    with index.open(newline="", encoding="utf-8") as file:
+        return all((index.parent / row["path"]).exists() for row in csv.DictReader(file))
 
 
 def load(folder: Path) -> tuple[VideoSet, VideoSet]:
@@ -180,9 +193,16 @@ class _Job(NamedTuple):
 def _run(jobs: list[_Job], workers: int) -> list[dict[str, str | int]]:
     # "spawn": forking a process in which torch has started its threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         done = pool.map(_make_clip, jobs, chunksize=4)
         return list(tqdm(done, total=len(jobs), desc="Rendering the pocket videos", unit="clip"))
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)
+    # A killed parent must not leave workers behind.
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _make_clip(job: _Job) -> dict[str, str | int]:
@@ -190,10 +210,7 @@ def _make_clip(job: _Job) -> dict[str, str | int]:
     label = job.number % len(CLASSES)
     path = job.folder / job.split / f"{job.number:05d}.mp4"
     if not path.exists():
-        # Always the same temporary name, so that what a killed call left is overwritten.
-        unfinished = path.with_name(path.name + ".tmp")
-        encode(unfinished, render_clip(label, job.seed))
-        os.replace(unfinished, path)
+        write_whole(path, lambda file: encode(file, render_clip(label, job.seed)))
     return {
         "split": job.split,
         "path": path.relative_to(job.folder).as_posix(),
@@ -205,14 +222,16 @@ def _make_clip(job: _Job) -> dict[str, str | int]:
     }
 
 
-def encode(path: Path, clip: np.ndarray) -> None:
+def encode(file: Path | BinaryIO, clip: np.ndarray) -> None:
     """Write uint8 RGB frames ``(frames, height, width, 3)`` as an mp4 file (H.264, good quality).
 
     Width and height must be even. The same frames give the same bytes with the same version
     of the encoder. Raises av.FFmpegError where encoding or writing fails.
     """
     height, width = clip.shape[1:3]
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+    with av.open(
+        file if hasattr(file, "write") else str(file), "w", format="mp4", options={"fflags": "+bitexact"}
+    ) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "14", "preset": "ultrafast"}
@@ -229,6 +248,4 @@ def _write_index(path: Path, rows: list[dict[str, str | int]]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_text(path, text.getvalue())

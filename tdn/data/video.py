@@ -27,14 +27,13 @@ def read_frames(path: Path, choose: Callable[[int], np.ndarray]) -> Tensor:
     Gives uint8 RGB `(*S, C, H, W')`. The reader lives for this call alone, in the process that needs it.
 
     Raises:
-        VideoError: the file is missing, is no video, has no frame, or breaks off before a chosen frame.
+        VideoError: the file can't be opened, is no video, has no frame, or a chosen frame can't be decoded.
+            (A Matroska file that breaks off is, to the decoder, a shorter video.)
     """
     path = Path(path)
-    if not path.is_file():
-        raise VideoError(path, "no such file")
-    if path.stat().st_size == 0:
-        raise VideoError(path, "empty file")
     try:
+        if path.stat().st_size == 0:
+            raise VideoError(path, "empty file")
         reader = decord.VideoReader(str(path), num_threads=1)
         num_frames = len(reader)
         if num_frames == 0:
@@ -42,6 +41,8 @@ def read_frames(path: Path, choose: Callable[[int], np.ndarray]) -> Tensor:
         indices = np.asarray(choose(num_frames))
         needed, place = np.unique(indices, return_inverse=True)
         frames = reader.get_batch(needed).asnumpy()
+    except OSError as error:
+        raise VideoError(path, error.strerror or str(error)) from error
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise VideoError(path, lines[0] if lines else type(error).__name__) from error

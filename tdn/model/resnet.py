@@ -69,7 +69,7 @@ class VideoResNet(nn.Module):
         dropout: before the classifier.
 
     Raises:
-        ValueError: a stage that does not exist, or S-TDM stages with a gap.
+        ValueError: a stage that does not exist, S-TDM stages with a gap, no segment, no class.
     """
 
     def __init__(
@@ -87,6 +87,8 @@ class VideoResNet(nn.Module):
     ):
         super().__init__()
         _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
+        if num_segments < 1 or num_classes < 1:
+            raise ValueError(f"need at least one segment and one class: {num_segments=}, {num_classes=}")
         self.num_segments = num_segments
         self.window = WINDOW if s_tdm_stages else 1
         block, sizes = BLOCKS[depth]

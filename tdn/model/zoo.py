@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from typing import Any
 
 from tdn.model.resnet import BLOCKS, VideoResNet
 
@@ -27,14 +28,24 @@ def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **opt
     Raises:
         ValueError: unknown name or option (with the nearest valid ones), or an illegal value.
     """
+    options = resolve_options(name, options)
+    return VideoResNet(int(name.split("_resnet")[1]), num_classes, num_segments, **options)
+
+
+def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What network `name` with `options` sets differently from the plain `VideoResNet`, sorted.
+
+    Two ways to ask for the same network resolve to the same. Raises as `create_model`.
+    """
     if name not in list_models():
         raise ValueError(_unknown("model", name, list_models()))
-    valid = [p.name for p in inspect.signature(VideoResNet).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    parameters = inspect.signature(VideoResNet).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     for option in options:
-        if option not in valid:
-            raise ValueError(_unknown("model option", option, valid))
-    system, depth = name.split("_resnet")
-    return VideoResNet(int(depth), num_classes, num_segments, **(SYSTEMS[system] | options))
+        if option not in defaults:
+            raise ValueError(_unknown("model option", option, list(defaults)))
+    merged = SYSTEMS[name.split("_resnet")[0]] | options
+    return {option: merged[option] for option in sorted(merged) if merged[option] != defaults[option]}
 
 
 def list_models() -> list[str]:
