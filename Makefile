@@ -5,6 +5,9 @@ PYTHON := .venv/bin/python
 
 # A conda environment would otherwise see packages of the user's home directory.
 export PYTHONNOUSERSITE := 1
+# Threads that wait give their core up soon: beside another busy process training is several times faster, alone
+# it is as fast.
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: help env lab test smoke reproduce clean
 

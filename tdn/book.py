@@ -6,7 +6,6 @@ the next one starts. The executed copies go to ``results/<profile>/notebooks/``;
 """
 
 import argparse
-import difflib
 import os
 import re
 import signal
@@ -20,6 +19,8 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
+
+from tdn.model.zoo import unknown_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -76,9 +77,7 @@ def _check_parameters(path: Path, parameters: dict[str, Any]) -> None:
     valid = list(papermill.inspect_notebook(path))
     for name in parameters:
         if name not in valid:
-            nearest = difflib.get_close_matches(name, valid) or valid
-            hint = f"did you mean {' or '.join(nearest)}?" if nearest else "it defines none"
-            raise ValueError(f"{path.name} has no parameter {name!r} in its parameters cell: {hint}")
+            raise ValueError(f"{path.name}: {unknown_name('parameter', name, valid)}")
 
 
 def _where(executed: Path) -> str:
@@ -123,7 +122,7 @@ def _meter(done: int, total: int, start: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Run the command line on the notebooks under `root`; returns the exit status.
+    """Run the command line on `root`/notebooks; returns the exit status.
 
     Raises:
         SystemExit: with status 2 for an unknown profile or notebook.
@@ -135,12 +134,12 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--notebook", nargs="+", metavar="NUMBER", help="only these (default: all)")
     args = parser.parse_args(argv)
     try:
-        get_profile(args.profile)
+        profile = get_profile(args.profile)
         paths = _select(sorted((root / "notebooks").glob("[0-9]*.ipynb")), args.notebook)
     except ValueError as error:
         parser.error(str(error))
 
-    folder = root / "results" / args.profile / "notebooks"
+    folder = profile.results / "notebooks"
     print(f"{len(paths)} notebooks, profile {args.profile}; executed copies go to {folder}", flush=True)
     start = time.monotonic()
     for done, path in enumerate(paths):

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
@@ -24,7 +25,8 @@ from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model
 from tdn.train import PRECISIONS, Recipe, fit
 
-ROOT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[1]
+ROOT = Path(os.environ.get("TDN_HOME", CHECKOUT))  # where rendered data and results are kept
 DATA = ROOT / ".data"
 RESULT_VERSION = 1  # part of every run's identity: raise it when the same configuration gives another result
 
@@ -229,7 +231,7 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str:
     """The commit of this checkout, marked where files under version control differ from it."""
-    git = ["git", "-C", str(ROOT)]
+    git = ["git", "-C", str(CHECKOUT)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         changed = subprocess.run([*git, "status", "--porcelain", "-uno", "tdn"], capture_output=True, text=True)

@@ -190,6 +190,17 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_training(lines: Sequence[Line]) -> Figure:
+    """Training loss over epochs, a curve a line (its first seed)."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    for line in lines:
+        history = line.results[0].history
+        axis.plot(history["epoch"], history["loss"], label=line.row.name)
+    axis.set(xlabel="epoch", ylabel="training loss")
+    axis.legend(fontsize=8)
+    return figure
+
+
 def plot_windows(clip: Tensor) -> Figure:
     """A clip `(T, W, C, H, W')`, uint8: a column a segment, a row a frame of its window; the frame that a
     network sees in colour is framed."""

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import difflib
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from tdn import experiment
 from tdn.cost import measure_cost
 from tdn.data.pocket import PocketSpec
 from tdn.experiment import ROOT, Result, Run
-from tdn.model.zoo import create_model, resolve_options
+from tdn.model.zoo import create_model, resolve_options, unknown_name
 from tdn.train import Recipe
 
 PAPER = Path(__file__).parent / "paper"
@@ -83,8 +82,7 @@ PROFILES = {profile.name: profile for profile in (SMOKE, POCKET)}
 def get_profile(name: str) -> Profile:
     """Raises ValueError with the valid names for one that does not exist."""
     if name not in PROFILES:
-        near = difflib.get_close_matches(name, PROFILES) or list(PROFILES)
-        raise ValueError(f"unknown profile {name!r}; nearest: {', '.join(near)}; there are {', '.join(PROFILES)}")
+        raise ValueError(unknown_name("profile", name, PROFILES))
     return PROFILES[name]
 
 
@@ -136,7 +134,7 @@ TABLES = {"short_vs_long": SHORT_VS_LONG}
 def get_table(name: str) -> list[Row]:
     """Raises ValueError with the valid names for one that does not exist."""
     if name not in TABLES:
-        raise ValueError(f"unknown table {name!r}; there are {', '.join(TABLES)}")
+        raise ValueError(unknown_name("table", name, TABLES))
     return TABLES[name]
 
 

@@ -21,6 +21,12 @@ open("started", "w").close()
 time.sleep(600)"""
 
 
+@pytest.fixture(autouse=True)
+def results_in_a_temporary_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("tdn.study.ROOT", tmp_path)
+    monkeypatch.setenv("TDN_HOME", str(tmp_path))  # for the processes started here
+
+
 def write_notebook(path: Path, *sources: str) -> Path:
     cells = [nbformat.v4.new_markdown_cell("# A title")]
     cells += [nbformat.v4.new_code_cell('profile = "pocket"', metadata={"tags": ["parameters"]})]

@@ -30,6 +30,26 @@ def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
         assert all((a == b).all() for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
+def test_rows_are_the_networks_they_are_named_after():
+    expected = {
+        "TSN": ([], [], []),
+        "temporal convolution": ([], [], [3, 4, 5]),
+        "+ S-TDM in stage 1": ([1], [], [3, 4, 5]),
+        "+ S-TDM in stages 1-2": ([1, 2], [], [3, 4, 5]),
+        "+ L-TDM in stages 3-5": ([], [3, 4, 5], [3, 4, 5]),
+        "TDN (both)": ([1, 2], [3, 4, 5], [3, 4, 5]),
+    }
+    for row in SHORT_VS_LONG:
+        (run,) = PROFILES["pocket"].runs(row)
+        model = run.create_model()
+        modules = [
+            [number for number in range(2, 6) if hasattr(model.stages[number - 1][0].temporal, name)]
+            for name in ("l_tdm", "conv")
+        ]
+        assert ([int(stage) for stage in model.s_tdm], *modules) == expected[row.name]
+        assert model.fc.in_features == 128 and model.dropout.p == 0
+
+
 def test_shared_rows_run_once(monkeypatch):
     monkeypatch.setitem(
         TABLES, "another", [Row("under another name", "tdn"), Row("new", "tdn", {"l_tdm_stages": (5,)})]
@@ -39,7 +59,7 @@ def test_shared_rows_run_once(monkeypatch):
 
 
 def test_typos_are_answered_with_the_nearest_names(capsys):
-    with pytest.raises(ValueError, match="nearest: pocket"):
+    with pytest.raises(ValueError, match="did you mean pocket"):
         study.get_profile("poket")
     with pytest.raises(ValueError, match="short_vs_long"):
         study.get_table("short_vs_lang")

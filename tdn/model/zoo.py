@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from tdn.model.resnet import BLOCKS, VideoResNet
@@ -33,19 +34,22 @@ def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **opt
 
 
 def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What network `name` with `options` sets differently from the plain `VideoResNet`, sorted.
+    """The options that make the network `name` with `options`: what its system sets, and what else differs from
+    the defaults, sorted.
 
-    Two ways to ask for the same network resolve to the same. Raises as `create_model`.
+    Two ways to ask for the same network resolve to the same; what comes back can be resolved again. Raises as
+    `create_model`.
     """
     if name not in list_models():
-        raise ValueError(_unknown("model", name, list_models()))
+        raise ValueError(unknown_name("model", name, list_models()))
     parameters = inspect.signature(VideoResNet).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     for option in options:
         if option not in defaults:
-            raise ValueError(_unknown("model option", option, list(defaults)))
-    merged = SYSTEMS[name.split("_resnet")[0]] | options
-    return {option: merged[option] for option in sorted(merged) if merged[option] != defaults[option]}
+            raise ValueError(unknown_name("model option", option, list(defaults)))
+    system = SYSTEMS[name.split("_resnet")[0]]
+    merged = system | options
+    return {key: merged[key] for key in sorted(merged) if key in system or merged[key] != defaults[key]}
 
 
 def list_models() -> list[str]:
@@ -53,6 +57,8 @@ def list_models() -> list[str]:
     return [f"{system}_resnet{depth}" for system in SYSTEMS for depth in BLOCKS]
 
 
-def _unknown(kind: str, name: str, valid: list[str]) -> str:
-    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
-    return f"unknown {kind} {name!r}; nearest: {', '.join(near)}"
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
+    """The text of an error: which names are near to `name`, and all there are."""
+    near = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"unknown {kind} {name!r}; {hint}valid: {', '.join(valid) or 'none'}"
