@@ -10,7 +10,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 from scipy import stats
 from torch import Tensor
 
@@ -64,7 +63,7 @@ def accuracy_table(lines: Sequence[Line], baseline: str) -> pd.DataFrame:
     """One row a line: published and measured top-1 in %, by family too, and cost of the full-size network.
 
     `vs baseline` is the paired difference to the line named `baseline`, with its interval. Measured columns
-    are means over seeds; `seed spread` is their standard deviation, empty for one seed.
+    are means over seeds; `seed spread` is their standard deviation, where there is more than one.
     """
     reference = next(line.results for line in lines if line.row.name == baseline)
     rows = []
@@ -79,8 +78,9 @@ def accuracy_table(lines: Sequence[Line], baseline: str) -> pd.DataFrame:
             "measured top-1": 100 * top1.mean(),
             "95% low": 100 * low,
             "95% high": 100 * high,
-            "seed spread": 100 * top1.std(ddof=1) if len(top1) > 1 else None,
         }
+        if len(top1) > 1:
+            row["seed spread"] = 100 * top1.std(ddof=1)
         for group in metrics[0].get("groups", {}):
             row[group] = 100 * np.mean([m["groups"][group]["top1"] for m in metrics])
         row |= {
@@ -143,17 +143,17 @@ def save_table(table: pd.DataFrame, name: str, profile: Profile, lines: Sequence
 
 def markdown(table: pd.DataFrame) -> str:
     """As saved beside the csv: one decimal, nothing where nothing is known."""
-    return table.to_markdown(index=False, floatfmt=".1f", missingval="")
+    known = table.astype(object).where(table.notna(), None)
+    return known.to_markdown(index=False, floatfmt=".1f", missingval="")
 
 
 def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
     """Writes figures/<name>.png; gives its path."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110, bbox_inches="tight")
-    image = Image.open(png).convert("RGB")
-    for colours in (64, 32, 16):  # photographs: fewer colours are a fraction of the size
-        if len(png.getvalue()) > FIGURE_BYTES:
-            image.quantize(colours).save(png := io.BytesIO(), "png", optimize=True)
+    for dpi in (110, 95, 80, 65, 50):  # noisy photographs are large: as sharp as fits
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
+        if png.tell() < FIGURE_BYTES:
+            break
     path = profile.results / "figures" / f"{name}.png"
     write_whole(path, lambda file: file.write(png.getvalue()))
     return path
@@ -179,7 +179,7 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     )
     left.set_yticks(places, table["network"])
     left.set(xlim=(0, 100), xlabel="top-1 (%)", title="Measured, 95 % interval")
-    left.legend(loc="lower right", fontsize=8)
+    left.legend(loc="upper right", fontsize=8)
     families = [name for name in FAMILY_COLOURS if name in table]
     for offset, family in enumerate(families):
         shift = 0.25 * (1 - offset)

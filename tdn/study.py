@@ -71,7 +71,7 @@ POCKET = Profile(
 SMOKE = dataclasses.replace(
     POCKET,
     name="smoke",
-    data=PocketSpec(train=36, val=18),
+    data=PocketSpec(train=30, val=18),
     options={"width": 8, "dropout": 0.0},
     num_segments=4,
     recipe=dataclasses.replace(POCKET.recipe, epochs=1),
@@ -123,9 +123,9 @@ def _1e(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
 SHORT_VS_LONG = [
     Row("TSN", "tsn", published=("tdn_running_time.csv", {"method": "TSN"})),
     Row("temporal convolution", "tconv", published=_1e("-", "-")),
-    Row("+ S-TDM in stage 1", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": ()}, _1e("conv1", "-")),
-    Row("+ S-TDM in stages 1-2", "tdn", {"l_tdm_stages": ()}, _1e("conv1+res2", "-")),
-    Row("+ L-TDM in stages 3-5", "tdn", {"s_tdm_stages": ()}, _1e("-", "res3+res4+res5")),
+    Row("S-TDM in stage 1", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": ()}, _1e("conv1", "-")),
+    Row("S-TDM in stages 1-2", "tdn", {"l_tdm_stages": ()}, _1e("conv1+res2", "-")),
+    Row("L-TDM in stages 3-5", "tdn", {"s_tdm_stages": ()}, _1e("-", "res3+res4+res5")),
     Row("TDN (both)", "tdn", published=_1e("conv1+res2", "res3+res4+res5")),
 ]
 TABLES = {"short_vs_long": SHORT_VS_LONG}

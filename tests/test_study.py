@@ -34,9 +34,9 @@ def test_rows_are_the_networks_they_are_named_after():
     expected = {
         "TSN": ([], [], []),
         "temporal convolution": ([], [], [3, 4, 5]),
-        "+ S-TDM in stage 1": ([1], [], [3, 4, 5]),
-        "+ S-TDM in stages 1-2": ([1, 2], [], [3, 4, 5]),
-        "+ L-TDM in stages 3-5": ([], [3, 4, 5], [3, 4, 5]),
+        "S-TDM in stage 1": ([1], [], [3, 4, 5]),
+        "S-TDM in stages 1-2": ([1, 2], [], [3, 4, 5]),
+        "L-TDM in stages 3-5": ([], [3, 4, 5], [3, 4, 5]),
         "TDN (both)": ([1, 2], [3, 4, 5], [3, 4, 5]),
     }
     for row in SHORT_VS_LONG:
