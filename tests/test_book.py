@@ -115,7 +115,10 @@ def test_unknown_profile(tmp_path, capsys):
 )
 def test_stopped_runner(tmp_path, number, status):
     write_notebook(tmp_path / "notebooks/01_a.ipynb", SLEEP)
-    code = "import sys, pathlib, tdn.book as b; sys.exit(b.main(['--profile', 'smoke'], pathlib.Path.cwd()))"
+    # Tests that run in the background of a shell start with Ctrl-C ignored.
+    code = """import pathlib, signal, sys, tdn.book
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(tdn.book.main(['--profile', 'smoke'], pathlib.Path.cwd()))"""
     environment = os.environ | {"PYTHONPATH": str(book.ROOT)}  # also where tdn is not installed
     runner = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     try:
