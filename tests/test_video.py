@@ -23,6 +23,12 @@ def test_frames_come_as_chosen(tmp_path):
     assert torch.equal(frames, whole[chosen])
 
 
+def test_a_width_that_decord_fails_at_is_said(tmp_path):
+    pocket.encode(tmp_path / "narrow.mp4", np.zeros((5, 64, 72, 3), np.uint8))
+    with pytest.raises(VideoError, match=r"narrow\.mp4: decord cannot read frames of this width"):
+        read_frames(tmp_path / "narrow.mp4", all_frames)
+
+
 @pytest.mark.parametrize("kind", ["absent", "empty", "text", "truncated"])
 def test_an_unreadable_file_is_named_with_its_reason(broken_videos, kind):
     path = broken_videos[kind]

@@ -16,8 +16,7 @@ from numpy.random import Generator
 
 from tdn.data.shapes import paint
 
-# Width and height of a frame, pixels. Not 65 to 72: decord 0.6 takes such widths for RGBA and fails
-# (it divides the padded length of a row by the width to know the number of channels).
+# Width and height of a frame, pixels. Not 72: decord 0.6 takes some narrow widths (16, 24, 48, 72) for RGBA.
 SIZE = 76
 
 # Difficulty. Each pair is the range from which a clip draws uniformly.

@@ -44,6 +44,8 @@ def read_frames(path: Path, choose: Callable[[int], np.ndarray]) -> Tensor:
     except OSError as error:
         raise VideoError(path, error.strerror or str(error)) from error
     except (decord.DECORDError, RuntimeError, IndexError) as error:
+        if "DECORDArrayCopyFromTo" in str(error):
+            raise VideoError(path, "decord cannot read frames of this width (it fails at 16, 24, 48, 72 px)") from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise VideoError(path, lines[0] if lines else type(error).__name__) from error
     return torch.from_numpy(frames).permute(0, 3, 1, 2)[place.reshape(indices.shape)]
