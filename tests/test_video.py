@@ -1,6 +1,7 @@
 """Decoding, and files that can't be decoded."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ def test_an_unreadable_file_is_named_with_its_reason(broken_videos, kind):
     with pytest.raises(VideoError) as error:
         read_frames(path, all_frames)
     assert error.value.path == path
+    assert not re.search(r"\d\d:\d\d|\n", error.value.reason), "the same words each time"
     assert error.value.reason and str(error.value) == f"{path}: {error.value.reason}"
     again = pickle.loads(pickle.dumps(error.value))  # it has to come out of worker processes
     assert (again.path, again.reason) == (error.value.path, error.value.reason)

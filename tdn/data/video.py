@@ -1,5 +1,6 @@
 """Frames from video files, through decord."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def read_frames(path: Path, choose: Callable[[int], np.ndarray]) -> Tensor:
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         if "DECORDArrayCopyFromTo" in str(error):
             raise VideoError(path, "decord cannot read frames of this width (it fails at 16, 24, 48, 72 px)") from error
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise VideoError(path, lines[0] if lines else type(error).__name__) from error
+        said = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", str(error))  # without time and place in decord's source
+        raise VideoError(path, said.strip().partition("\n")[0] or type(error).__name__) from error
     return torch.from_numpy(frames).permute(0, 3, 1, 2)[place.reshape(indices.shape)]
 
 
