@@ -126,6 +126,7 @@ def _finding(first: Line, second: Line) -> str:
         conclusion = "cannot be told here"
     else:
         conclusion = "agrees" if (points > 0) == (published > 0) else "**contradicts the paper here**"
+        conclusion += ", on one seed" if len(second.results) == 1 else ""
     return f"{text}, published {published:+.1f}: {conclusion}."
 
 

@@ -85,7 +85,7 @@ def test_accuracy_table(lines):
 
 def test_findings_say_when_the_paper_is_contradicted(lines):
     agreeing = report.findings(lines, "temporal convolution").splitlines()
-    assert len(agreeing) == 3 and all(line.endswith("agrees.") for line in agreeing)
+    assert len(agreeing) == 3 and all(line.endswith("agrees, on one seed.") for line in agreeing)
     turned = [Line(a.row, a.published, b.results, 33.0, 24.0) for a, b in zip(lines, lines[::-1], strict=True)]
     text = report.findings(turned, "temporal convolution")
     assert text.count("contradicts the paper here") == 3
