@@ -140,13 +140,16 @@ def get_table(name: str) -> list[Row]:
 
 @dataclass(frozen=True)
 class Line:
-    """A row with what was published and what was measured; `results` has one entry a seed."""
+    """A row with what was measured; `results` has one entry a seed."""
 
     row: Row
-    published: float | None
     results: list[Result]
     gmacs: float  # of the full-size network, see `full_size_cost`
     params: float
+
+    @property
+    def published(self) -> float | None:
+        return self.row.published_top1()
 
 
 def make_table(name: str, profile: Profile) -> list[Line]:
@@ -155,7 +158,7 @@ def make_table(name: str, profile: Profile) -> list[Line]:
     for row in get_table(name):
         results = [experiment.run(config, profile.results) for config in profile.runs(row)]
         gmacs, params = full_size_cost(row)
-        lines.append(Line(row, row.published_top1(), results, gmacs, params))
+        lines.append(Line(row, results, gmacs, params))
     return lines
 
 

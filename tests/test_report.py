@@ -37,10 +37,7 @@ def lines(tmp_path):
     """TSN right on 40 of 100 videos, the convolution on 50, the last on 90."""
     right = {"TSN": 40, "temporal convolution": 50, "TDN (both)": 90}
     rows = {row.name: row for row in SHORT_VS_LONG}
-    return [
-        Line(rows[name], rows[name].published_top1(), [stored(tmp_path / str(n), np.arange(100) < n)], 33.0, 24.0)
-        for name, n in right.items()
-    ]
+    return [Line(rows[name], [stored(tmp_path / str(n), np.arange(100) < n)], 33.0, 24.0) for name, n in right.items()]
 
 
 def test_wilson_interval():
@@ -77,7 +74,7 @@ def test_accuracy_table(lines):
     assert (table["95% low"] < table["measured top-1"]).all() and (table["measured top-1"] < table["95% high"]).all()
     assert "seed spread" not in table, "one seed has no spread"
 
-    three = [Line(line.row, line.published, [a.results[0] for a in lines], 33.0, 24.0) for line in lines]
+    three = [Line(line.row, [a.results[0] for a in lines], 33.0, 24.0) for line in lines]
     table = report.accuracy_table(three, baseline="temporal convolution")
     assert table["measured top-1"].tolist() == pytest.approx([60] * 3) and table["seeds"].tolist() == [3] * 3
     assert table["seed spread"].tolist() == pytest.approx([np.std([40, 50, 90], ddof=1)] * 3)
@@ -86,10 +83,10 @@ def test_accuracy_table(lines):
 def test_findings_say_when_the_paper_is_contradicted(lines):
     agreeing = report.findings(lines, "temporal convolution").splitlines()
     assert len(agreeing) == 3 and all(line.endswith("agrees, on one seed.") for line in agreeing)
-    turned = [Line(a.row, a.published, b.results, 33.0, 24.0) for a, b in zip(lines, lines[::-1], strict=True)]
+    turned = [Line(a.row, b.results, 33.0, 24.0) for a, b in zip(lines, lines[::-1], strict=True)]
     text = report.findings(turned, "temporal convolution")
     assert text.count("contradicts the paper here") == 3
-    equal = [Line(line.row, line.published, lines[0].results, 33.0, 24.0) for line in lines]
+    equal = [Line(line.row, lines[0].results, 33.0, 24.0) for line in lines]
     assert report.findings(equal, "temporal convolution").count("cannot be told here") == 3
 
 

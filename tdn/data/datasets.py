@@ -80,7 +80,10 @@ class VideoSet:
 
     def unreadable(self) -> list[Unreadable]:
         """The videos that can't be read; where they are not in memory, every file's first and last frame is."""
-        first_and_last = lambda frames: np.array([0, frames - 1])  # noqa: E731
+
+        def first_and_last(frames: int) -> np.ndarray:
+            return np.array([0, frames - 1])
+
         found = []
         for index in range(len(self)):
             try:

@@ -24,9 +24,8 @@ class TemporalConv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.unflatten(0, (-1, self.num_segments))
-        from_previous, from_this, from_next = (
-            self.weight.to(x.dtype).view(-1, 3, 1, 1).unbind(1)
-        )  # half precision stays half
+        weight = self.weight.to(x.dtype)  # half precision stays half
+        from_previous, from_this, from_next = weight.view(-1, 3, 1, 1).unbind(1)
         out = x * from_this
         out[:, 1:] += x[:, :-1] * from_previous
         out[:, :-1] += x[:, 1:] * from_next
