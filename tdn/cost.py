@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tdn.model.resnet import VideoResNet
@@ -50,6 +51,19 @@ def measure_cost(model: VideoResNet, size: int = 224) -> Cost:
     params = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     gmacs = counter.get_total_flops() / 2e9
     return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
+
+
+def normalised_values(model: VideoResNet, size: int = 224) -> float:
+    """How many values, in 10^9, the batch norms of one view give: some tools count operations on each of them."""
+    values = []
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_hook(lambda _, __, out: values.append(out.numel())) for norm in norms]
+    try:
+        measure_cost(model, size)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(values) / 1e9
 
 
 def cost_by_stage(model: VideoResNet, size: int = 224) -> pd.DataFrame:

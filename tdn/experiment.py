@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +23,14 @@ from tdn.data.datasets import ClipDataset, VideoSet
 from tdn.evaluate import Evaluation, evaluate
 from tdn.files import write_text, write_whole
 from tdn.model.resnet import VideoResNet
+from tdn.model.weights import start_from
 from tdn.model.zoo import create_model
 from tdn.train import PRECISIONS, Recipe, fit
 
 CHECKOUT = Path(__file__).parents[1]
 ROOT = Path(os.environ.get("TDN_HOME", CHECKOUT))  # where rendered data and results are kept
 DATA = ROOT / ".data"
-RESULT_VERSION = 1  # part of every run's identity: raise it when the same configuration gives another result
+RESULT_VERSION = 2  # part of every run's identity: raise it when the same configuration gives another result
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Run:
     scales: tuple[float, ...]  # sides of the crops, as shares of the video's shorter side; the first at test
     recipe: Recipe
     seed: int
+    start: "Run | None" = None  # a run of the plain 2D network, whose weights it starts from (`weights.start_from`)
 
     @property
     def name(self) -> str:
@@ -50,6 +53,11 @@ class Run:
         versions = {"result": RESULT_VERSION, "render": pocket.RENDER_VERSION}
         text = json.dumps(asdict(self) | versions, sort_keys=True)
         return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+    @property
+    def updates(self) -> int:
+        """Steps of the optimiser."""
+        return self.recipe.epochs * max(self.data.train // self.recipe.batch, 1)
 
     def create_model(self) -> VideoResNet:
         """The network with this run's random start."""
@@ -90,16 +98,23 @@ def stored(config: Run, results: Path) -> Result:
     return Result(results / "runs" / config.name)
 
 
-def run(config: Run, results: Path, data: Path = DATA, device_batch: int | None = None) -> Result:
+def run(
+    config: Run,
+    results: Path,
+    data: Path = DATA,
+    device_batch: int | None = None,
+    on_update: Callable[[int], None] | None = None,
+) -> Result:
     """The stored result of `config`; where it is half done it is finished, where it is missing it is made.
 
     A second process that wants the same run waits for the first. Killed, it loses the epoch at hand.
-    `device_batch` as in `train.fit`.
+    `device_batch` and `on_update` as in `train.fit`.
     """
     result = stored(config, results)
     if result.complete:
         _say_unreadable(result)
         return result
+    start = run(config.start, results, data, device_batch) if config.start else None
     result.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(result.folder / ".lock")
     try:
@@ -111,7 +126,7 @@ def run(config: Run, results: Path, data: Path = DATA, device_batch: int | None 
         if not result.complete:
             for part in result.folder.glob(".*.part"):  # of a killed process; the lock says that none is at work
                 part.unlink()
-            _make(config, result.folder, data, device_batch)
+            _make(config, start, result.folder, data, device_batch, on_update)
         (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     finally:
         lock.release()
@@ -134,7 +149,14 @@ def _videos(spec: pocket.PocketSpec, data: Path) -> tuple[VideoSet, VideoSet]:
     return pocket.load(pocket.render(data, spec))
 
 
-def _make(config: Run, folder: Path, data: Path, device_batch: int | None) -> None:
+def _make(
+    config: Run,
+    start: Result | None,
+    folder: Path,
+    data: Path,
+    device_batch: int | None,
+    on_update: Callable[[int], None] | None,
+) -> None:
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
     train_set, val_set = videos(config.data, data)
     train_set.keep_in_memory()
@@ -144,6 +166,9 @@ def _make(config: Run, folder: Path, data: Path, device_batch: int | None) -> No
         readable = len(train_set) - len(train_unreadable)
         print(f"training on {readable} of {len(train_set)} videos, the others are unreadable")
     model = config.create_model()
+    if start:
+        weights = torch.load(start.folder / "weights.pt", map_location="cpu", weights_only=True)
+        start_from(model, weights["model"])
     shape = (config.num_segments, model.window, config.scales)
     train_clips = ClipDataset(train_set, *shape, seed=config.seed)
     val_clips = ClipDataset(val_set, *shape)
@@ -158,6 +183,7 @@ def _make(config: Run, folder: Path, data: Path, device_batch: int | None) -> No
         config.seed,
         val_clips if needs_validation else None,
         device_batch,
+        on_update,
     )
     precision = PRECISIONS[config.recipe.precision]
     evaluation = evaluate(model, val_clips, config.size, device(), precision=precision)

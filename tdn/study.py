@@ -1,4 +1,5 @@
-"""Which runs make which table, at which scale. A new row of a table is one line in its list here."""
+"""Which runs make which table, at which scale. A new row of a table is one line in its list here: `DIFFERENCE_OPERATOR`
+and the others below."""
 
 import argparse
 import dataclasses
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
+import torch
 
-from tdn import experiment
+from tdn import experiment, jobs
 from tdn.cost import measure_cost
 from tdn.data.pocket import PocketSpec
 from tdn.experiment import ROOT, Result, Run
+from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model, resolve_options, unknown_name
 from tdn.train import Recipe
 
@@ -36,8 +38,17 @@ class Profile:
     num_segments: int
     size: int
     scales: tuple[float, ...]
+    pretraining: Recipe
     recipe: Recipe
     seeds: tuple[int, ...]
+
+    @property
+    def start(self) -> Run:
+        """The plain 2D network that all others start from, as the papers' start from ImageNet: trained on the same
+        videos, two frames of each at a time."""
+        model = f"tsn_resnet{self.depth}"
+        options = tuple(resolve_options(model, self.options).items())
+        return Run(model, options, 2, self.data, self.size, self.scales, self.pretraining, seed=0)
 
     @property
     def results(self) -> Path:
@@ -48,25 +59,25 @@ class Profile:
         model = f"{row.system}_resnet{self.depth}"
         options = tuple(resolve_options(model, self.options | row.options).items())
         return [
-            Run(model, options, self.num_segments, self.data, self.size, self.scales, self.recipe, seed)
+            Run(model, options, self.num_segments, self.data, self.size, self.scales, self.recipe, seed, self.start)
             for seed in self.seeds
         ]
 
 
-# The difficulty of the clips and this recipe were set on another rendering (seed 0), with TSN, the temporal
-# convolution and TDN; the clips that results are reported on (seed 1) were first seen by the finished study.
+# The difficulty of the clips and the recipes were set on another rendering (seed 0), with TSN, the temporal
+# convolution and TDN; on the clips that results are reported on (seed 1) only whole studies were run.
+ADAMW = Recipe(epochs=6, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=0.5)
 POCKET = Profile(
     name="pocket",
     data=PocketSpec(train=1440, val=720, seed=1),
     depth=10,
     options={"width": 16, "dropout": 0.0},
     num_segments=8,
-    size=64,
-    scales=(64 / 76,),  # 64 of the videos' 76 pixels: cropped, never resized
-    recipe=Recipe(
-        epochs=15, batch=16, lr=0.01, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=1
-    ),
-    seeds=(0,),
+    size=48,
+    scales=(48 / 56,),  # 48 of the videos' 56 pixels: cropped, never resized
+    pretraining=dataclasses.replace(ADAMW, epochs=20, lr=0.01),
+    recipe=ADAMW,
+    seeds=(0, 1, 2),
 )
 SMOKE = dataclasses.replace(
     POCKET,
@@ -74,7 +85,9 @@ SMOKE = dataclasses.replace(
     data=PocketSpec(train=30, val=18),
     options={"width": 8, "dropout": 0.0},
     num_segments=4,
-    recipe=dataclasses.replace(POCKET.recipe, epochs=1),
+    pretraining=dataclasses.replace(ADAMW, epochs=1),
+    recipe=dataclasses.replace(ADAMW, epochs=1),
+    seeds=(0,),
 )
 PROFILES = {profile.name: profile for profile in (SMOKE, POCKET)}
 
@@ -101,25 +114,74 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
     published: tuple[str, dict[str, str]] | None = None
 
-    def published_top1(self) -> float | None:
-        """Top-1 in % on Something-Something V1 (CVPR edition)."""
+    def printed(self, column: str, edition: str = "cvpr2021") -> str | None:
+        """`top1` (% on Something-Something V1) or `gmacs` as an edition prints it; None where it does not."""
         if self.published is None:
             return None
         file, values = self.published
-        (line,) = published(file, **values).to_dict("records")
-        return float(line["top1"] if "top1" in line else line["top1_something_v1"])
+        lines = published(file, edition, **values).rename(columns={"top1_something_v1": "top1"})
+        return lines[column].item() if column in lines and len(lines) else None
+
+    def published_as(self, column: str, edition: str = "cvpr2021") -> float | None:
+        """`printed`, as a number."""
+        text = self.printed(column, edition)
+        return None if text is None else float(text)
 
 
-def published(file: str, **values: str) -> pd.DataFrame:
-    """The lines of tdn/paper/<file> in the CVPR edition that have these values, all as text."""
+def published(file: str, edition: str = "cvpr2021", **values: str) -> pd.DataFrame:
+    """The lines of tdn/paper/<file> in that edition that have these values, all as text."""
     table = pd.read_csv(PAPER / file, dtype=str)
-    return table[(table[list(values)] == pd.Series(values)).all(axis=1) & (table.edition == "cvpr2021")]
+    return table[(table[list(values)] == pd.Series(values)).all(axis=1) & (table.edition == edition)]
+
+
+def _1a(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
+    return "tdn_difference_operator.csv", {"s_tdm": s_tdm, "l_tdm": l_tdm}
+
+
+def _1b(formula: str) -> tuple[str, dict[str, str]]:
+    return "tdn_s_tdm_fusion.csv", {"formula": formula}
+
+
+def _1c(formula: str, multi_scale: str = "yes", bidirectional: str = "yes") -> tuple[str, dict[str, str]]:
+    values = {"formula": formula, "multi_scale": multi_scale, "bidirectional": bidirectional}
+    return "tdn_l_tdm_design.csv", values
+
+
+def _1d(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
+    return "tdn_location.csv", {"s_tdm_stages": s_tdm, "l_tdm_stages": l_tdm}
 
 
 def _1e(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
     return "tdn_short_vs_long.csv", {"s_tdm_stages": s_tdm, "l_tdm_stages": l_tdm}
 
 
+DIFFERENCE_OPERATOR = [
+    Row("S-TDM concat, L-TDM avg", "tdn", {"s_tdm_input": "concat", "l_tdm_operator": "avg"}, _1a("concat", "avg")),
+    Row("S-TDM concat, L-TDM diff", "tdn", {"s_tdm_input": "concat"}, _1a("concat", "diff")),
+    Row("S-TDM diff, L-TDM avg", "tdn", {"l_tdm_operator": "avg"}, _1a("diff", "avg")),
+    Row("S-TDM diff, L-TDM diff", "tdn", published=_1a("diff", "diff")),
+]
+S_TDM_FUSION = [
+    Row("F*H", "tdn", {"s_tdm_fusion": "F*H"}, _1b("F*H")),
+    Row("F + F*H", "tdn", {"s_tdm_fusion": "F+F*H"}, _1b("F+F*H")),
+    Row("F + H", "tdn", published=_1b("F+H")),
+    Row("F*H_channel", "tdn", {"s_tdm_fusion": "F*H_channel"}, _1b("F*H_channel")),
+    Row("F + F*H_channel", "tdn", {"s_tdm_fusion": "F+F*H_channel"}, _1b("F+F*H_channel")),
+]
+CHANNEL = {"l_tdm_fusion": "F+F*G_channel", "l_tdm_multi_scale": False}
+L_TDM_DESIGN = [
+    Row("F + G", "tdn", {"l_tdm_fusion": "F+G"}, _1c("F+G")),
+    Row("F + F*G_channel, one scale", "tdn", CHANNEL, _1c("F+F*G_channel", multi_scale="no")),
+    Row("F + F*G, one direction", "tdn", {"l_tdm_bidirectional": False}, _1c("F+F*G", bidirectional="no")),
+    Row("F + F*G, one scale", "tdn", {"l_tdm_multi_scale": False}, _1c("F+F*G", multi_scale="no")),
+    Row("F + F*G", "tdn", published=_1c("F+F*G")),
+]
+LOCATION = [
+    Row("none", "tconv", published=_1d("-", "-")),
+    Row("S-TDM 1, L-TDM 2-5", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": (2, 3, 4, 5)}, _1d("1", "2-5")),
+    Row("S-TDM 1-2, L-TDM 3-5", "tdn", published=_1d("1-2", "3-5")),
+    Row("S-TDM 1-3, L-TDM 4-5", "tdn", {"s_tdm_stages": (1, 2, 3), "l_tdm_stages": (4, 5)}, _1d("1-3", "4-5")),
+]
 SHORT_VS_LONG = [
     Row("TSN", "tsn", published=("tdn_running_time.csv", {"method": "TSN"})),
     Row("temporal convolution", "tconv", published=_1e("-", "-")),
@@ -128,10 +190,29 @@ SHORT_VS_LONG = [
     Row("L-TDM in stages 3-5", "tdn", {"s_tdm_stages": ()}, _1e("-", "res3+res4+res5")),
     Row("TDN (both)", "tdn", published=_1e("conv1+res2", "res3+res4+res5")),
 ]
-TABLES = {"short_vs_long": SHORT_VS_LONG}
 
 
-def get_table(name: str) -> list[Row]:
+@dataclass(frozen=True)
+class Table:
+    """A table of the papers; `references` are the rows with which the text compares all others."""
+
+    title: str
+    rows: list[Row]
+    references: tuple[str, ...]
+
+
+TABLES = {
+    "difference_operator": Table("Difference operator (CVPR 1a)", DIFFERENCE_OPERATOR, ("S-TDM diff, L-TDM diff",)),
+    "s_tdm_fusion": Table("S-TDM fusion (CVPR 1b, ICLR 1a)", S_TDM_FUSION, ("F + H",)),
+    "l_tdm_design": Table("L-TDM design (CVPR 1c, ICLR 1b)", L_TDM_DESIGN, ("F + F*G",)),
+    "location": Table("Location (CVPR 1d, ICLR 5)", LOCATION, ("S-TDM 1-2, L-TDM 3-5",)),
+    "short_vs_long": Table(
+        "Short-term against long-term (CVPR 1e, ICLR 1c)", SHORT_VS_LONG, ("temporal convolution", "TDN (both)")
+    ),
+}
+
+
+def get_table(name: str) -> Table:
     """Raises ValueError with the valid names for one that does not exist."""
     if name not in TABLES:
         raise ValueError(unknown_name("table", name, TABLES))
@@ -144,33 +225,36 @@ class Line:
 
     row: Row
     results: list[Result]
-    gmacs: float  # of the full-size network, see `full_size_cost`
+    gmacs: float  # of the full-size network, see `full_size`
     params: float
 
     @property
     def published(self) -> float | None:
-        return self.row.published_top1()
+        return self.row.published_as("top1")
 
 
 def make_table(name: str, profile: Profile) -> list[Line]:
-    """Every row of a table; runs whatever of it has not been run."""
+    """Every row of a table; trains whatever of it has not been trained."""
+    rows = get_table(name).rows
+    jobs.train([config for row in rows for config in profile.runs(row)], profile.results)
     lines = []
-    for row in get_table(name):
+    for row in rows:
+        cost = measure_cost(full_size(row))
         results = [experiment.run(config, profile.results) for config in profile.runs(row)]
-        gmacs, params = full_size_cost(row)
-        lines.append(Line(row, results, gmacs, params))
+        lines.append(Line(row, results, cost.gmacs, cost.params))
     return lines
 
 
-def full_size_cost(row: Row) -> tuple[float, float]:
-    """GMACs and millions of parameters of the row's network as the paper has it: ResNet-50, 8 x 224 x 224."""
-    cost = measure_cost(create_model(f"{row.system}_resnet50", **row.options))
-    return cost.gmacs, cost.params
+def full_size(row: Row) -> VideoResNet:
+    """The row's network as the paper has it (ResNet-50, 8 x 224 x 224), without memory: for `measure_cost`."""
+    with torch.device("meta"):
+        return create_model(f"{row.system}_resnet50", **row.options)
 
 
 def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
-    """Every run of some tables (of all unless told), each once."""
-    return list(dict.fromkeys(run for name in tables or TABLES for row in get_table(name) for run in profile.runs(row)))
+    """Every run of some tables (of all unless told), each once, and first the one that all start from."""
+    rows = [row for name in tables or TABLES for row in get_table(name).rows]
+    return list(dict.fromkeys([profile.start, *(run for row in rows for run in profile.runs(row))]))
 
 
 # Command line: python -m tdn.train -------------------------------------------------------------
@@ -186,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--device-batch", type=int, help="clips on the device at once; gradients accumulate to the recipe's batch"
     )
+    parser.add_argument("--jobs", type=int, default=jobs.default_jobs(), help="runs at a time (default: %(default)s)")
     args = parser.parse_args(argv)
     try:
         profile = get_profile(args.profile)
@@ -194,19 +279,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(str(error))
 
     missing = [config for config in runs if not experiment.stored(config, profile.results).complete]
-    print(
-        f"profile {profile.name}: {len(runs)} runs, {len(runs) - len(missing)} of them done, on {experiment.device()}"
-    )
+    print(f"profile {profile.name}: {len(runs)} runs, {len(runs) - len(missing)} of them done; {experiment.device()}")
     if args.list:
         for config in runs:
             print("  to do" if config in missing else "  done ", config.name, f"seed {config.seed}")
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being terminated cleans up as Ctrl-C does
     recipe, fits = profile.recipe, args.device_batch or profile.recipe.batch
+    at_once = f"{args.jobs} at a time" + (", each on one thread" if experiment.device().type == "cpu" else "")
     print(f"  {recipe.epochs} epochs, batch {recipe.batch} ({fits} at once), learning rate {recipe.lr} for that batch")
+    print(f"  {at_once}", flush=True)
     try:
-        for config in tqdm(missing, "runs", unit="run", disable=not missing):
-            result = experiment.run(config, profile.results, device_batch=args.device_batch)
-            tqdm.write(f"{config.name}: top-1 {result.metrics['top1']:.1%} after {result.manifest['seconds']:.0f} s")
+        jobs.train(missing, profile.results, jobs=args.jobs, device_batch=args.device_batch)
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from the last finished epoch")

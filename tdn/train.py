@@ -1,7 +1,7 @@
 """The trainer: one loop for CPU and GPU. `python -m tdn.train --help` trains the runs of the study."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def fit(
     seed: int = 0,
     val_clips: ClipDataset | None = None,
     device_batch: int | None = None,
+    on_update: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch.
 
@@ -74,6 +75,8 @@ def fit(
         val_clips: validated after each epoch; the plateau schedule needs it.
         device_batch: clips that fit on the device at once, where fewer than `recipe.batch`: gradients are
             accumulated to the recipe's batch. Batch norms see `device_batch` clips.
+        on_update: called with the number of updates made since the last call (at first: those of epochs that
+            were done before), in place of a progress bar.
 
     Raises:
         ValueError: plateau without `val_clips`; not one training video could be read.
@@ -94,7 +97,12 @@ def fit(
     if checkpoint.exists():
         _resume(checkpoint, parts, history)
 
-    progress = tqdm(total=recipe.epochs * batches, initial=len(history) * batches, unit="batch", leave=False)
+    done = len(history) * batches
+    progress = tqdm(
+        total=recipe.epochs * batches, initial=done, unit="update", leave=False, disable=on_update is not None
+    )
+    if on_update:
+        on_update(done)
     with progress:
         for epoch in range(len(history), recipe.epochs):
             progress.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
@@ -112,6 +120,8 @@ def fit(
                     schedules["warmup"].step()
                 progress.set_postfix(loss=f"{sums[0] / sums[2].clamp(min=1):.3f}", refresh=False)
                 progress.update()
+                if on_update:
+                    on_update(1)
             if not sums[2]:
                 raise ValueError(f"not one of {len(train_clips)} training videos could be read: {bad[0]}")
             row |= {"loss": float(sums[0] / sums[2]), "train_top1": float(sums[1] / sums[2])}
@@ -162,7 +172,7 @@ def _update(
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
     if recipe.optimizer == "adamw":
-        return optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+        return optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     return optim.SGD(model.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
 
 

@@ -1,11 +1,16 @@
 """The released network's reference cases: weights and inputs from seeds, scores from file (tests/data)."""
 
 import csv
+import json
 import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from tdn.evaluate import Evaluation
+from tdn.experiment import Result
+from tdn.files import write_text
 
 DATA = Path(__file__).parent / "data"
 
@@ -43,3 +48,28 @@ def _tensor(key: str, shape: tuple[int, ...]) -> np.ndarray:
     else:
         values = random.standard_normal(shape) * np.sqrt(1 / np.prod(shape[1:]))
     return values.astype(np.float32)
+
+
+def randomise(module):
+    """Running statistics and affine parameters away from 0 and 1, so that a wrong one shows."""
+    generator = torch.Generator().manual_seed(0)
+    for name, value in module.state_dict().items():
+        if value.dtype == torch.float32:
+            noise = torch.rand(value.shape, generator=generator)
+            value.copy_(noise + 0.5 if "var" in name else noise - 0.5)
+    return module
+
+
+def stored(folder, correct, order=None):
+    """A result whose i-th video is answered right where `correct[i]`; stored in another `order` if told."""
+    correct = np.array(correct)
+    videos = np.arange(len(correct)) if order is None else np.array(order)
+    labels = videos % 18
+    scores = np.zeros((len(correct), 18), np.float32)
+    scores[np.arange(len(videos)), np.where(correct[videos], labels, (labels + 1) % 18)] = 1
+    Evaluation(scores, labels, videos).save(folder / "scores.npz")
+    groups = {"short": {"top1": float(correct.mean()), "videos": len(correct)}}
+    metrics = {"top1": float(correct.mean()), "videos": len(correct), "of": len(correct) + 1, "groups": groups}
+    write_text(folder / "metrics.json", json.dumps(metrics))
+    write_text(folder / "manifest.json", json.dumps({"run": folder.name}))
+    return Result(folder)

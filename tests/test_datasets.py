@@ -41,7 +41,7 @@ def test_test_clips_are_the_middle_of_everything(video_sets):
     sample = ClipDataset(val, 8, 5, scales=(0.8, 0.5))[3]
     video = read_frames(val.videos[3].path, all_frames)
     assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)])
-    assert sample.crop == centre_crop(76, 76, 0.8)
+    assert sample.crop == centre_crop(56, 56, 0.8)
     assert (sample.label, sample.index) == (3, 3)
 
 
@@ -95,4 +95,4 @@ def test_a_set_too_large_for_memory_stays_on_disk(video_sets, monkeypatch):
 
     monkeypatch.setattr("psutil.virtual_memory", lambda: Free)
     assert not train.keep_in_memory() and not train.in_memory
-    assert ClipDataset(train, 2, 1)[0].clip.shape == (2, 1, 3, 76, 76)
+    assert ClipDataset(train, 2, 1)[0].clip.shape == (2, 1, 3, 56, 56)

@@ -78,13 +78,15 @@ def test_identity_covers_every_field_and_nothing_else(monkeypatch):
         dataclasses.replace(TINY, scales=(0.8, 0.7)),
         dataclasses.replace(TINY, seed=1),
         dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, lr=0.02)),
+        dataclasses.replace(TINY, start=TINY),
+        dataclasses.replace(TINY, start=dataclasses.replace(TINY, seed=1)),
     ]
     assert {field.name for field in dataclasses.fields(Run)} == {
         *("model", "options", "num_segments", "data"),
-        *("size", "scales", "recipe", "seed"),
+        *("size", "scales", "recipe", "seed", "start"),
     }, "a new field needs a line above"
     names = {run.name for run in [TINY, *changed]}
-    assert len(names) == 9
+    assert len(names) == 11
     assert dataclasses.replace(TINY).name == TINY.name
     monkeypatch.setattr(pocket, "RENDER_VERSION", 99)
     assert TINY.name not in names, "other pixels, another run"
@@ -132,6 +134,18 @@ def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_r
     assert len(resumed.history) == 60
     assert all(torch.equal(weights(resumed)[key], value) for key, value in weights(whole).items())
     assert resumed.metrics == whole.metrics
+
+
+def test_a_run_starts_from_the_weights_of_another(tmp_path, data_root):
+    options = (("dropout", 0.5), ("l_tdm_stages", (3,)), ("s_tdm_stages", (1, 2)), ("width", 8))
+    frozen = dataclasses.replace(TINY.recipe, lr=0.0, weight_decay=0.0, epochs=1)
+    config = dataclasses.replace(TINY, model="tdn_resnet10", options=options, recipe=frozen, start=TINY)
+    after, start = weights(experiment.run(config, tmp_path, data_root)), weights(experiment.stored(TINY, tmp_path))
+    assert torch.equal(after["stage3.0.conv1.weight"], start["stage3.0.conv1.weight"])
+    assert torch.equal(after["s_tdm.2.cnn.0.conv2.weight"], start["stage2.0.conv2.weight"])
+    mean = start["stage1.conv.weight"].mean(1, keepdim=True)
+    assert torch.equal(after["s_tdm.1.cnn.conv.weight"], mean.expand(-1, 12, -1, -1))
+    assert torch.equal(after["fc.weight"], config.create_model().fc.weight), "its own classifier"
 
 
 def test_two_processes_train_a_run_once(tmp_path, data_root):

@@ -3,21 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from reference import randomise
 
 import tdn
 from tdn.model.resnet import VideoResNet
-from tdn.model.tdm import LongTermTDM, ShortTermTDM, aligned_differences, difference_input
+from tdn.model.tdm import difference_input
 from tdn.model.temporal import TemporalConv
-
-
-def randomised(module):
-    """Running statistics and affine parameters away from 0 and 1, so that a wrong one shows."""
-    generator = torch.Generator().manual_seed(0)
-    for name, value in module.state_dict().items():
-        if value.dtype == torch.float32:
-            noise = torch.rand(value.shape, generator=generator)
-            value.copy_(noise + 0.5 if "var" in name else noise - 0.5)
-    return module.eval()
 
 
 def test_difference_input_is_the_pooled_stack_of_differences():
@@ -30,41 +21,6 @@ def test_difference_input_is_the_pooled_stack_of_differences():
 def test_a_still_clip_has_no_short_term_motion():
     still = torch.randn(1, 2, 1, 3, 8, 8).expand(1, 2, 5, 3, 8, 8)
     assert difference_input(still).abs().max() == 0
-
-
-def test_s_tdm_adds_upsampled_motion():
-    tdm = ShortTermTDM(torch.nn.Conv2d(12, 4, 1), (0.75, 0.25))
-    features, differences = torch.randn(2, 4, 6, 6), torch.randn(2, 12, 3, 3)
-    enhanced, onward = tdm(features, differences)
-    torch.testing.assert_close(onward, tdm.cnn(differences))
-    motion = onward.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    torch.testing.assert_close(enhanced, 0.75 * features + 0.25 * motion)
-
-
-def test_l_tdm_follows_its_equations_segment_by_segment():
-    tdm = randomised(LongTermTDM(32, num_segments=4))
-    features = torch.randn(2 * 4, 32, 6, 6)
-    squeezed = tdm.squeeze(features).unflatten(0, (2, 4))
-
-    def m(difference):  # equation (5) as released
-        half = F.interpolate(tdm.half_scale(difference), scale_factor=2)
-        return tdm.restore((difference + tdm.full_scale(difference) + half) / 3).sigmoid() - 0.5
-
-    expected = features.unflatten(0, (2, 4)).clone()
-    for i in range(4):
-        zero = torch.zeros_like(squeezed[:, i])
-        to_next = tdm.align(squeezed[:, i + 1]) - squeezed[:, i] if i < 3 else zero
-        to_previous = tdm.align(squeezed[:, i - 1]) - squeezed[:, i] if i > 0 else zero
-        expected[:, i] *= 1 + (m(to_next) + m(to_previous)) / 2
-    torch.testing.assert_close(tdm(features), expected.flatten(0, 1))
-
-
-def test_reversed_time_swaps_the_directions():
-    features, aligned = torch.randn(2, 5, 3, 4, 4), torch.randn(2, 5, 3, 4, 4)
-    forward, backward = aligned_differences(features.flatten(0, 1), aligned.flatten(0, 1), 5)
-    forward_r, backward_r = aligned_differences(features.flip(1).flatten(0, 1), aligned.flip(1).flatten(0, 1), 5)
-    assert torch.equal(forward_r.unflatten(0, (2, 5)).flip(1).flatten(0, 1), backward)
-    assert torch.equal(backward_r.unflatten(0, (2, 5)).flip(1).flatten(0, 1), forward)
 
 
 def test_temporal_conv_is_a_depthwise_convolution_over_time_and_starts_as_a_shift():
@@ -96,15 +52,15 @@ def test_every_network_takes_any_number_of_segments_and_trains(name, segments):
 
 
 def test_videos_do_not_mix_and_tsn_segments_neither():
-    model = randomised(tdn.create_model("tdn_resnet10", 5, 4, width=16))
+    model = randomise(tdn.create_model("tdn_resnet10", 5, 4, width=16)).eval()
     clips = torch.randn(3, 4, 5, 3, 64, 64)
     order = [2, 0, 1]
     with torch.no_grad():
         torch.testing.assert_close(model(clips)[order], model(clips[order]))
-        tsn = randomised(tdn.create_model("tsn_resnet10", 5, 4, width=16))
+        tsn = randomise(tdn.create_model("tsn_resnet10", 5, 4, width=16)).eval()
         frames = clips[:, :, 2:3]
         torch.testing.assert_close(tsn(frames), tsn(frames.flip(1)))  # an average knows no order
-        tconv = randomised(tdn.create_model("tconv_resnet10", 5, 4, width=16))
+        tconv = randomise(tdn.create_model("tconv_resnet10", 5, 4, width=16)).eval()
         assert (tconv(frames) - tconv(frames.flip(1))).abs().max() > 1e-4
 
 

@@ -45,7 +45,7 @@ def test_classes():
 def test_clip_depends_on_the_seed_alone(label):
     clip = pocket.render_clip(label, (3, label))
     assert clip.dtype == np.uint8
-    assert clip.shape[1:] == (scenes.SIZE, scenes.SIZE, 3)
+    assert clip.shape[1:] == (scenes.PIXELS, scenes.PIXELS, 3)
     assert np.array_equal(clip, pocket.render_clip(label, (3, label)))
     other = pocket.render_clip(label, (4, label))
     assert clip.shape != other.shape or not np.array_equal(clip, other)

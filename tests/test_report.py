@@ -1,4 +1,4 @@
-"""Intervals, verdicts, and the files of results/."""
+"""Tables, claims, and the files of results/."""
 
 import json
 from pathlib import Path
@@ -7,29 +7,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from reference import stored
 
-from tdn import report
-from tdn.evaluate import Evaluation
-from tdn.experiment import Result
-from tdn.files import write_text
-from tdn.study import PROFILES, SHORT_VS_LONG, Line
+from tdn import figures, report
+from tdn.study import DIFFERENCE_OPERATOR, LOCATION, PROFILES, SHORT_VS_LONG, TABLES, Line, Row
 
 RESULTS = Path(__file__).parents[1] / "results"
-
-
-def stored(folder, correct, order=None):
-    """A result whose i-th video is answered right where `correct[i]`; stored in another `order` if told."""
-    correct = np.array(correct)
-    videos = np.arange(len(correct)) if order is None else np.array(order)
-    labels = videos % 18
-    scores = np.zeros((len(correct), 18), np.float32)
-    scores[np.arange(len(videos)), np.where(correct[videos], labels, (labels + 1) % 18)] = 1
-    Evaluation(scores, labels, videos).save(folder / "scores.npz")
-    groups = {"short": {"top1": float(correct.mean()), "videos": len(correct)}}
-    metrics = {"top1": float(correct.mean()), "videos": len(correct), "of": len(correct) + 1, "groups": groups}
-    write_text(folder / "metrics.json", json.dumps(metrics))
-    write_text(folder / "manifest.json", json.dumps({"run": folder.name}))
-    return Result(folder)
+SHORT = TABLES["short_vs_long"]
 
 
 @pytest.fixture
@@ -40,60 +24,74 @@ def lines(tmp_path):
     return [Line(rows[name], [stored(tmp_path / str(n), np.arange(100) < n)], 33.0, 24.0) for name, n in right.items()]
 
 
-def test_wilson_interval():
-    assert report.interval(0.8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
-    assert report.interval(0.0, 50)[0] == 0
-    low, high = report.interval(0.5, 10_000)
-    assert high - low == pytest.approx(2 * 1.96 * 0.005, rel=1e-2)
-
-
-def test_difference_is_paired_by_video(tmp_path):
-    first = stored(tmp_path / "a", [1, 1, 0, 0, 1, 0, 0, 0, 1, 0] * 10)
-    second = stored(tmp_path / "b", [1, 1, 1, 0, 0, 1, 0, 1, 1, 0] * 10, order=np.arange(100)[::-1])
-    points, half = report.difference([first], [second])
-    assert points == pytest.approx(20)  # 30 videos gained, 10 lost
-    assert half == pytest.approx(100 * 1.96 * np.sqrt((0.4 - 0.04) / 99), rel=1e-3)
-    assert report.difference([first], [first]) == (0, 0)
-    points, _ = report.difference([first, second], [second, second])
-    assert points == pytest.approx(10), "over seeds, the mean"
-
-
-def test_verdicts():
-    assert report.verdict(3.0, 2.9) == "better"
-    assert report.verdict(-3.0, 2.9) == "worse"
-    assert report.verdict(2.9, 3.0) == report.verdict(0, 0) == "indistinguishable"
-
-
 def test_accuracy_table(lines):
-    table = report.accuracy_table(lines, baseline="temporal convolution").set_index("network")
+    table = report.accuracy_table(SHORT, lines).set_index("network")
     assert table["measured top-1"].tolist() == pytest.approx([40, 50, 90])
     assert table["published top-1 (SSv1)"].tolist() == [19.7, 46.6, 52.3]
-    assert table["verdict"].tolist() == ["worse", "baseline", "better"]
-    assert table.loc["TDN (both)", "vs baseline"] == "+40.0 ± 9.7"
+    assert table["in the ICLR edition"].tolist() == [19.7, 45.2, 51.3]
+    assert table["verdict"].tolist() == ["worse", "reference", "better"]
+    assert table.loc["TDN (both)", "vs temporal convolution"] == "+40.0 ± 9.7"
     assert table["videos"].tolist() == ["100 of 101"] * 3
     assert (table["95% low"] < table["measured top-1"]).all() and (table["measured top-1"] < table["95% high"]).all()
     assert "seed spread" not in table, "one seed has no spread"
+    assert "published GMACs" not in table, "a column that no row fills"
 
     three = [Line(line.row, [a.results[0] for a in lines], 33.0, 24.0) for line in lines]
-    table = report.accuracy_table(three, baseline="temporal convolution")
+    table = report.accuracy_table(SHORT, three)
     assert table["measured top-1"].tolist() == pytest.approx([60] * 3) and table["seeds"].tolist() == [3] * 3
     assert table["seed spread"].tolist() == pytest.approx([np.std([40, 50, 90], ddof=1)] * 3)
+    assert set(table["verdict"]) == {"indistinguishable", "reference"}, "such a spread leaves nothing to tell"
 
 
-def test_findings_say_when_the_paper_is_contradicted(lines):
-    agreeing = report.findings(lines, "temporal convolution").splitlines()
-    assert len(agreeing) == 3 and all(line.endswith("agrees, on one seed.") for line in agreeing)
+def test_claims_compare_every_row_with_every_reference_once(lines):
+    claims = report.claims(SHORT, lines)
+    assert claims["claim"].tolist() == [
+        "temporal convolution better than TSN",
+        "TDN (both) better than temporal convolution",
+        "TDN (both) better than TSN",
+    ]
+    assert claims["published"].tolist() == pytest.approx([26.9, 5.7, 32.6])
+    assert claims["measured"].tolist() == pytest.approx([10, 40, 50])
+    assert set(claims["verdict"]) == {"supported"}
+    assert report.findings(SHORT, lines).count("supported, on one seed.") == 3
+
     turned = [Line(a.row, b.results, 33.0, 24.0) for a, b in zip(lines, lines[::-1], strict=True)]
-    text = report.findings(turned, "temporal convolution")
-    assert text.count("contradicts the paper here") == 3
+    assert set(report.claims(SHORT, turned)["verdict"]) == {"contradicted"}
+    assert report.findings(SHORT, turned).count("**contradicted here**") == 3
     equal = [Line(line.row, lines[0].results, 33.0, 24.0) for line in lines]
-    assert report.findings(equal, "temporal convolution").count("cannot be told here") == 3
+    assert set(report.claims(SHORT, equal)["verdict"]) == {"cannot tell"}
+
+
+def test_a_row_of_ones_own_has_no_claim(lines):
+    own = Line(Row("ours", "tdn"), lines[0].results, 33.0, 24.0)
+    assert len(report.claims(SHORT, [*lines, own])) == 3
+    assert len(report.accuracy_table(SHORT, [*lines, own])) == 4
+
+
+def test_overview(lines):
+    none, tdn = (Line(LOCATION[i], lines[j].results, 33.0, 24.0) for i, j in ((0, 1), (2, 2)))
+    rows = report.all_rows({"short_vs_long": lines, "location": [none, tdn]})
+    assert rows["vs reference"].tolist()[-2:] == ["-40.0 ± 9.7", ""] and len(rows) == 5
+    together = report.order_table({"short_vs_long": lines, "location": [none, tdn]}).set_index("table")
+    assert together.loc["all networks", "networks"] == 3, "a network of two tables counts once"
+    every = report.order_table({"short_vs_long": lines}).set_index("table")
+    assert every["rank correlation"].tolist() == [1, 1] and every["networks"].tolist() == [3, 3]
+    assert (every["95% low"] > 0.4).all()
+
+
+def test_cost_gap_brackets_what_rounds_to_the_printed_figure(lines):
+    (row,) = report.cost_gap([Line(LOCATION[0], lines[0].results, 32.7, 24.0)]).to_dict("records")
+    assert (row["gap from"], row["gap to"]) == pytest.approx((-0.2, 0.8))
+    assert row["norms"] == pytest.approx(0.0889, abs=1e-3)  # 11.1 million values a frame, 8 frames
+    concat = Line(DIFFERENCE_OPERATOR[0], lines[0].results, 36.0, 24.0)
+    (row,) = report.cost_gap([concat]).to_dict("records")
+    assert (row["gap from"], row["gap to"]) == pytest.approx((0.15, 0.25))
 
 
 def test_tables_and_figures_become_files(lines, tmp_path, monkeypatch):
     profile = PROFILES["smoke"]
     monkeypatch.setattr("tdn.study.ROOT", tmp_path)
-    table = report.accuracy_table(lines, baseline="temporal convolution")
+    table = report.accuracy_table(SHORT, lines)
     report.save_table(table, "t", profile, lines)
     folder = tmp_path / "results" / "smoke" / "tables"
     again = pd.read_csv(folder / "t.csv")
@@ -104,8 +102,10 @@ def test_tables_and_figures_become_files(lines, tmp_path, monkeypatch):
 
     noise, axis = plt.subplots()
     axis.imshow(np.random.default_rng(0).random((500, 500, 3)), interpolation="nearest")
-    for figure in (report.plot_accuracy(table), noise):
-        path = report.save_figure(figure, "f", profile)
+    claims = report.claims(SHORT, lines)
+    order = figures.plot_order({"short_vs_long": lines})
+    for figure in (figures.plot_accuracy(table), figures.plot_claims(claims), order, noise):
+        path = figures.save_figure(figure, "f", profile)
         assert path.stat().st_size < 200_000
         assert min(plt.imread(path).shape[:2]) > 150
 

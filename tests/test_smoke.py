@@ -22,7 +22,7 @@ def python(home: Path, *arguments: str) -> str:
 
 
 def test_the_book_runs_and_a_second_time_trains_nothing(tmp_path):
-    assert "6 runs, 0 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
+    assert "20 runs, 0 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
     python(tmp_path, "tdn.book", "--profile", "smoke")
     results = tmp_path / "results" / "smoke"
 
@@ -37,5 +37,5 @@ def test_the_book_runs_and_a_second_time_trains_nothing(tmp_path):
     assert {path.stem for path in (results / "figures").iterdir()} >= {"short_vs_long", "sampling_window"}
 
     runs = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")}
-    assert "6 runs, 6 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
+    assert "20 runs, 20 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
     assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")} == runs

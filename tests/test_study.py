@@ -1,33 +1,56 @@
 """The tables' lists of runs, and the command line over them."""
 
+import dataclasses
+
 import pytest
 
 from tdn import study
+from tdn.cost import measure_cost
 from tdn.study import PROFILES, SHORT_VS_LONG, TABLES, Row
 
 
 def test_published_numbers_are_those_of_the_papers_table():
-    published = {row.name: row.published_top1() for row in SHORT_VS_LONG}
-    assert list(published.values()) == [19.7, 46.6, 51.3, 51.5, 49.9, 52.3]
-    assert Row("ours alone", "tdn").published_top1() is None
+    published = {name: [row.published_as("top1") for row in table.rows] for name, table in TABLES.items()}
+    assert published == {
+        "difference_operator": [41.5, 51.4, 51.6, 52.3],
+        "s_tdm_fusion": [43.7, 47.6, 52.3, 47.3, 47.9],
+        "l_tdm_design": [44.1, 50.9, 50.0, 49.7, 52.3],
+        "location": [46.6, 50.6, 52.3, 51.7],
+        "short_vs_long": [19.7, 46.6, 51.3, 51.5, 49.9, 52.3],
+    }
+    iclr = {name: [row.published_as("top1", "iclr2021") for row in table.rows] for name, table in TABLES.items()}
+    assert iclr["difference_operator"] == [None] * 4 and iclr["location"] == [45.2, 49.9, 51.3, 50.8]
+    assert [row.printed("gmacs") for row in TABLES["location"].rows] == ["33", "35", "36", "38"]
+    assert TABLES["s_tdm_fusion"].rows[0].printed("gmacs") is None
+    assert Row("ours alone", "tdn").published_as("top1") is None
 
 
-def test_costs_are_those_of_the_full_size_network():
-    by_name = {row.name: study.full_size_cost(row) for row in SHORT_VS_LONG}
-    assert by_name["TSN"][0] == pytest.approx(32.7, rel=0.01)
-    assert by_name["TDN (both)"][0] == pytest.approx(35.6, rel=0.01)
+def gmacs(name):
+    return [measure_cost(study.full_size(row)).gmacs for row in TABLES[name].rows]
+
+
+def test_costs_are_those_of_the_papers():
+    concat_avg, concat_diff, diff_avg, tdn = gmacs("difference_operator")
+    assert concat_avg == pytest.approx(concat_diff) and diff_avg == pytest.approx(tdn)
+    # three more input channels of a 7x7 convolution to 64 at 56 x 56, in 8 segments
+    assert concat_diff - tdn == pytest.approx(8 * 3 * 49 * 64 * 56 * 56 / 1e9)
+    assert gmacs("location") == pytest.approx([32.70, 34.50, 35.61, 37.46], abs=0.01)
+    assert max(gmacs("s_tdm_fusion")) < 35.62 and max(gmacs("l_tdm_design")) < 35.62
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
-    runs = study.all_runs(profile)
-    assert len({run.name for run in runs}) == len(runs) == len(SHORT_VS_LONG) * len(profile.seeds)
+    start, *runs = study.all_runs(profile)
+    assert len({run.name for run in runs}) == len(runs) == 19 * len(profile.seeds)  # shared rows once
+    assert {run.start for run in runs} == {start} and start.start is None
     assert len({(run.recipe, run.data, run.size, run.scales, run.num_segments) for run in runs}) == 1
     for run in runs:
         model = run.create_model()
         assert model.num_segments == profile.num_segments
-        again = run.create_model()
-        assert all((a == b).all() for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    again = run.create_model()
+    assert all((a == b).all() for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    other = dataclasses.replace(run, seed=run.seed + 1).create_model()
+    assert (other.fc.weight != again.fc.weight).any()
 
 
 def test_rows_are_the_networks_they_are_named_after():
@@ -40,7 +63,7 @@ def test_rows_are_the_networks_they_are_named_after():
         "TDN (both)": ([1, 2], [3, 4, 5], [3, 4, 5]),
     }
     for row in SHORT_VS_LONG:
-        (run,) = PROFILES["pocket"].runs(row)
+        run = PROFILES["pocket"].runs(row)[0]
         model = run.create_model()
         modules = [
             [number for number in range(2, 6) if hasattr(model.stages[number - 1][0].temporal, name)]
@@ -50,12 +73,18 @@ def test_rows_are_the_networks_they_are_named_after():
         assert model.fc.in_features == 128 and model.dropout.p == 0
 
 
-def test_shared_rows_run_once(monkeypatch):
-    monkeypatch.setitem(
-        TABLES, "another", [Row("under another name", "tdn"), Row("new", "tdn", {"l_tdm_stages": (5,)})]
-    )
+def test_a_new_row_is_one_line_and_shared_rows_run_once(monkeypatch):
     profile = PROFILES["smoke"]
-    assert len(study.all_runs(profile)) == len(study.all_runs(profile, ["short_vs_long"])) + 1
+    before = study.all_runs(profile)
+    rows = [*SHORT_VS_LONG, Row("under another name", "tdn"), Row("L-TDM in stage 5", "tdn", {"l_tdm_stages": (5,)})]
+    monkeypatch.setitem(TABLES, "short_vs_long", dataclasses.replace(TABLES["short_vs_long"], rows=rows))
+    assert len(study.all_runs(profile)) == len(before) + 1
+
+
+def test_every_reference_is_a_row():
+    for table in TABLES.values():
+        assert set(table.references) <= {row.name for row in table.rows}
+        assert len({row.name for row in table.rows}) == len(table.rows)
 
 
 def test_typos_are_answered_with_the_nearest_names(capsys):
@@ -74,8 +103,8 @@ def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "ROOT", tmp_path)
     study.main(["--profile", "smoke", "--list"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("profile smoke: 6 runs, 0 of them done")
-    assert len(printed) == 7 and all("to do" in line for line in printed[1:])
+    assert printed[0].startswith("profile smoke: 20 runs, 0 of them done")
+    assert len(printed) == 21 and all("to do" in line for line in printed[1:])
     assert list(tmp_path.iterdir()) == []
 
 

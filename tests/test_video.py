@@ -15,7 +15,7 @@ def test_frames_come_as_chosen(tmp_path):
     rendered = pocket.render_clip(8, 3)
     pocket.encode(tmp_path / "clip.mp4", rendered)
     whole = read_frames(tmp_path / "clip.mp4", all_frames)
-    assert whole.dtype == torch.uint8 and whole.shape == (len(rendered), 3, 76, 76)
+    assert whole.dtype == torch.uint8 and whole.shape == (len(rendered), 3, 56, 56)
     error = (whole.permute(0, 2, 3, 1).float() - torch.from_numpy(rendered).float()).abs()
     assert error.mean() < 6, "the same frames in the same order, but for compression"
 

@@ -20,11 +20,7 @@ import csv
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -39,8 +35,9 @@ from tqdm import tqdm
 from tdn.data import scenes
 from tdn.data.datasets import Video, VideoSet
 from tdn.files import write_text, write_whole
+from tdn.processes import worker_pool
 
-RENDER_VERSION = 1  # part of the identity of rendered data: raise it when the pixels change
+RENDER_VERSION = 2  # part of the identity of rendered data: raise it when the pixels change
 
 FRAMES_PER_SECOND = 12
 LENGTHS = (40, 72)  # frames of a clip, both ends included
@@ -112,7 +109,7 @@ def render_clip(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
     """Render one clip.
 
     ``label`` is an index into :data:`CLASSES`, ``seed`` anything that
-    ``np.random.default_rng`` takes. Returns uint8 ``(frames, 76, 76, 3)``, RGB, with 40 to 72
+    ``np.random.default_rng`` takes. Returns uint8 ``(frames, 56, 56, 3)``, RGB, with 40 to 72
     frames at 12 frames a second. The two classes of a pair that runs forwards and backwards
     give, for the same seed, exactly each other's frames in reverse order. Raises IndexError
     for an unknown label.
@@ -191,18 +188,13 @@ class _Job(NamedTuple):
 
 
 def _run(jobs: list[_Job], workers: int) -> list[dict[str, str | int]]:
-    # "spawn": forking a process in which torch has started its threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with worker_pool(workers, _start_worker) as pool:
         done = pool.map(_make_clip, jobs, chunksize=4)
-        return list(tqdm(done, total=len(jobs), desc="Rendering the pocket videos", unit="clip"))
+        return list(tqdm(done, total=len(jobs), desc="rendering the pocket videos", unit="clip"))
 
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
-    # A killed parent must not leave workers behind.
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _make_clip(job: _Job) -> dict[str, str | int]:

@@ -1,8 +1,8 @@
 """What is drawn in the clips of the pocket benchmark.
 
-Every scene is a function ``scene(rng, frames)`` that returns one clip as float32
-``(frames, SIZE, SIZE, 3)``, RGB, about 0 to 255, before light and sensor noise
-(:func:`photograph` adds those). Coordinates are ``(x, y)`` in pixels, x to the right,
+Every scene is a function ``scene(rng, frames)`` that draws one clip as float32
+``(frames, SIZE, SIZE, 3)``, RGB, about 0 to 255. :func:`photograph` takes it at ``PIXELS`` x ``PIXELS``, in
+uneven light and with a noisy sensor. Coordinates are ``(x, y)`` in pixels, x to the right,
 y downwards, the origin in the upper left corner. Angles are in radians and grow clockwise.
 
 A scene knows nothing of labels: the second class of a pair is the same scene played backwards.
@@ -16,30 +16,31 @@ from numpy.random import Generator
 
 from tdn.data.shapes import paint
 
-# Width and height of a frame, pixels. Not 72: decord 0.6 takes some narrow widths (16, 24, 48, 72) for RGBA.
-SIZE = 76
+SIZE = 76  # width and height of the drawing; every length below is in its pixels
+# Width and height of a frame of the video. Not 48 or 72: decord 0.6 takes some narrow widths for RGBA.
+PIXELS = 56
 
 # Difficulty. Each pair is the range from which a clip draws uniformly.
-NOISE_SIGMA = (2.0, 7.0)  # sensor noise, grey levels of 255
+NOISE_SIGMA = (1.0, 5.0)  # sensor noise, grey levels of 255
 BACKGROUND_LEVEL = (50.0, 110.0)  # mean of the background in each colour, grey levels
-OBJECT_CONTRAST = (50.0, 120.0)  # what an object is lighter than the mean background, a channel
+OBJECT_CONTRAST = (80.0, 140.0)  # what an object is lighter than the mean background, a channel
 DISTRACTOR_CONTRAST = (15.0, 40.0)  # what a still shape is darker than the mean background, a channel
-BACKGROUND_CONTRAST = (5.0, 14.0)  # standard deviation of the background texture, grey levels
+BACKGROUND_CONTRAST = (4.0, 10.0)  # standard deviation of the background texture, grey levels
 LIGHT_GRADIENT = 0.15  # the light falls off across the frame by at most this share
 FLICKER = 0.04  # the light changes over time by at most about this share
-DISTRACTORS = (2, 4)  # still shapes in "long" and "both" clips, both ends included
-PATTERN_CONTRAST = (10.0, 35.0)  # standard deviation of the running pattern, grey levels
+DISTRACTORS = (1, 3)  # still shapes in "long" and "both" clips, both ends included
+PATTERN_CONTRAST = (12.0, 36.0)  # standard deviation of the running pattern, grey levels
 PATTERN_SPEED = (2.5, 4.5)  # pixels a frame
 PATTERN_GRAIN = (2.0, 2.5)  # blur of the pattern, pixels; it correlates over about twice that
 PATTERN_MEMORY = 1.5  # frames; the pattern keeps exp(-(d / 2 memory)^2) of itself after d frames
 PATTERN_PATCH = (22.0, 34.0)  # width and height of the patch, pixels
 EVENT_SHARE = (0.65, 0.95)  # share of the clip that an event covers
 PACE = 0.5  # how unevenly an event runs: 0 even, below 1 never backwards
-TRAVEL = (22.0, 36.0)  # pixels that a moving object covers
+TRAVEL = (26.0, 38.0)  # pixels that a moving object covers
 GAP = (16.0, 28.0)  # pixels between two objects before they approach each other
-GROWTH = (1.7, 2.8)  # size after growing, relative to the size before
-TURN_DEGREES = (3.0, 8.0)  # a frame
-PAN = (5.0, 13.0)  # pixels that the camera pans over the whole clip, in any direction
+GROWTH = (2.0, 3.0)  # size after growing, relative to the size before
+TURN_DEGREES = (5.0, 11.0)  # a frame
+PAN = (4.0, 10.0)  # pixels that the camera pans over the whole clip, in any direction
 # End of the difficulty.
 
 _PAN_MARGIN = math.ceil(PAN[1] / 2) + 1
@@ -102,10 +103,11 @@ def _stage(
     return video, shift, mean
 
 
-def photograph(rng: Generator, video: np.ndarray) -> np.ndarray:
-    """Add uneven and flickering light and the camera's noise; returns uint8 of the same shape."""
-    frames = len(video)
-    across = np.linspace(-1, 1, SIZE, dtype=np.float32)
+def photograph(rng: Generator, drawing: np.ndarray) -> np.ndarray:
+    """The drawing in uneven and flickering light, with the camera's noise: uint8 ``(frames, PIXELS, PIXELS, 3)``."""
+    frames = len(drawing)
+    video = np.stack([cv2.resize(image, (PIXELS, PIXELS), interpolation=cv2.INTER_AREA) for image in drawing])
+    across = np.linspace(-1, 1, PIXELS, dtype=np.float32)
     x, y = rng.uniform(-LIGHT_GRADIENT / 2, LIGHT_GRADIENT / 2, size=2)
     light = (1 + x * across[None, :] + y * across[:, None]).astype(np.float32)
     phase, cycles = rng.uniform(0, 2 * math.pi), rng.uniform(0.5, 3)

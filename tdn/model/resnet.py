@@ -4,13 +4,15 @@ Blocks are torchvision's (He et al., CVPR 2016; stride in the 3x3 convolution) w
 modules. The paper's Figure 2 is `VideoResNet.forward`.
 """
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Collection
+from typing import Any
 
 from torch import Tensor, nn
 from torchvision.models import resnet as torchvision_resnet
 
-from tdn.model.tdm import WINDOW, LongTermTDM, ShortTermTDM, difference_input
+from tdn.model.tdm import S_TDM_INPUTS, WINDOW, LongTermTDM, ShortTermTDM, require
 from tdn.model.temporal import TemporalConv
 
 
@@ -66,10 +68,14 @@ class VideoResNet(nn.Module):
         temporal_conv_stages: residual stages whose every block has a temporal convolution.
         s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None takes what the released code
             takes: (0.5, 0.5) for 8 segments, (0.75, 0.25) for any other number.
+        s_tdm_input: "diff", or "concat" for the window's frames without subtraction.
+        s_tdm_fusion: as `ShortTermTDM`.
+        l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as `LongTermTDM`.
         dropout: before the classifier.
 
     Raises:
-        ValueError: a stage that does not exist, S-TDM stages with a gap, no segment, no class.
+        ValueError: a stage that does not exist, S-TDM stages with a gap, no segment, no class; a form that does
+            not exist, or one of a module that stands nowhere.
     """
 
     def __init__(
@@ -83,10 +89,28 @@ class VideoResNet(nn.Module):
         l_tdm_stages: Collection[int] = (),
         temporal_conv_stages: Collection[int] = (),
         s_tdm_weights: tuple[float, float] | None = None,
+        s_tdm_input: str = "diff",
+        s_tdm_fusion: str = "F+H",
+        l_tdm_operator: str = "diff",
+        l_tdm_fusion: str = "F+F*G",
+        l_tdm_multi_scale: bool = True,
+        l_tdm_bidirectional: bool = True,
         dropout: float = 0.5,
     ):
         super().__init__()
         _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
+        require("s_tdm_input", s_tdm_input, S_TDM_INPUTS)
+        s_tdm_forms = {"s_tdm_weights": s_tdm_weights, "s_tdm_input": s_tdm_input, "s_tdm_fusion": s_tdm_fusion}
+        l_tdm_forms = {
+            "l_tdm_operator": l_tdm_operator,
+            "l_tdm_fusion": l_tdm_fusion,
+            "l_tdm_multi_scale": l_tdm_multi_scale,
+            "l_tdm_bidirectional": l_tdm_bidirectional,
+        }
+        _check_use("s_tdm_stages", s_tdm_stages, s_tdm_forms)
+        _check_use("l_tdm_stages", l_tdm_stages, l_tdm_forms)
+        if s_tdm_weights and s_tdm_fusion != "F+H":
+            raise ValueError(f"s_tdm_weights weigh the sum F+H; s_tdm_fusion {s_tdm_fusion!r} takes none")
         if num_segments < 1 or num_classes < 1:
             raise ValueError(f"need at least one segment and one class: {num_segments=}, {num_classes=}")
         self.num_segments = num_segments
@@ -106,34 +130,43 @@ class VideoResNet(nn.Module):
             for unit in getattr(self, f"stage{stage}"):
                 temporal = OrderedDict()
                 if stage in l_tdm_stages:
-                    temporal["l_tdm"] = LongTermTDM(unit.conv1.out_channels, num_segments)
+                    temporal["l_tdm"] = LongTermTDM(
+                        unit.conv1.out_channels,
+                        num_segments,
+                        l_tdm_operator,
+                        l_tdm_fusion,
+                        l_tdm_multi_scale,
+                        l_tdm_bidirectional,
+                    )
                 if stage in temporal_conv_stages:
                     temporal["conv"] = TemporalConv(unit.conv1.out_channels, num_segments)
                 if temporal:
                     unit.temporal = nn.Sequential(temporal)
 
-        # The difference branch has its own copy of each stage that it runs beside, without temporal modules.
+        # The motion branch has its own copy of each stage that it runs beside, without temporal modules.
         weights = s_tdm_weights or ((0.5, 0.5) if num_segments == 8 else (0.75, 0.25))
+        self._motion_input = S_TDM_INPUTS[s_tdm_input]
         self.s_tdm = nn.ModuleDict()
         for stage in sorted(s_tdm_stages):
+            planes = width * 2 ** max(stage - 2, 0)
             if stage == 1:
-                branch = _stem(3 * (WINDOW - 1), width)
+                branch, outputs = _stem(3 * (WINDOW - 1 if s_tdm_input == "diff" else WINDOW), width), width
             else:
                 inputs = getattr(self, f"stage{stage}")[0].conv1.in_channels
-                planes = width * 2 ** (stage - 2)
                 branch = _residual_stage(block, inputs, planes, sizes[stage - 2], stage)
-            self.s_tdm[str(stage)] = ShortTermTDM(branch, weights)
+                outputs = planes * block.expansion
+            self.s_tdm[str(stage)] = ShortTermTDM(branch, outputs, weights, s_tdm_fusion)
         self._initialise()
 
     def forward(self, clips: Tensor) -> Tensor:
         self._check(clips)
         n, t, w = clips.shape[:3]
         features = clips[:, :, w // 2].flatten(0, 1)
-        differences = difference_input(clips) if len(self.s_tdm) else None
+        motion = self._motion_input(clips) if len(self.s_tdm) else None
         for number, stage in enumerate(self.stages, start=1):
             features = stage(features)
             if str(number) in self.s_tdm:
-                features, differences = self.s_tdm[str(number)](features, differences)
+                features, motion = self.s_tdm[str(number)](features, motion)
         scores = self.fc(self.dropout(features.mean((2, 3))))
         return scores.unflatten(0, (n, t)).mean(1)
 
@@ -186,3 +219,11 @@ def _check_stages(s_tdm: Collection[int], l_tdm: Collection[int], temporal_conv:
     for name, stages in (("l_tdm_stages", l_tdm), ("temporal_conv_stages", temporal_conv)):
         if not set(stages) <= {2, 3, 4, 5}:
             raise ValueError(f"{name} are residual stages, 2 to 5; got {tuple(stages)}")
+
+
+def _check_use(option: str, stages: Collection[int], forms: dict[str, Any]) -> None:
+    """A form of a module that stands nowhere would be ignored in silence."""
+    parameters = inspect.signature(VideoResNet).parameters
+    idle = [name for name, value in forms.items() if value != parameters[name].default]
+    if idle and not stages:
+        raise ValueError(f"{', '.join(idle)} would do nothing in this network: {option} is empty")

@@ -5,6 +5,8 @@ weights give its scores; each such place says so. Features of a clip are folded 
 T segments.
 """
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,32 +21,74 @@ def difference_input(clips: Tensor) -> Tensor:
     order of the released network. Pooling and subtraction are both linear; pooling first moves a quarter of the
     memory.
     """
-    n, t, w = clips.shape[:3]
-    pooled = F.avg_pool2d(clips.flatten(0, 2), 2).unflatten(0, (n * t, w))
+    pooled = _half_size(clips)
     return (pooled[:, 1:] - pooled[:, :-1]).flatten(1, 2)
+
+
+def concat_input(clips: Tensor) -> Tensor:
+    """All frames of the window, not subtracted (CVPR Table 1a, "concat"): `(N*T, W*C, H//2, W'//2)`."""
+    return _half_size(clips).flatten(1, 2)
+
+
+def _half_size(clips: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels, `(N*T, W, C, H//2, W'//2)`: `avg_pool2d` in a third of its time on a CPU."""
+    height, width = clips.shape[-2] // 2 * 2, clips.shape[-1] // 2 * 2
+    clips = clips.flatten(0, 1)[..., :height, :width]
+    rows = clips[..., 0::2, :] + clips[..., 1::2, :]
+    return (rows[..., 0::2] + rows[..., 1::2]) / 4
+
+
+S_TDM_INPUTS = {"diff": difference_input, "concat": concat_input}  # the words of CVPR Table 1(a)
+S_TDM_FUSIONS = ("F+H", "F*H", "F+F*H", "F*H_channel", "F+F*H_channel")  # the formulas of CVPR Table 1(b)
+L_TDM_OPERATORS = {  # CVPR Table 1(a); the sign is the released one, the paper has it reversed
+    "diff": lambda aligned, this: aligned - this,
+    "avg": lambda aligned, this: (aligned + this) / 2,
+}
+L_TDM_FUSIONS = ("F+F*G", "F+G", "F+F*G_channel")  # CVPR Table 1(c)
 
 
 class ShortTermTDM(nn.Module):
     """S-TDM at one stage, equations (1) and (3): `F + Upsample(CNN(Downsample(D(I))))`.
 
-    The difference branch runs beside the network at half its resolution. `cnn` is the branch's part of this
-    stage; its output goes on to the branch's next stage and, upsampled and weighted, into the RGB features.
+    The motion branch runs beside the network at half its resolution. `cnn` is the branch's part of this stage;
+    its output goes on to the branch's next stage and, upsampled, as H into the RGB features F.
 
     Args:
-        cnn: maps difference features of the stage before (or `difference_input`) to those of this stage.
-        weights: (alpha, beta) in `alpha * F + beta * H`. The paper writes a plain sum.
+        cnn: maps the branch's features of the stage before (or its input) to those of this stage.
+        channels: C of F and H.
+        weights: (alpha, beta) in `alpha * F + beta * H`, as released (the paper writes a plain sum); of the
+            fusion F+H only.
+        fusion: one of `S_TDM_FUSIONS`. The attentions F*H multiply by H itself, as equation (3) defines it: no
+            text has a sigmoid there. `H_channel` is a weight in (0, 1) for every channel of a segment: the pooled H,
+            squeezed, restored, sigmoid, as in TEINet, which the paper names (the ICLR edition names SENet, which
+            has a ReLU between the two).
     """
 
-    def __init__(self, cnn: nn.Module, weights: tuple[float, float]):
+    def __init__(self, cnn: nn.Module, channels: int, weights: tuple[float, float], fusion: str = "F+H"):
         super().__init__()
+        require("fusion", fusion, S_TDM_FUSIONS)
         self.cnn = cnn
         self.alpha, self.beta = weights
+        self.fusion = fusion
+        if fusion.endswith("_channel"):
+            squeezed = max(channels // 16, 8)
+            self.channel_attention = nn.Sequential(
+                nn.AdaptiveAvgPool2d(1),
+                nn.Conv2d(channels, squeezed, 1),
+                nn.Conv2d(squeezed, channels, 1),
+                nn.Sigmoid(),
+            )
 
-    def forward(self, features: Tensor, differences: Tensor) -> tuple[Tensor, Tensor]:
-        differences = self.cnn(differences)
-        # Nearest, as released; the paper says bilinear.
-        motion = F.interpolate(differences, size=features.shape[-2:], mode="nearest")
-        return self.alpha * features + self.beta * motion, differences
+    def forward(self, features: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        motion = self.cnn(motion)
+        if self.fusion.endswith("_channel"):
+            h = self.channel_attention(motion)
+        else:  # nearest, as released; the paper says bilinear
+            h = F.interpolate(motion, size=features.shape[-2:], mode="nearest")
+        if self.fusion == "F+H":
+            return self.alpha * features + self.beta * h, motion
+        attended = features * h
+        return features + attended if self.fusion.startswith("F+") else attended, motion
 
 
 class LongTermTDM(nn.Module):
@@ -55,45 +99,81 @@ class LongTermTDM(nn.Module):
     Args:
         channels: C of the features it enhances.
         num_segments: T.
+        operator: "diff", or "avg": the mean of a segment and its smoothed neighbour in place of their difference
+            (CVPR Table 1a).
+        fusion: one of `L_TDM_FUSIONS`. F+G adds G to the features, without sigmoid; F+F*G_channel has one weight
+            for every channel of a segment, from the pooled comparison as in TEA.
+        multi_scale: the three branches of equation (5); else the first alone, the comparison as it is.
+        bidirectional: equation (6); else only M(F_i, F_i+1).
         reduction: r of section 3.3; the squeezed features keep at least 8 channels (ResNet-50 has 8 and more
             anyway, the small networks would be left with 1 or 2).
     """
 
-    def __init__(self, channels: int, num_segments: int, reduction: int = 16):
+    def __init__(
+        self,
+        channels: int,
+        num_segments: int,
+        operator: str = "diff",
+        fusion: str = "F+F*G",
+        multi_scale: bool = True,
+        bidirectional: bool = True,
+        reduction: int = 16,
+    ):
         super().__init__()
+        require("operator", operator, L_TDM_OPERATORS)
+        require("fusion", fusion, L_TDM_FUSIONS)
         squeezed = max(channels // reduction, 8)
         self.num_segments = num_segments
+        self.operator, self.fusion = operator, fusion
+        self.multi_scale, self.bidirectional = multi_scale, bidirectional
         self.squeeze = _conv_bn(channels, squeezed, 1)
         self.align = nn.Conv2d(squeezed, squeezed, 3, padding=1, groups=squeezed, bias=False)
-        self.full_scale = _conv_bn(squeezed, squeezed, 3)
-        self.half_scale = nn.Sequential(nn.AvgPool2d(2), *_conv_bn(squeezed, squeezed, 3))
+        if multi_scale:
+            self.full_scale = _conv_bn(squeezed, squeezed, 3)
+            self.half_scale = nn.Sequential(nn.AvgPool2d(2), *_conv_bn(squeezed, squeezed, 3))
         self.restore = _conv_bn(squeezed, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)
-        forward, backward = aligned_differences(squeezed, self.align(squeezed), self.num_segments)
-        attention = (self.attention(forward) + self.attention(backward)) / 2  # equation (6)
-        return features + features * attention  # equation (2)
+        with_next, with_previous = compare_neighbours(squeezed, self.align(squeezed), self.num_segments, self.operator)
+        g = self.enhancement(with_next)
+        if self.bidirectional:
+            g = (g + self.enhancement(with_previous)) / 2  # equation (6)
+        return features + g if self.fusion == "F+G" else features + features * g  # equation (2)
 
-    def attention(self, difference: Tensor) -> Tensor:
-        """`M` of equation (5). The released network averages the three branches (the paper sums them) and
-        subtracts 0.5, so that no motion leaves the features nearly as they are: values in (-0.5, 0.5)."""
-        half = F.interpolate(self.half_scale(difference), size=difference.shape[-2:], mode="nearest")
-        return torch.sigmoid(self.restore((difference + self.full_scale(difference) + half) / 3)) - 0.5
+    def enhancement(self, compared: Tensor) -> Tensor:
+        """`M` of equation (5) for one direction. The released network averages the three branches (the paper sums
+        them) and subtracts 0.5, so that no motion leaves the features nearly as they are: values in (-0.5, 0.5)."""
+        if self.multi_scale:
+            half = F.interpolate(self.half_scale(compared), size=compared.shape[-2:], mode="nearest")
+            compared = (compared + self.full_scale(compared) + half) / 3
+        if self.fusion == "F+F*G_channel":
+            compared = compared.mean((2, 3), keepdim=True)
+        restored = self.restore(compared)
+        return restored if self.fusion == "F+G" else torch.sigmoid(restored) - 0.5
 
 
-def aligned_differences(features: Tensor, aligned: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
-    """`C` of equation (4) to the next and to the previous segment, each `(N*T, C, H, W)`.
+def compare_neighbours(
+    features: Tensor, aligned: Tensor, num_segments: int, operator: str = "diff"
+) -> tuple[Tensor, Tensor]:
+    """`C` of equation (4) with the next and with the previous segment, each `(N*T, C, H, W)`.
 
-    `aligned` is the smoothed neighbour `Conv(F)`. The sign is the released one, `Conv(F_i+1) - F_i` (the paper
-    has it reversed). A segment without a neighbour on that side (the last, the first) has difference zero.
+    `aligned` is the smoothed neighbour `Conv(F)`. A segment without a neighbour on that side (the last, the first)
+    has zero.
     """
+    compare = L_TDM_OPERATORS[operator]
     features = features.unflatten(0, (-1, num_segments))
     aligned = aligned.unflatten(0, (-1, num_segments))
-    to_next = aligned[:, 1:] - features[:, :-1]
-    to_previous = aligned[:, :-1] - features[:, 1:]
+    with_next = compare(aligned[:, 1:], features[:, :-1])
+    with_previous = compare(aligned[:, :-1], features[:, 1:])
     pad_end, pad_start = (0, 0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 0, 1, 0)
-    return F.pad(to_next, pad_end).flatten(0, 1), F.pad(to_previous, pad_start).flatten(0, 1)
+    return F.pad(with_next, pad_end).flatten(0, 1), F.pad(with_previous, pad_start).flatten(0, 1)
+
+
+def require(name: str, value: str, valid: Collection[str]) -> None:
+    """Raises ValueError that lists what is valid."""
+    if value not in valid:
+        raise ValueError(f"{name} must be one of {', '.join(valid)}; got {value!r}")
 
 
 def _conv_bn(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:

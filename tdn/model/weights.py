@@ -57,17 +57,13 @@ def load_weights(model: VideoResNet, source: str | os.PathLike | Mapping) -> Vid
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if any(key.startswith("base_model.") for key in state):
         state = _from_released(state)
-    _require_match(model, state, source if isinstance(source, str | os.PathLike) else "state dict")
+    _require_match(model.state_dict(), state, source if isinstance(source, str | os.PathLike) else "state dict")
     model.load_state_dict(state)
     return model
 
 
 def load_imagenet(model: VideoResNet) -> VideoResNet:
-    """Starts `model` from torchvision's ImageNet ResNet (`IMAGENET1K_V1`); gives the model back.
-
-    The difference branch starts from the same weights: its 12-channel stem from the RGB stem's mean over the
-    input channels, repeated, its later stages from the stages they copy. The classifier and the temporal
-    modules keep their own start.
+    """Starts `model` from torchvision's ImageNet ResNet (`IMAGENET1K_V1`), as `start_from`; gives the model back.
 
     Raises:
         ValueError: torchvision has no such ResNet (another width, another depth).
@@ -88,7 +84,19 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
             f"(from {weights.url}) into {folder} and start again."
         ) from error
 
-    ours = {_torchvision_name(key): value for key, value in state.items() if not key.startswith("fc.")}
+    return start_from(model, {_torchvision_name(key): value for key, value in state.items()})
+
+
+def start_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
+    """Starts the stages of `model` from those of a plain 2D network (of `tsn_...`, say); gives the model back.
+
+    The motion branch starts from the same weights: its stem from the RGB stem's mean over the input channels,
+    repeated for its own, as released; its later stages from the stages they copy. The classifier and the temporal
+    modules keep their own start.
+
+    Raises ValueError where the stages do not fit.
+    """
+    ours = {key: value for key, value in state.items() if not key.startswith("fc.")}
     for key in list(ours):
         stage, rest = key[len("stage")], key.split(".", 1)[1]
         if stage in model.s_tdm:
@@ -97,10 +105,13 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
         channels = model.s_tdm["1"].cnn.conv.in_channels
         mean = ours["stage1.conv.weight"].mean(1, keepdim=True)
         ours["s_tdm.1.cnn.conv.weight"] = mean.repeat(1, channels, 1, 1)
-    missing, unexpected = model.load_state_dict(ours, strict=False)
-    forgotten = [key for key in missing if not key.startswith("fc.") and ".temporal." not in key]
-    if forgotten or unexpected:
-        raise ValueError(f"ImageNet weights do not fit: missing {forgotten}, unexpected {unexpected}")
+    expected = {
+        key: value
+        for key, value in model.state_dict().items()
+        if not key.startswith("fc.") and ".temporal." not in key and ".channel_attention." not in key
+    }
+    _require_match(expected, ours, "the 2D network")
+    model.load_state_dict(ours, strict=False)
     return model
 
 
@@ -135,8 +146,7 @@ def _from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-def _require_match(model: VideoResNet, state: Mapping[str, Tensor], source: object) -> None:
-    expected = model.state_dict()
+def _require_match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: object) -> None:
     problems = [f"missing {key}" for key in expected if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in expected]
     problems += [

@@ -1,0 +1,168 @@
+"""The pictures of the notebooks, and how they are kept."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from tdn.files import write_whole
+from tdn.report import CONTRADICTED, OPEN, SUPPORTED
+from tdn.statistics import accuracy, seed_error
+from tdn.study import Line, Profile, get_table
+
+FIGURE_BYTES = 200_000  # figures are committed
+FAMILY_COLOURS = {"short": "tab:orange", "long": "tab:blue", "both": "tab:green"}
+
+
+def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
+    """Writes figures/<name>.png; gives its path."""
+    for dpi in (110, 95, 80, 65, 50):  # noisy photographs are large: as sharp as fits
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
+        if png.tell() < FIGURE_BYTES:
+            break
+    path = profile.results / "figures" / f"{name}.png"
+    write_whole(path, lambda file: file.write(png.getvalue()))
+    return path
+
+
+def plot_accuracy(table: pd.DataFrame) -> Figure:
+    """Measured top-1 with its interval on the left, by family on the right, a row of the table each."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.5 * len(table) + 1.4), sharey=True)
+    places = np.arange(len(table))[::-1]
+    measured = table["measured top-1"]
+    errors = [measured - table["95% low"], table["95% high"] - measured]
+    left.barh(places, measured, xerr=errors, color="tab:gray", height=0.6, capsize=3)
+    left.scatter(
+        table["published top-1 (SSv1)"],
+        places,
+        marker="D",
+        color="tab:red",
+        zorder=3,
+        label="published, SSv1",
+    )
+    left.set_yticks(places, table["network"])
+    left.set(xlim=(0, 100), xlabel="top-1 (%)", title="Measured, 95 % interval")
+    left.legend(loc="upper right", fontsize=8)
+    families = [name for name in FAMILY_COLOURS if name in table]
+    for offset, family in enumerate(families):
+        shift = 0.25 * (1 - offset)
+        right.barh(places + shift, table[family], height=0.22, color=FAMILY_COLOURS[family], label=family)
+    right.set(xlim=(0, 100), xlabel="top-1 (%)", title="By family of classes")
+    right.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def plot_claims(claims: pd.DataFrame) -> Figure:
+    """A row a claim (`report.claims`): the measured difference with its interval, the published one beside it."""
+    colours = {SUPPORTED: "tab:green", CONTRADICTED: "tab:red", OPEN: "tab:gray"}
+    figure, axis = plt.subplots(figsize=(9, 0.28 * len(claims) + 1))
+    places = np.arange(len(claims))[::-1]
+    axis.axvline(0, color="black", linewidth=0.8)
+    for verdict, colour in colours.items():
+        of = (claims["verdict"] == verdict).to_numpy()
+        axis.errorbar(
+            claims["measured"][of], places[of], xerr=claims["±"][of], fmt="o", color=colour, capsize=3, label=verdict
+        )
+    axis.scatter(
+        claims["published"], places, marker="D", s=18, facecolors="none", edgecolors="black", label="published"
+    )
+    axis.set_yticks(places, claims["claim"], fontsize=8)
+    axis.set(xlabel="points of top-1", title="Measured difference, 95 % interval")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def plot_order(measured: Mapping[str, Sequence[Line]]) -> Figure:
+    """Published top-1 against measured top-1 with its interval, a colour a table (by name)."""
+    figure, axis = plt.subplots(figsize=(7, 4.5))
+    for name, lines in measured.items():
+        known = [line for line in lines if line.published is not None]
+        seeds = seed_error(lines)
+        top1, low, high = np.array([accuracy(line.results, seeds) for line in known]).T
+        published = [line.published for line in known]
+        axis.errorbar(
+            published, top1, yerr=[top1 - low, high - top1], fmt="o", capsize=2, label=get_table(name).title, alpha=0.7
+        )
+    axis.set(xlabel="published top-1 on SSv1 (%)", ylabel="measured top-1 (%)")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def plot_training(lines: Sequence[Line]) -> Figure:
+    """Training loss over epochs, a curve a line (its first seed)."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    for line in lines:
+        history = line.results[0].history
+        axis.plot(history["epoch"], history["loss"], label=line.row.name)
+    axis.set(xlabel="epoch", ylabel="training loss")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def plot_windows(clip: Tensor) -> Figure:
+    """A clip `(T, W, C, H, W')`, uint8: a column a segment, a row a frame of its window; the frame that a
+    network sees in colour is framed."""
+    segments, window = clip.shape[:2]
+    figure, axes = plt.subplots(window, segments, figsize=(0.85 * segments, 0.85 * window + 0.2), squeeze=False)
+    for s in range(segments):
+        for w in range(window):
+            _show(axes[w, s], clip[s, w].permute(1, 2, 0).numpy())
+            if w == window // 2:
+                for spine in axes[w, s].spines.values():
+                    spine.set(visible=True, color="tab:red", linewidth=2)
+        axes[0, s].set_title(f"segment {s + 1}", fontsize=8)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def plot_filmstrips(strips: Sequence[tuple[str, Tensor]]) -> Figure:
+    """A row a video: its name and frames `(F, C, H, W')`, uint8."""
+    columns = len(strips[0][1])
+    figure, axes = plt.subplots(len(strips), columns, figsize=(0.55 * columns + 3, 0.55 * len(strips)), squeeze=False)
+    for row, (name, frames) in zip(axes, strips, strict=True):
+        for axis, frame in zip(row, frames, strict=True):
+            _show(axis, frame.permute(1, 2, 0).numpy())
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
+    """One segment: the window's W frames `(W, C, H, W')` uint8 and the S-TDM's input `((W-1)*C, h, w)` below,
+    grey for no change."""
+    window, channels = clip.shape[:2]
+    figure, axes = plt.subplots(2, window, figsize=(1.6 * window, 3.4))
+    stacked = differences.unflatten(0, (window - 1, channels)).mean(1).numpy()
+    limit = np.abs(stacked).max() or 1.0
+    for w in range(window):
+        _show(axes[0, w], clip[w].permute(1, 2, 0).numpy())
+        axes[0, w].set_title(f"x{w + 1}", fontsize=9)
+        axes[1, w].axis("off")
+    for w in range(window - 1):
+        axes[1, w].axis("on")
+        _show(axes[1, w], stacked[w], cmap="RdGy", vmin=-limit, vmax=limit)
+        axes[1, w].set_title(f"x{w + 2} - x{w + 1}", fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def plot_stage_costs(table: pd.DataFrame) -> Figure:
+    """Columns `stage` and one of GMACs for each network: grouped bars."""
+    axis = table.plot.bar(x="stage", rot=0, figsize=(8, 3.2), width=0.75)
+    axis.set(xlabel="", ylabel="GMACs")
+    return axis.figure
+
+
+def _show(axis: Any, image: np.ndarray, **kwargs: Any) -> None:
+    axis.imshow(image, **kwargs)
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,39 @@
+"""Worker processes that never outlive the work."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+# "spawn": forking a process in which torch has started its threads may hang.
+context = multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def worker_pool(workers: int, initializer: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """Processes that each call `initializer(*arguments)` first.
+
+    Where the block ends in an error or Ctrl-C they are stopped at once; where this process is killed they go with it.
+    """
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(initializer, arguments))
+    try:
+        yield pool
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _start(initializer: Callable[..., None], arguments: tuple) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves no half-written files, as an exception would
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    initializer(*arguments)
