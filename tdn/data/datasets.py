@@ -56,7 +56,8 @@ class VideoSet:
         kept = self._memory[index]
         if isinstance(kept, Unreadable):
             raise VideoError(*kept)
-        return kept[choose(len(kept))]
+        numbers = torch.from_numpy(choose(len(kept)))
+        return kept.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)  # [] takes twenty times as long
 
     @property
     def in_memory(self) -> bool:
