@@ -1,5 +1,6 @@
 """What a network costs: multiply-adds and parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -53,17 +54,28 @@ def measure_cost(model: VideoResNet, size: int = 224) -> Cost:
     return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
 
 
-def normalised_values(model: VideoResNet, size: int = 224) -> float:
-    """How many values, in 10^9, the batch norms of one view give: some tools count operations on each of them."""
-    values = []
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [norm.register_forward_hook(lambda _, __, out: values.append(out.numel())) for norm in norms]
+def norms_and_biases(model: VideoResNet, size: int = 224) -> float:
+    """10^9 operations of one view that some tools count beside multiply-adds: two for each value of a batch norm
+    (scale and shift), one for each bias. As released, every convolution of the ResNet and of the motion branch has a
+    bias, except the branch's stem; those of L-TDM have none.
+    """
+    operations = []
+
+    def count(each: int) -> Callable:
+        return lambda _, __, out: operations.append(each * out.numel())
+
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_hook(count(2)))
+        elif isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv":
+            hooks.append(module.register_forward_hook(count(1)))
     try:
         measure_cost(model, size)
     finally:
         for hook in hooks:
             hook.remove()
-    return sum(values) / 1e9
+    return sum(operations) / 1e9
 
 
 def cost_by_stage(model: VideoResNet, size: int = 224) -> pd.DataFrame:

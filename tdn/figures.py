@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tdn.files import write_whole
 from tdn.report import CONTRADICTED, OPEN, SUPPORTED
-from tdn.statistics import accuracy, seed_error
+from tdn.statistics import accuracy
 from tdn.study import Line, Profile, get_table
 
 FIGURE_BYTES = 200_000  # figures are committed
@@ -80,12 +80,11 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_order(measured: Mapping[str, Sequence[Line]]) -> Figure:
+def plot_order(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> Figure:
     """Published top-1 against measured top-1 with its interval, a colour a table (by name)."""
     figure, axis = plt.subplots(figsize=(7, 4.5))
     for name, lines in measured.items():
         known = [line for line in lines if line.published is not None]
-        seeds = seed_error(lines)
         top1, low, high = np.array([accuracy(line.results, seeds) for line in known]).T
         published = [line.published for line in known]
         axis.errorbar(

@@ -1,13 +1,14 @@
 """Runs that are missing, trained several at a time."""
 
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import psutil
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from tdn import experiment
 from tdn.data import pocket
@@ -32,6 +33,8 @@ def train(
     On a CPU each run has one thread, however many cores there are: the small networks gain little from a second
     one, and a run ends in the same bits whatever is trained beside it. The first error of a run ends all of them;
     what is half done is gone on with next time.
+
+    Raises whatever a run raises; RuntimeError where a process was killed.
     """
     starts = [config.start for config in runs if config.start]
     if starts:
@@ -53,13 +56,23 @@ def train(
             progress.update(updates.value - progress.n)
             for future in done:
                 config = waiting.pop(future)
-                future.result()  # an error of the run is raised here
+                _raise_error(future, jobs)
                 result = stored(config, results)
                 seconds = result.manifest["seconds"]
                 progress.set_description(f"{len(waiting)} runs")
                 progress.write(
                     f"{config.name} seed {config.seed}: top-1 {result.metrics['top1']:.1%} after {seconds:.0f} s"
                 )
+
+
+def _raise_error(future: Future, jobs: int) -> None:
+    try:
+        future.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"one of {jobs} training processes was killed; if the memory ran out, train fewer at a time (--jobs). "
+            "The next call goes on from the last finished epochs."
+        ) from error
 
 
 _updates: Synchronized  # of all workers together

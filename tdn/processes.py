@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -18,14 +17,15 @@ context = multiprocessing.get_context("spawn")
 def worker_pool(workers: int, initializer: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """Processes that each call `initializer(*arguments)` first.
 
-    Where the block ends in an error or Ctrl-C they are stopped at once; where this process is killed they go with it.
+    Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
+    Either way what they were writing is left as a `.part` file (`files.write_whole`).
     """
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(initializer, arguments))
     try:
         yield pool
     except BaseException:
         for process in multiprocessing.active_children():
-            process.terminate()
+            process.kill()  # not terminate(): an exception raised in the middle of anything may be swallowed there
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
@@ -33,7 +33,6 @@ def worker_pool(workers: int, initializer: Callable[..., None], *arguments: Any)
 
 def _start(initializer: Callable[..., None], arguments: tuple) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves no half-written files, as an exception would
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     initializer(*arguments)

@@ -6,25 +6,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tdn.cost import normalised_values
+from tdn.cost import norms_and_biases
 from tdn.data.pocket import CLASSES
 from tdn.experiment import environment
 from tdn.files import write_text
-from tdn.statistics import accuracy, difference, rank_correlation, right_share, seed_error, verdict
+from tdn.statistics import accuracy, difference, rank_correlation, right_share, verdict
 from tdn.study import Line, Profile, Table, full_size, get_table
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "cannot tell"
 
 
-def accuracy_table(table: Table, lines: Sequence[Line]) -> pd.DataFrame:
+def accuracy_table(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFrame:
     """One row a line: published and measured top-1 in %, by family too, and cost of the full-size network.
 
     Measured columns are means over seeds; `seed spread` is their standard deviation, where there is more than one.
     `vs <reference>` is the paired difference to the first row that the paper compares with. All intervals are for
-    the choice of videos and, with more than one seed, for the random start (`statistics.seed_error` of this table).
+    the choice of videos and for the random start (`seeds`, from `statistics.seed_error`).
     """
     reference = next(line.results for line in lines if line.row.name == table.references[0])
-    seeds = seed_error(lines)
     rows = []
     for line in lines:
         metrics = [result.metrics for result in line.results]
@@ -57,14 +56,13 @@ def accuracy_table(table: Table, lines: Sequence[Line]) -> pd.DataFrame:
     return pd.DataFrame(rows).dropna(axis=1, how="all")  # a column that no row fills says nothing
 
 
-def claims(table: Table, lines: Sequence[Line]) -> pd.DataFrame:
+def claims(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFrame:
     """What the paper's table says, pair by pair, and what was measured: a row a pair of a reference and another row.
 
     `published` and `measured` are how much better the first of the pair is than the second, in points; `±` the half
     width of the 95 % interval (as in `accuracy_table`), `verdict` supported, contradicted or cannot tell.
     """
     by_name = {line.row.name: line for line in lines}
-    seeds = seed_error(lines)
     pairs = dict.fromkeys(
         frozenset((name, line.row.name)) for name in table.references for line in lines if name != line.row.name
     )
@@ -87,43 +85,50 @@ def claims(table: Table, lines: Sequence[Line]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def findings(table: Table, lines: Sequence[Line]) -> str:
+def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
     """`claims` as sentences, markdown."""
     marks = {SUPPORTED: "supported", CONTRADICTED: "**contradicted here**", OPEN: "cannot be told here"}
     note = ", on one seed" if len(lines[0].results) == 1 else ""
     return "\n".join(
         f"- {row.claim}: published {row.published:+.1f}, measured {row.measured:+.1f} ± {row['±']:.1f}: "
         f"{marks[row.verdict]}{note if row.verdict != OPEN else ''}."
-        for _, row in claims(table, lines).iterrows()
+        for _, row in claims(table, lines, seeds).iterrows()
     )
 
 
-def all_rows(measured: Mapping[str, Sequence[Line]]) -> pd.DataFrame:
+def all_rows(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
     """The rows of all tables (by name) below each other, with the columns that they share."""
     tables = []
     for name, lines in measured.items():
         table = get_table(name)
-        rows = accuracy_table(table, lines).rename(columns={f"vs {table.references[0]}": "vs reference"})
+        rows = accuracy_table(table, lines, seeds).rename(columns={f"vs {table.references[0]}": "vs reference"})
         rows.insert(0, "table", table.title)
         tables.append(rows.drop(columns=["published GMACs", "in the ICLR edition"], errors="ignore"))
     return pd.concat(tables)
 
 
-def cost_gap(lines: Sequence[Line]) -> pd.DataFrame:
-    """Printed GMACs against ours: `gap from` and `gap to` are the least and the most that a printed figure, which
-    is rounded, can exceed ours; `norms` as `cost.normalised_values`."""
+def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
+    """Printed GMACs against ours, and what printed figures seem to hold beside: `cost.norms_and_biases`. `comes out`
+    says whether the sum rounds to the printed figure."""
     rows = []
     for line in lines:
         printed = line.row.printed("gmacs")
-        step = 0.1 if "." in printed else 1
-        gap = float(printed) - line.gmacs
-        norms = normalised_values(full_size(line.row))
-        cells = {"network": line.row.name, "published GMACs": float(printed), "GMACs": line.gmacs, "norms": norms}
-        rows.append(cells | {"gap from": gap - step / 2, "gap to": gap + step / 2})
+        beside = norms_and_biases(full_size(line.row))
+        decimals = len(printed.partition(".")[2])
+        rows.append(
+            {
+                "network": line.row.name,
+                "GMACs": line.gmacs,
+                "norms and biases": beside,
+                "sum": line.gmacs + beside,
+                "published GMACs": float(printed),
+                "comes out": "yes" if f"{line.gmacs + beside:.{decimals}f}" == printed else "no",
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def order_table(measured: Mapping[str, Sequence[Line]]) -> pd.DataFrame:
+def order_table(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
     """How well published and measured order agree, a row a table (by name) and one for all networks: Spearman's
     rank correlation with its interval (`statistics.rank_correlation`). A network that stands in several tables
     counts once among all."""
@@ -132,7 +137,7 @@ def order_table(measured: Mapping[str, Sequence[Line]]) -> pd.DataFrame:
     rows = []
     for title, lines in groups.items():
         known = [line for line in lines if line.published is not None]
-        correlation, low, high = rank_correlation(known, seed_error(known))
+        correlation, low, high = rank_correlation(known, seeds)
         cells = {"networks": len(known), "rank correlation": correlation, "95% low": low, "95% high": high}
         rows.append({"table": title} | cells | {"seeds": len(known[0].results)})
     return pd.DataFrame(rows)

@@ -1,39 +1,47 @@
 """How sure a measured accuracy, difference or order is: for the choice of videos and for the random start."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tdn.experiment import Result
-from tdn.study import Line
+from tdn.experiment import Result, stored
+from tdn.study import TABLES, Line, Profile
 
 Z = stats.norm.ppf(0.975)
 
 
-def seed_error(lines: Sequence[Line]) -> float:
+def seed_error(profile: Profile) -> float:
     """Half width of the 95 % interval that the random start alone gives one run, in points of 100.
 
-    From the spread of top-1 between seeds, taken to be the same in every row and so pooled over all `lines` (with
-    few seeds a row's own says little), times Student's t. A mean of n seeds has 1/sqrt(n) of it. 0 where every row
-    has one seed: then it is not known, and intervals are for the choice of videos alone.
+    From the spread of top-1 between seeds, taken to be the same for every network and so pooled over all of the
+    profile that have been trained from more than one (a few seeds of a single row say little). A mean of n seeds has
+    1/sqrt(n) of it. 0 where no network has a second seed: then intervals are for the choice of videos alone.
     """
-    spreads = [np.var([r.metrics["top1"] for r in line.results], ddof=1) for line in lines if len(line.results) > 1]
-    if not spreads:
+    networks = dict.fromkeys(tuple(profile.runs(row)) for table in TABLES.values() for row in table.rows)
+    results = [[stored(config, profile.results) for config in runs] for runs in networks]
+    return pooled_error([[result for result in of_network if result.complete] for of_network in results])
+
+
+def pooled_error(networks: Iterable[Sequence[Result]]) -> float:
+    """`seed_error` of these networks, a sequence of results (one a seed) each: Student's t times the root of their
+    mean variance."""
+    top1 = [[100 * result.metrics["top1"] for result in results] for results in networks if len(results) > 1]
+    if not top1:
         return 0.0
-    freedom = sum(len(line.results) - 1 for line in lines)
-    return float(100 * stats.t.ppf(0.975, freedom) * np.sqrt(np.mean(spreads)))
+    freedom = sum(len(of_network) - 1 for of_network in top1)
+    squares = sum((len(of_network) - 1) * np.var(of_network, ddof=1) for of_network in top1)
+    return float(stats.t.ppf(0.975, freedom) * np.sqrt(squares / freedom))
 
 
-def accuracy(results: Sequence[Result], seed_error: float = 0.0) -> tuple[float, float, float]:
+def accuracy(results: Sequence[Result], seeds: float = 0.0) -> tuple[float, float, float]:
     """Top-1 in %, mean over seeds, and the ends of its 95 % interval: Wilson's for so many videos, widened by the
-    random start (`seed_error`)."""
+    random start (`seeds`, from `seed_error`)."""
     share = np.mean([result.metrics["top1"] for result in results])
     low, high = wilson(share, results[0].metrics["videos"])
-    seeds = seed_error / np.sqrt(len(results))
-    top1 = 100 * share
-    low, high = top1 - np.hypot(top1 - 100 * low, seeds), top1 + np.hypot(100 * high - top1, seeds)
+    top1, start = 100 * share, seeds / np.sqrt(len(results))
+    low, high = top1 - np.hypot(top1 - 100 * low, start), top1 + np.hypot(100 * high - top1, start)
     return float(top1), float(max(low, 0)), float(min(high, 100))
 
 
@@ -44,17 +52,17 @@ def wilson(share: float, videos: int) -> tuple[float, float]:
     return float(centre - half), float(centre + half)
 
 
-def difference(first: Sequence[Result], second: Sequence[Result], seed_error: float = 0.0) -> tuple[float, float]:
+def difference(first: Sequence[Result], second: Sequence[Result], seeds: float = 0.0) -> tuple[float, float]:
     """How much more `second` gets right than `first`, in points of 100, and the half width of its 95 % interval.
 
     Paired: both answered the same videos, and only those that they answer differently count. Over seeds, each
     video's share of right answers is taken. To the choice of videos the random start of both is added
-    (`seed_error`).
+    (`seeds`, from `seed_error`).
     """
     change = (right_share(second) - right_share(first)).dropna()  # videos that both could read
     videos = 100 * Z * change.std(ddof=1) / np.sqrt(len(change))
-    seeds = seed_error * np.sqrt(1 / len(first) + 1 / len(second)) if second is not first else 0.0
-    return float(100 * change.mean()), float(np.hypot(videos, seeds))
+    starts = seeds * np.sqrt(1 / len(first) + 1 / len(second)) if second is not first else 0.0
+    return float(100 * change.mean()), float(np.hypot(videos, starts))
 
 
 def verdict(points: float, half: float) -> str:
@@ -64,19 +72,19 @@ def verdict(points: float, half: float) -> str:
     return "better" if points > 0 else "worse"
 
 
-def rank_correlation(lines: Sequence[Line], seed_error: float, draws: int = 2000) -> tuple[float, float, float]:
+def rank_correlation(lines: Sequence[Line], seeds: float, draws: int = 2000) -> tuple[float, float, float]:
     """Spearman's rank correlation of published and measured top-1, and its 95 % interval.
 
-    The interval is of `draws` repetitions of the measurement: other videos (a bootstrap, the same for all rows) and
-    other random starts (normal, from `seed_error`). Which rows there are is taken as given. Repeating a noisy order
-    adds noise to it, so the interval leans towards 0.
+    The interval is of `draws` repetitions of the measurement: other videos (a bootstrap, the same for all rows),
+    other random starts (normal, `seeds` as in `accuracy`). Which rows there are is taken as given. Repeating a noisy
+    order adds noise to it, so the interval leans towards 0.
     """
     published = np.array([line.published for line in lines], float)
     right = pd.concat([right_share(line.results) for line in lines], axis=1).dropna().to_numpy()  # (videos, rows)
     rng = np.random.default_rng(0)
     times = rng.multinomial(len(right), np.full(len(right), 1 / len(right)), size=draws)  # each video is drawn
-    seeds = np.array([len(line.results) for line in lines])
-    starts = rng.normal(size=(draws, len(lines))) * seed_error / (100 * Z * np.sqrt(seeds))
+    number = np.array([len(line.results) for line in lines])
+    starts = rng.normal(size=(draws, len(lines))) * seeds / (100 * Z * np.sqrt(number))
     repeated = [stats.spearmanr(published, row).statistic for row in times @ right / len(right) + starts]
     low, high = np.nanpercentile(repeated, [2.5, 97.5])
     return float(stats.spearmanr(published, right.mean(0)).statistic), float(low), float(high)

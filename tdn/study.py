@@ -66,7 +66,7 @@ class Profile:
 
 # The difficulty of the clips and the recipes were set on another rendering (seed 0), with TSN, the temporal
 # convolution and TDN; on the clips that results are reported on (seed 1) only whole studies were run.
-ADAMW = Recipe(epochs=5, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=0.5)
+ADAMW = Recipe(epochs=7, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=0.5)
 POCKET = Profile(
     name="pocket",
     data=PocketSpec(train=1440, val=720, seed=1),
@@ -77,7 +77,7 @@ POCKET = Profile(
     scales=(48 / 56,),  # 48 of the videos' 56 pixels: cropped, never resized
     pretraining=dataclasses.replace(ADAMW, epochs=20, lr=0.01),
     recipe=ADAMW,
-    seeds=(0, 1, 2),
+    seeds=(0, 1),
 )
 SMOKE = dataclasses.replace(
     POCKET,

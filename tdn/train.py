@@ -118,6 +118,8 @@ def fit(
                 if samples:
                     sums += _update(model, samples, recipe, size, device, device_batch, optimizer, scaler)
                     schedules["warmup"].step()
+                    if recipe.schedule == "cosine":
+                        schedules["decay"].step()
                 progress.set_postfix(loss=f"{sums[0] / sums[2].clamp(min=1):.3f}", refresh=False)
                 progress.update()
                 if on_update:
@@ -129,7 +131,7 @@ def fit(
                 row["val_top1"] = evaluate(model, val_clips, size, device, precision=precision).top(1)
             if recipe.schedule == "plateau":
                 schedules["decay"].step(row["val_top1"])
-            else:
+            elif recipe.schedule == "step":
                 schedules["decay"].step()
             row["seconds"] = round(time.monotonic() - start, 1)
             history.append(row)
@@ -177,14 +179,15 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
 
 
 def _schedules(optimizer: optim.Optimizer, recipe: Recipe, batches: int) -> dict[str, Any]:
-    """`warmup` steps after each update, `decay` after each epoch; torch multiplies the two."""
+    """`warmup` steps after each update, and so does `decay` if it is a cosine, else after each epoch; torch multiplies
+    the two."""
     lr = optim.lr_scheduler
     warmup_steps = max(round(recipe.warmup_epochs * batches), 1)
     start = 0.01 if recipe.warmup_epochs else 1.0
     if recipe.schedule == "step":
         decay = lr.MultiStepLR(optimizer, list(recipe.steps), gamma=0.1)
     elif recipe.schedule == "cosine":
-        decay = lr.CosineAnnealingLR(optimizer, recipe.epochs)
+        decay = lr.CosineAnnealingLR(optimizer, recipe.epochs * batches)
     else:
         decay = lr.ReduceLROnPlateau(optimizer, mode="max", factor=0.1, patience=recipe.patience, threshold=0)
     return {"warmup": lr.LinearLR(optimizer, start, total_iters=warmup_steps), "decay": decay}

@@ -6,7 +6,7 @@ from reference import stored
 from scipy import stats
 
 from tdn import statistics
-from tdn.study import Line, Row
+from tdn.study import PROFILES, TABLES, Line, Row
 
 
 def line(results, published="diff"):
@@ -38,13 +38,13 @@ def test_verdicts():
     assert statistics.verdict(2.9, 3.0) == statistics.verdict(0, 0) == "indistinguishable"
 
 
-def test_seed_error_is_pooled_over_rows(tmp_path):
-    """Two rows of three seeds: standard deviations of 1 and 2 points."""
-    shares = [[49, 50, 51], [58, 60, 62]]
+def test_seed_error_is_pooled_over_networks(tmp_path):
+    """Two networks of three seeds, standard deviations of 1 and 2 points, and one of a single seed."""
+    shares = [[49, 50, 51], [58, 60, 62], [90]]
     lines = [line([stored(tmp_path / str(n), np.arange(100) < n) for n in row]) for row in shares]
     expected = stats.t.ppf(0.975, 4) * np.sqrt((1**2 + 2**2) / 2)
-    assert statistics.seed_error(lines) == pytest.approx(expected)
-    assert statistics.seed_error([line(lines[0].results[:1])]) == 0, "not known from one seed"
+    assert statistics.pooled_error([line.results for line in lines]) == pytest.approx(expected)
+    assert statistics.pooled_error([lines[2].results]) == 0, "not known from one seed"
 
     points, half = statistics.difference(lines[0].results, lines[1].results, expected)
     _, videos = statistics.difference(lines[0].results, lines[1].results)
@@ -68,3 +68,17 @@ def test_rank_correlation(tmp_path):
     assert statistics.rank_correlation(turned, 0.0) == pytest.approx((-1, -1, -1))
     _, low, high = statistics.rank_correlation(lines, 60.0)
     assert low < 0.2 and high == pytest.approx(1), "with such random starts the order is not known"
+
+
+def test_seed_error_of_a_profile_takes_each_network_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("tdn.study.ROOT", tmp_path)
+    profile = PROFILES["pocket"]
+    assert statistics.seed_error(profile) == 0, "nothing trained"
+    tdn = next(row for row in TABLES["s_tdm_fusion"].rows if row.name == "F + H")  # stands in five tables
+    tsn = TABLES["short_vs_long"].rows[0]
+    results = {}
+    for row, shares in ((tdn, (60, 64, 62)), (tsn, (30, 31))):  # TSN's third seed is missing
+        folders = [statistics.stored(run, profile.results).folder for run in profile.runs(row)]
+        results[row.name] = [stored(f, np.arange(100) < n) for f, n in zip(folders, shares, strict=False)]
+    assert statistics.seed_error(profile) == pytest.approx(statistics.pooled_error(results.values()))
+    assert statistics.seed_error(profile) > 0

@@ -105,8 +105,8 @@ class LongTermTDM(nn.Module):
             for every channel of a segment, from the pooled comparison as in TEA.
         multi_scale: the three branches of equation (5); else the first alone, the comparison as it is.
         bidirectional: equation (6); else only M(F_i, F_i+1).
-        reduction: r of section 3.3; the squeezed features keep at least 8 channels (ResNet-50 has 8 and more
-            anyway, the small networks would be left with 1 or 2).
+        reduction: r of section 3.3; the squeezed features keep at least 8 channels (ResNet-50 has 8 and more in
+            stages 3 to 5; its stage 2 would be left with 4, the small networks with 1 or 2).
     """
 
     def __init__(
