@@ -86,7 +86,8 @@ def test_every_printed_cost_comes_out(lines):
     measured = [Line(row, lines[0].results, cost.gmacs, cost.params) for row, cost in zip(rows, costs, strict=True)]
     table = report.cost_table(measured).set_index("network")
     assert table["published GMACs"].tolist() == [36.2, 36.2, 35.9, 35.9, 33, 35, 36, 38]
-    assert set(table["comes out"]) == {"yes"}, table
+    off = (table["sum"] - table["published GMACs"]).abs()
+    assert (off.iloc[:4] < 0.0505).all() and (off.iloc[4:] < 0.5).all(), "printed with one digit, and with none"
     # 11.1 million values a frame of ResNet-50, 8 frames: scale, shift and bias
     assert table.loc["none", "norms and biases"] == pytest.approx(3 * 8 * 0.01111, rel=1e-3)
 
