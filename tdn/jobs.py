@@ -15,7 +15,7 @@ from tdn.data import pocket
 from tdn.experiment import DATA, Run, stored
 from tdn.processes import context, worker_pool
 
-MEMORY_OF_A_JOB = 4 * 2**30  # bytes: the decoded pocket benchmark and a network in training
+MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
 
 
 def default_jobs() -> int:
@@ -36,10 +36,11 @@ def train(
 
     Raises whatever a run raises; RuntimeError where a process was killed.
     """
-    starts = [config.start for config in runs if config.start]
+    missing = [config for config in dict.fromkeys(runs) if not stored(config, results).complete]
+    starts = [config.start for config in missing if config.start]
     if starts:
         train(starts, results, data, jobs, device_batch)
-    missing = [config for config in dict.fromkeys(runs) if not stored(config, results).complete]
+        missing = [config for config in missing if not stored(config, results).complete]
     if not missing:
         return
     for spec in dict.fromkeys(config.data for config in missing):

@@ -1,6 +1,7 @@
 """Several runs at a time: what is trained, what is left when something is killed."""
 
 import dataclasses
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,15 @@ def test_each_missing_run_is_trained_once_whatever_is_beside_it(tmp_path, data_r
     jobs.train(runs, tmp_path, data_root)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
     assert capsys.readouterr().out.count("top-1") == 1, "that of the run alone"
+
+
+def test_the_start_of_a_run_is_trained_before_it_and_only_where_needed(tmp_path, data_root):
+    config = dataclasses.replace(TINY, seed=1, start=TINY)
+    jobs.train([config, dataclasses.replace(config, seed=2), TINY], tmp_path, data_root, jobs=2)
+    assert len(list(tmp_path.glob("runs/*/metrics.json"))) == 3
+    shutil.rmtree(experiment.stored(TINY, tmp_path).folder)
+    jobs.train([config], tmp_path, data_root, jobs=2)
+    assert not experiment.stored(TINY, tmp_path).complete, "what is complete needs no start"
 
 
 def test_the_error_of_a_run_is_raised_here_and_ends_the_others(tmp_path, data_root):

@@ -116,7 +116,7 @@ def test_tables_and_figures_become_files(lines, tmp_path, monkeypatch):
 
 def test_committed_results_are_complete_and_small():
     tables = list(RESULTS.glob("pocket/tables/*.csv"))
-    assert {path.stem for path in tables} >= {"short_vs_long", "anatomy_costs", "pocket_classes"}
+    assert {path.stem for path in tables} >= {*TABLES, "overview", "overview_claims", "overview_order", "anatomy_costs"}
     for path in tables:
         assert not pd.read_csv(path).empty
         assert path.with_suffix(".md").exists() and json.loads(path.with_suffix(".json").read_text())
@@ -131,3 +131,13 @@ def test_the_readme_quotes_the_committed_table():
         low, high = f"{row['95% low']:.1f}", f"{row['95% high']:.1f}"
         families = " | ".join(f"{row[family]:.1f}" for family in ("short", "long", "both"))
         assert f"| {row['network']} | {row['measured top-1']:.1f} | {low} to {high} | {families} |" in readme
+
+
+def test_the_readme_quotes_the_committed_overview():
+    readme = " ".join((RESULTS.parent / "README.md").read_text().split())
+    verdicts = pd.read_csv(RESULTS / "pocket/tables/overview_claims.csv")["verdict"].value_counts()
+    supported, contradicted, unknown = (verdicts.get(v, 0) for v in ("supported", "contradicted", "cannot tell"))
+    counted = f"{supported} are supported, {contradicted} contradicted, {unknown} cannot be told"
+    assert f"of {verdicts.sum()} comparisons that the paper's ablations make, {counted}" in readme
+    order = pd.read_csv(RESULTS / "pocket/tables/overview_order.csv").set_index("table").loc["all networks"]
+    assert f"{order['rank correlation']:.2f} ({order['95% low']:.2f} to {order['95% high']:.2f})" in readme
