@@ -81,7 +81,7 @@ def norms_and_biases(model: VideoResNet, size: int = 224) -> float:
 def cost_by_stage(model: VideoResNet, size: int = 224) -> pd.DataFrame:
     """A row a stage: shape of its features `C x H x W` for one segment, what stands in it, GMACs of one view.
 
-    `S-TDM` is the difference branch beside the stage, `L-TDM` what the stage's L-TDMs take; both are part of
+    `S-TDM` is the motion branch beside the stage, `L-TDM` what the stage's L-TDMs take; both are part of
     `total`.
     """
     shapes = []

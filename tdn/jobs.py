@@ -54,7 +54,7 @@ def train(
         waiting = {pool.submit(_train, config, results, data, device_batch): config for config in missing}
         while waiting:
             done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            progress.update(updates.value - progress.n)
+            progress.update(updates.get_obj().value - progress.n)  # no lock: a killed worker may hold it
             for future in done:
                 config = waiting.pop(future)
                 _raise_error(future, jobs)
@@ -71,8 +71,8 @@ def _raise_error(future: Future, jobs: int) -> None:
         future.result()
     except BrokenProcessPool as error:
         raise RuntimeError(
-            f"one of {jobs} training processes was killed; if the memory ran out, train fewer at a time (--jobs). "
-            "The next call goes on from the last finished epochs."
+            f"one of {jobs} training processes was killed or did not start; if memory ran out, train fewer at a time "
+            "(--jobs). The next call goes on from the last finished epochs."
         ) from error
 
 

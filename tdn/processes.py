@@ -20,11 +20,12 @@ def worker_pool(workers: int, initializer: Callable[..., None], *arguments: Any)
     Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
     Either way what they were writing is left as a `.part` file (`files.write_whole`).
     """
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(initializer, arguments))
     try:
         yield pool
     except BaseException:
-        for process in multiprocessing.active_children():
+        for process in set(multiprocessing.active_children()) - set(others):
             process.kill()  # not terminate(): an exception raised in the middle of anything may be swallowed there
         pool.shutdown(cancel_futures=True)
         raise

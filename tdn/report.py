@@ -62,27 +62,40 @@ def claims(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFr
     `published` and `measured` are how much better the first of the pair is than the second, in points; `±` the half
     width of the 95 % interval (as in `accuracy_table`), `verdict` supported, contradicted or cannot tell.
     """
-    by_name = {line.row.name: line for line in lines}
-    pairs = dict.fromkeys(
-        frozenset((name, line.row.name)) for name in table.references for line in lines if name != line.row.name
+    return pd.DataFrame([_claim(table, worse, better, seeds) for worse, better in _pairs(table, lines)])
+
+
+def all_claims(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
+    """The `claims` of all tables (by name); two networks that two tables compare stand here once."""
+    rows = {}
+    for name, lines in measured.items():
+        for worse, better in _pairs(get_table(name), lines):
+            networks = worse.results[0].folder, better.results[0].folder
+            rows.setdefault(networks, _claim(get_table(name), worse, better, seeds))
+    return pd.DataFrame(list(rows.values()))
+
+
+def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line]]:
+    """Each reference with each other row, once, in published order (worse, better); without rows that have no
+    published number or the same."""
+    by_name = {line.row.name: line for line in lines if line.published is not None}
+    names = dict.fromkeys(
+        frozenset((reference, name)) for reference in table.references for name in by_name if name != reference
     )
-    rows = []
-    for pair in pairs:
-        worse, better = sorted((by_name[name] for name in pair), key=lambda line: line.published or 0)
-        if worse.published is None or worse.published == better.published:
-            continue
-        points, half = difference(worse.results, better.results, seeds)
-        rows.append(
-            {
-                "table": table.title,
-                "claim": f"{better.row.name} better than {worse.row.name}",
-                "published": better.published - worse.published,
-                "measured": points,
-                "±": half,
-                "verdict": OPEN if abs(points) <= half else SUPPORTED if points > 0 else CONTRADICTED,
-            }
-        )
-    return pd.DataFrame(rows)
+    pairs = [sorted((by_name[name] for name in pair), key=lambda line: line.published) for pair in names]
+    return [(worse, better) for worse, better in pairs if worse.published < better.published]
+
+
+def _claim(table: Table, worse: Line, better: Line, seeds: float) -> dict[str, object]:
+    points, half = difference(worse.results, better.results, seeds)
+    return {
+        "table": table.title,
+        "claim": f"{better.row.name} better than {worse.row.name}",
+        "published": better.published - worse.published,
+        "measured": points,
+        "±": half,
+        "verdict": OPEN if abs(points) <= half else SUPPORTED if points > 0 else CONTRADICTED,
+    }
 
 
 def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
@@ -143,11 +156,12 @@ def class_table(lines: Sequence[Line]) -> pd.DataFrame:
     return table
 
 
-def save_table(table: pd.DataFrame, name: str, profile: Profile, lines: Sequence[Line] = ()) -> None:
-    """Writes tables/<name>.csv, .md and the manifest .json with the runs, versions and device behind it."""
+def save_table(table: pd.DataFrame, name: str, profile: Profile, lines: Sequence[Line] = (), digits: int = 1) -> None:
+    """Writes tables/<name>.csv, .md (so many decimals) and the manifest .json with the runs, versions and device
+    behind it."""
     folder = profile.results / "tables"
     write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.4f"))
-    write_text(folder / f"{name}.md", markdown(table) + "\n")
+    write_text(folder / f"{name}.md", markdown(table, digits) + "\n")
     runs = {line.row.name: [result.manifest for result in line.results] for line in lines}
     manifest = {"table": name, "profile": profile.name, "runs": runs} if runs else {
         "table": name, "profile": profile.name, **environment()

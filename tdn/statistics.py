@@ -18,6 +18,8 @@ def seed_error(profile: Profile) -> float:
     From the spread of top-1 between seeds, taken to be the same for every network and so pooled over all of the
     profile that have been trained from more than one (a few seeds of a single row say little). A mean of n seeds has
     1/sqrt(n) of it. 0 where no network has a second seed: then intervals are for the choice of videos alone.
+
+    All seeds share one `Profile.start`: what another pretraining would change is not in it.
     """
     networks = dict.fromkeys(tuple(profile.runs(row)) for table in TABLES.values() for row in table.rows)
     results = [[stored(config, profile.results) for config in runs] for runs in networks]
@@ -56,12 +58,13 @@ def difference(first: Sequence[Result], second: Sequence[Result], seeds: float =
     """How much more `second` gets right than `first`, in points of 100, and the half width of its 95 % interval.
 
     Paired: both answered the same videos, and only those that they answer differently count. Over seeds, each
-    video's share of right answers is taken. To the choice of videos the random start of both is added
-    (`seeds`, from `seed_error`).
+    video's share of right answers is taken. To the choice of videos the random start of both is added (`seeds`, from
+    `seed_error`); what part of it shows in single videos is counted in both, so the interval is rather too wide.
     """
     change = (right_share(second) - right_share(first)).dropna()  # videos that both could read
     videos = 100 * Z * change.std(ddof=1) / np.sqrt(len(change))
-    starts = seeds * np.sqrt(1 / len(first) + 1 / len(second)) if second is not first else 0.0
+    same = [result.folder for result in first] == [result.folder for result in second]
+    starts = 0.0 if same else seeds * np.sqrt(1 / len(first) + 1 / len(second))
     return float(100 * change.mean()), float(np.hypot(videos, starts))
 
 
@@ -77,7 +80,7 @@ def rank_correlation(lines: Sequence[Line], seeds: float, draws: int = 2000) -> 
 
     The interval is of `draws` repetitions of the measurement: other videos (a bootstrap, the same for all rows),
     other random starts (normal, `seeds` as in `accuracy`). Which rows there are is taken as given. Repeating a noisy
-    order adds noise to it, so the interval leans towards 0.
+    order adds noise to it, so the interval leans towards 0. Every line needs a published top-1.
     """
     published = np.array([line.published for line in lines], float)
     right = pd.concat([right_share(line.results) for line in lines], axis=1).dropna().to_numpy()  # (videos, rows)
@@ -91,6 +94,6 @@ def rank_correlation(lines: Sequence[Line], seeds: float, draws: int = 2000) -> 
 
 
 def right_share(results: Sequence[Result]) -> pd.Series:
-    """For each video, the share of `results` that got it right, 0 to 1."""
+    """For each video (its number in the set is the index), the share of `results` that got it right, 0 to 1."""
     per_seed = [pd.Series(r.evaluation.correct, r.evaluation.videos, dtype=float) for r in results]
     return pd.concat(per_seed, axis=1).mean(axis=1).sort_index()

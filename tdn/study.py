@@ -252,9 +252,9 @@ def full_size(row: Row) -> VideoResNet:
 
 
 def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
-    """Every run of some tables (of all unless told), each once, and first the one that all start from."""
+    """Every run of some tables (of all unless told), each once."""
     rows = [row for name in tables or TABLES for row in get_table(name).rows]
-    return list(dict.fromkeys([profile.start, *(run for row in rows for run in profile.runs(row))]))
+    return list(dict.fromkeys(run for row in rows for run in profile.runs(row)))
 
 
 # Command line: python -m tdn.train -------------------------------------------------------------
@@ -272,6 +272,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--jobs", type=int, default=jobs.default_jobs(), help="runs at a time (default: %(default)s)")
     args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error(f"--jobs is a number of runs, 1 or more; got {args.jobs}")
     try:
         profile = get_profile(args.profile)
         runs = all_runs(profile, args.table)

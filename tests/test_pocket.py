@@ -129,7 +129,7 @@ def test_specs_have_their_own_folders(tmp_path):
 
 def test_an_encoding_failure_is_raised(tmp_path):
     with pytest.raises(OSError):
-        pocket.encode(tmp_path / "missing" / "clip.mp4", np.zeros((40, 76, 76, 3), np.uint8))
+        pocket.encode(tmp_path / "missing" / "clip.mp4", np.zeros((40, 56, 56, 3), np.uint8))
 
 
 # What single frames and their neighbours tell about a running pattern, without noise.

@@ -40,9 +40,9 @@ def test_costs_are_those_of_the_papers():
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
-    start, *runs = study.all_runs(profile)
+    runs = study.all_runs(profile)
     assert len({run.name for run in runs}) == len(runs) == 19 * len(profile.seeds)  # shared rows once
-    assert {run.start for run in runs} == {start} and start.start is None
+    assert {run.start for run in runs} == {profile.start} and profile.start.start is None
     assert len({(run.recipe, run.data, run.size, run.scales, run.num_segments) for run in runs}) == 1
     for run in runs:
         model = run.create_model()
@@ -92,7 +92,11 @@ def test_typos_are_answered_with_the_nearest_names(capsys):
         study.get_profile("poket")
     with pytest.raises(ValueError, match="short_vs_long"):
         study.get_table("short_vs_lang")
-    for arguments, answer in ((["--profile", "smokey"], "smoke"), (["--table", "1e"], "short_vs_long")):
+    for arguments, answer in (
+        (["--profile", "smokey"], "smoke"),
+        (["--table", "1e"], "short_vs_long"),
+        (["--jobs", "0"], "1 or more"),
+    ):
         with pytest.raises(SystemExit) as error:
             study.main(arguments)
         assert error.value.code == 2
@@ -103,8 +107,8 @@ def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "ROOT", tmp_path)
     study.main(["--profile", "smoke", "--list"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("profile smoke: 20 runs, 0 of them done")
-    assert len(printed) == 21 and all("to do" in line for line in printed[1:])
+    assert printed[0].startswith("profile smoke: 19 runs, 0 of them done")
+    assert len(printed) == 20 and all("to do" in line for line in printed[1:])
     assert list(tmp_path.iterdir()) == []
 
 
