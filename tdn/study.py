@@ -3,6 +3,7 @@ and the others below."""
 
 import argparse
 import dataclasses
+import functools
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 
 from tdn import experiment, jobs
-from tdn.cost import measure_cost
+from tdn.cost import Cost, measure_cost
 from tdn.data.pocket import PocketSpec
 from tdn.experiment import ROOT, Result, Run
 from tdn.model.resnet import VideoResNet
@@ -239,10 +240,15 @@ def make_table(name: str, profile: Profile) -> list[Line]:
     jobs.train([config for row in rows for config in profile.runs(row)], profile.results)
     lines = []
     for row in rows:
-        cost = measure_cost(full_size(row))
+        cost = _cost(row.system, tuple(sorted(row.options.items())))  # networks of several tables once
         results = [experiment.run(config, profile.results) for config in profile.runs(row)]
         lines.append(Line(row, results, cost.gmacs, cost.params))
     return lines
+
+
+@functools.lru_cache
+def _cost(system: str, options: tuple[tuple[str, Any], ...]) -> Cost:
+    return measure_cost(full_size(Row("", system, dict(options))))
 
 
 def full_size(row: Row) -> VideoResNet:
