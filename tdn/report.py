@@ -103,7 +103,7 @@ def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
     marks = {SUPPORTED: "supported", CONTRADICTED: "**contradicted here**", OPEN: "cannot be told here"}
     note = ", on one seed" if len(lines[0].results) == 1 else ""
     return "\n".join(
-        f"- {row.claim}: published {row.published:+.1f}, measured {row.measured:+.1f} ± {row['±']:.1f}: "
+        f"- {_escaped(row.claim)}: published {row.published:+.1f}, measured {row.measured:+.1f} ± {row['±']:.1f}: "
         f"{marks[row.verdict]}{note if row.verdict != OPEN else ''}."
         for _, row in claims(table, lines, seeds).iterrows()
     )
@@ -170,6 +170,11 @@ def save_table(table: pd.DataFrame, name: str, profile: Profile, lines: Sequence
 
 
 def markdown(table: pd.DataFrame, digits: int = 1) -> str:
-    """So many decimals, nothing where nothing is known."""
+    """So many decimals, nothing where nothing is known; the stars of formulas stay stars."""
     known = table.astype(object).where(table.notna(), None)
+    known = known.map(_escaped).rename(columns=_escaped)
     return known.to_markdown(index=False, floatfmt=f".{digits}f", missingval="")
+
+
+def _escaped(value: object) -> object:
+    return value.replace("*", r"\*") if isinstance(value, str) else value

@@ -15,8 +15,9 @@ from test_experiment import TINY, on_the_cpu, weights, with_epochs  # noqa: F401
 from tdn import experiment, jobs
 
 PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
 sys.path.insert(0, {tests!r})
 from test_jobs import seeds, with_epochs
 from tdn import jobs

@@ -69,6 +69,11 @@ def test_a_row_of_ones_own_has_no_claim(lines):
     assert len(report.accuracy_table(SHORT, [*lines, own])) == 4
 
 
+def test_stars_of_formulas_are_not_emphasis():
+    text = report.markdown(pd.DataFrame({"vs F*H": ["F*H better than F + F*H", None], "points": [1.25, 2]}))
+    assert r"| vs F\*H " in text and r"| F\*H better than F + F\*H |" in text and "1.2" in text
+
+
 def test_overview(lines):
     none, tdn = (Line(LOCATION[i], lines[j].results, 33.0, 24.0) for i, j in ((0, 1), (2, 2)))
     rows = report.all_rows({"short_vs_long": lines, "location": [none, tdn]})
