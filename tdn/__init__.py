@@ -1,7 +1,7 @@
 """Temporal Difference Networks: the model, its data, its trainer, and the experiments of the study book."""
 
-from tdn.cost import Cost, measure_cost
+from tdn.cost import Cost, list_models, measure_cost
 from tdn.model.weights import load_imagenet, load_weights
-from tdn.model.zoo import create_model, list_models
+from tdn.model.zoo import create_model
 
 __all__ = ["Cost", "create_model", "list_models", "load_imagenet", "load_weights", "measure_cost"]

@@ -9,6 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tdn.model.resnet import VideoResNet
+from tdn.model.temporal import TemporalAdaptive, TemporalAggregation, TemporalConv
+from tdn.model.zoo import SYSTEMS, create_model
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,31 @@ class Cost:
     gmacs_by_module: dict[str, float]
 
 
-def measure_cost(model: VideoResNet, size: int = 224) -> Cost:
+def list_models() -> pd.DataFrame:
+    """Every system of `tdn.create_model`, by name, at the size its cost is usually printed for: `paper`, what it
+    `adds` to the plain network, `GMACs` of one view of so many `segments` x `window` frames at `size` pixels, `params
+    (M)` with 174 classes, and the `backbones` that a name can end in. Takes some seconds: costs are counted anew.
+    """
+    rows = {}
+    for name, system in SYSTEMS.items():
+        published = "resnet50" if "resnet50" in system.backbones else system.backbones[0]
+        with torch.device("meta"):
+            model = create_model(f"{name}_{published}", num_segments=system.segments)
+        cost = measure_cost(model, system.size)
+        rows[f"{name}_{published}"] = {
+            "paper": system.paper,
+            "adds": system.adds,
+            "GMACs": cost.gmacs,
+            "params (M)": cost.params,
+            "segments": cost.segments,
+            "window": cost.window,
+            "size": cost.size,
+            "backbones": ", ".join(system.backbones),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def measure_cost(model: nn.Module, size: int = 224) -> Cost:
     """Counts a forward pass of one clip on torch's meta device: no memory, no arithmetic, any size.
 
     The model itself is left as it is (weights, device, training mode).
@@ -54,22 +80,35 @@ def measure_cost(model: VideoResNet, size: int = 224) -> Cost:
     return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
 
 
-def norms_and_biases(model: VideoResNet, size: int = 224) -> float:
+def norms_and_biases(model: nn.Module, size: int = 224) -> float:
     """10^9 operations of one view that some tools count beside multiply-adds: two for each value of a batch norm
     (scale and shift), one for each bias. As released, every convolution of the ResNet and of the motion branch has a
     bias, except the branch's stem; those of L-TDM have none.
     """
-    operations = []
 
-    def count(each: int) -> Callable:
-        return lambda _, __, out: operations.append(each * out.numel())
-
-    hooks = []
-    for name, module in model.named_modules():
+    def each(name: str, module: nn.Module) -> int:
         if isinstance(module, nn.BatchNorm2d):
-            hooks.append(module.register_forward_hook(count(2)))
-        elif isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv":
-            hooks.append(module.register_forward_hook(count(1)))
+            return 2
+        return int(isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv")
+
+    return _outputs(model, size, each)
+
+
+def neighbour_products(model: nn.Module, size: int = 224) -> float:
+    """10^9 multiply-adds of one view in weighted sums over neighbouring segments (temporal convolutions, TAM, TANet's
+    kernels): three for each value, which `measure_cost` leaves out."""
+    sums = (TemporalConv, TemporalAggregation, TemporalAdaptive)
+    return _outputs(model, size, lambda _, module: 3 * isinstance(module, sums))
+
+
+def _outputs(model: nn.Module, size: int, each: Callable[[str, nn.Module], int]) -> float:
+    """10^9 values of the modules' outputs, each module's times what `each` gives for it."""
+    operations = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, out, times=times: operations.append(times * out.numel()))
+        for name, module in model.named_modules()
+        if (times := each(name, module))
+    ]
     try:
         measure_cost(model, size)
     finally:
@@ -114,4 +153,4 @@ def cost_by_stage(model: VideoResNet, size: int = 224) -> pd.DataFrame:
 def _modules(model: VideoResNet, number: int, blocks: list) -> list[str]:
     found = ["S-TDM"] if str(number) in model.s_tdm else []
     temporal = dict(blocks[0].temporal.named_children()) if blocks else {}
-    return found + [{"l_tdm": "L-TDM", "conv": "temporal convolution"}[name] for name in temporal]
+    return found + [{"l_tdm": "L-TDM", "conv": "temporal convolution"}.get(name, name) for name in temporal]

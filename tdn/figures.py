@@ -14,7 +14,8 @@ from torch import Tensor
 from tdn.files import write_whole
 from tdn.report import CONTRADICTED, OPEN, SUPPORTED
 from tdn.statistics import accuracy
-from tdn.study import Line, Profile, get_table
+from tdn.study import Line, Profile
+from tdn.tables import get_table
 
 FIGURE_BYTES = 200_000  # figures are committed
 FAMILY_COLOURS = {"short": "tab:orange", "long": "tab:blue", "both": "tab:green"}
@@ -39,17 +40,12 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     measured = table["measured top-1"]
     errors = [measured - table["95% low"], table["95% high"] - measured]
     left.barh(places, measured, xerr=errors, color="tab:gray", height=0.6, capsize=3)
-    left.scatter(
-        table["published top-1 (SSv1)"],
-        places,
-        marker="D",
-        color="tab:red",
-        zorder=3,
-        label="published, SSv1",
-    )
+    if "published top-1 (SSv1)" in table:
+        published = table["published top-1 (SSv1)"]
+        left.scatter(published, places, marker="D", color="tab:red", zorder=3, label="published, SSv1")
+        left.legend(loc="upper right", fontsize=8)
     left.set_yticks(places, table["network"])
     left.set(xlim=(0, 100), xlabel="top-1 (%)", title="Measured, 95 % interval")
-    left.legend(loc="upper right", fontsize=8)
     families = [name for name in FAMILY_COLOURS if name in table]
     for offset, family in enumerate(families):
         shift = 0.25 * (1 - offset)

@@ -11,7 +11,8 @@ from tdn.data.pocket import CLASSES
 from tdn.experiment import environment
 from tdn.files import write_text
 from tdn.statistics import accuracy, difference, rank_correlation, right_share, verdict
-from tdn.study import Line, Profile, Table, full_size, get_table
+from tdn.study import Line, Profile, full_size
+from tdn.tables import FINAL, Table, get_table
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "cannot tell"
 
@@ -57,56 +58,70 @@ def accuracy_table(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> p
 
 
 def claims(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFrame:
-    """What the paper's table says, pair by pair, and what was measured: a row a pair of a reference and another row.
+    """What the paper's table says, pair by pair, and what was measured: a row a pair of a reference and another row,
+    or one of `table.pairs`.
 
-    `published` and `measured` are how much better the first of the pair is than the second, in points; `±` the half
-    width of the 95 % interval (as in `accuracy_table`), `verdict` supported, contradicted or cannot tell.
+    `published` and `measured` are how much better the first of the pair is than the second, in points; `edition` is
+    the text that has both (the final one, if it does); `±` the half width of the 95 % interval (as in
+    `accuracy_table`), `verdict` supported, contradicted or cannot tell; `seeds` how many the lesser of the two has.
     """
-    return pd.DataFrame([_claim(table, worse, better, seeds) for worse, better in _pairs(table, lines)])
+    return pd.DataFrame([_claim(table, *pair, seeds) for pair in _pairs(table, lines)])
 
 
 def all_claims(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
     """The `claims` of all tables (by name); two networks that two tables compare stand here once."""
     rows = {}
     for name, lines in measured.items():
-        for worse, better in _pairs(get_table(name), lines):
+        for worse, better, *published in _pairs(get_table(name), lines):
             networks = worse.results[0].folder, better.results[0].folder
-            rows.setdefault(networks, _claim(get_table(name), worse, better, seeds))
+            rows.setdefault(networks, _claim(get_table(name), worse, better, *published, seeds))
     return pd.DataFrame(list(rows.values()))
 
 
-def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line]]:
-    """Each reference with each other row, once, in published order (worse, better); without rows that have no
-    published number or the same."""
-    by_name = {line.row.name: line for line in lines if line.published is not None}
-    names = dict.fromkeys(
-        frozenset((reference, name)) for reference in table.references for name in by_name if name != reference
-    )
-    pairs = [sorted((by_name[name] for name in pair), key=lambda line: line.published) for pair in names]
-    return [(worse, better) for worse, better in pairs if worse.published < better.published]
+def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float, str]]:
+    """Each reference with each other row, and the table's own pairs, once: (worse, better, published points, edition);
+    without pairs that no edition has both of, or that it has as equal."""
+    by_name = {line.row.name: line for line in lines}
+    names = [(reference, name) for reference in table.references for name in by_name if name != reference]
+    pairs = []
+    for pair in dict.fromkeys(frozenset(two) for two in [*names, *table.pairs]):
+        one, other = (by_name[name] for name in by_name if name in pair)
+        for edition in (*FINAL, "iclr2021"):
+            values = one.row.published_as("top1", edition), other.row.published_as("top1", edition)
+            if None not in values:
+                points = values[1] - values[0]
+                if points:
+                    pairs.append((one, other, points, edition) if points > 0 else (other, one, -points, edition))
+                break
+    return pairs
 
 
-def _claim(table: Table, worse: Line, better: Line, seeds: float) -> dict[str, object]:
+def _claim(table: Table, worse: Line, better: Line, published: float, edition: str, seeds: float) -> dict[str, object]:
     points, half = difference(worse.results, better.results, seeds)
     return {
         "table": table.title,
         "claim": f"{better.row.name} better than {worse.row.name}",
-        "published": better.published - worse.published,
+        "edition": edition,
+        "published": published,
         "measured": points,
         "±": half,
         "verdict": OPEN if abs(points) <= half else SUPPORTED if points > 0 else CONTRADICTED,
+        "seeds": min(len(worse.results), len(better.results)),
     }
 
 
 def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
     """`claims` as sentences, markdown."""
     marks = {SUPPORTED: "supported", CONTRADICTED: "**contradicted here**", OPEN: "cannot be told here"}
-    note = ", on one seed" if len(lines[0].results) == 1 else ""
-    return "\n".join(
-        f"- {_escaped(row.claim)}: published {row.published:+.1f}, measured {row.measured:+.1f} ± {row['±']:.1f}: "
-        f"{marks[row.verdict]}{note if row.verdict != OPEN else ''}."
-        for _, row in claims(table, lines, seeds).iterrows()
-    )
+    sentences = []
+    for _, row in claims(table, lines, seeds).iterrows():
+        note = ", on one seed" if row.seeds == 1 and row.verdict != OPEN else ""
+        edition = " (ICLR)" if row.edition == "iclr2021" else ""
+        sentences.append(
+            f"- {_escaped(row.claim)}: published {row.published:+.1f}{edition}, measured {row.measured:+.1f} ± "
+            f"{row['±']:.1f}: {marks[row.verdict]}{note}."
+        )
+    return "\n".join(sentences)
 
 
 def all_rows(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
@@ -142,7 +157,7 @@ def order_table(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> p
         known = [line for line in lines if line.published is not None]
         correlation, low, high = rank_correlation(known, seeds)
         cells = {"networks": len(known), "rank correlation": correlation, "95% low": low, "95% high": high}
-        rows.append({"table": title} | cells | {"seeds": len(known[0].results)})
+        rows.append({"table": title} | cells | {"seeds": min(len(line.results) for line in known)})
     return pd.DataFrame(rows)
 
 

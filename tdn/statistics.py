@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from tdn.experiment import Result, stored
-from tdn.study import TABLES, Line, Profile
+from tdn.study import Line, Profile
+from tdn.tables import TABLES
 
 Z = stats.norm.ppf(0.975)
 

@@ -1,5 +1,4 @@
-"""Which runs make which table, at which scale. A new row of a table is one line in its list here: `DIFFERENCE_OPERATOR`
-and the others below."""
+"""The study at one scale: which runs make which table, and their training. `tdn.tables` has the tables' rows."""
 
 import argparse
 import dataclasses
@@ -7,11 +6,10 @@ import functools
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from tdn import experiment, jobs
@@ -19,10 +17,13 @@ from tdn.cost import Cost, measure_cost
 from tdn.data.pocket import PocketSpec
 from tdn.experiment import ROOT, Result, Run
 from tdn.model.resnet import VideoResNet
+from tdn.model.tdrl import TemporalDiversity
 from tdn.model.zoo import create_model, resolve_options, unknown_name
+from tdn.tables import TABLES, Row, get_table
 from tdn.train import Recipe
 
-PAPER = Path(__file__).parent / "paper"
+# Channels of the blocks that have the TD loss in ResNet-50, for which lambda is published.
+TD_CHANNELS = 512 + 1024 + 2048
 
 
 # Profiles ------------------------------------------------------------------------------------
@@ -44,25 +45,40 @@ class Profile:
     seeds: tuple[int, ...]
 
     @property
-    def start(self) -> Run:
-        """The plain 2D network that all others start from, as the papers' start from ImageNet: trained on the same
-        videos, two frames of each at a time."""
-        model = f"tsn_resnet{self.depth}"
-        options = tuple(resolve_options(model, self.options).items())
-        return Run(model, options, 2, self.data, self.size, self.scales, self.pretraining, seed=0)
-
-    @property
     def results(self) -> Path:
         return ROOT / "results" / self.name
 
-    def runs(self, row: "Row") -> list[Run]:
+    def runs(self, row: Row) -> list[Run]:
         """The runs of a row, one a seed."""
         model = f"{row.system}_resnet{self.depth}"
-        options = tuple(resolve_options(model, self.options | row.options).items())
+        options = tuple(resolve_options(model, {**self.options, **row.options}).items())
+        start = self.start("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn")
+        recipe = dataclasses.replace(self.recipe, td_lambda=self._td_lambda(row))
+        segments = row.times * self.num_segments
         return [
-            Run(model, options, self.num_segments, self.data, self.size, self.scales, self.recipe, seed, self.start)
-            for seed in self.seeds
+            Run(model, options, segments, self.data, self.size, self.scales, recipe, seed, start)
+            for seed in self.seeds[: row.seeds]
         ]
+
+    def start(self, system: str = "tsn") -> Run:
+        """The plain 2D network that all others start from, as the papers' start from ImageNet: trained on the same
+        videos, two frames of each at a time. TEA starts from "res2net", the 2D network that it is made of."""
+        model = f"{system}_resnet{self.depth}"
+        options = tuple(resolve_options(model, self.options).items())
+        return Run(model, options, 2, self.data, self.size, self.scales, self.pretraining, seed=0)
+
+    def _td_lambda(self, row: Row) -> float:
+        """The row's lambda, so scaled that the TD loss weighs as much here as in ResNet-50: equation (7) sums over
+        channels, of which there are fewer. 0 for a network without TD loss."""
+        channels = _td_channels(f"{row.system}_resnet{self.depth}", tuple({**self.options, **row.options}.items()))
+        return row.td_lambda * TD_CHANNELS / channels if channels else 0.0
+
+
+@functools.lru_cache
+def _td_channels(model: str, options: tuple[tuple[str, Any], ...]) -> int:
+    with torch.device("meta"):
+        network = create_model(model, **dict(options))
+    return sum(module.channels for module in network.modules() if isinstance(module, TemporalDiversity))
 
 
 # The difficulty of the clips and the recipes were set on another rendering (seed 0), with TSN, the temporal
@@ -100,124 +116,7 @@ def get_profile(name: str) -> Profile:
     return PROFILES[name]
 
 
-# Tables --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: what it is called, which network it is, and where it stands in the paper.
-
-    `published` names the csv of tdn/paper and the values that pick its line there.
-    """
-
-    name: str
-    system: str
-    options: dict[str, Any] = field(default_factory=dict)
-    published: tuple[str, dict[str, str]] | None = None
-
-    def printed(self, column: str, edition: str = "cvpr2021") -> str | None:
-        """`top1` (% on Something-Something V1) or `gmacs` as an edition prints it; None where it does not."""
-        if self.published is None:
-            return None
-        file, values = self.published
-        lines = published(file, edition, **values).rename(columns={"top1_something_v1": "top1"})
-        return lines[column].item() if column in lines and len(lines) else None
-
-    def published_as(self, column: str, edition: str = "cvpr2021") -> float | None:
-        """`printed`, as a number."""
-        text = self.printed(column, edition)
-        return None if text is None else float(text)
-
-
-def published(file: str, edition: str = "cvpr2021", **values: str) -> pd.DataFrame:
-    """The lines of tdn/paper/<file> in that edition that have these values, all as text."""
-    table = pd.read_csv(PAPER / file, dtype=str)
-    return table[(table[list(values)] == pd.Series(values)).all(axis=1) & (table.edition == edition)]
-
-
-def _1a(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
-    return "tdn_difference_operator.csv", {"s_tdm": s_tdm, "l_tdm": l_tdm}
-
-
-def _1b(formula: str) -> tuple[str, dict[str, str]]:
-    return "tdn_s_tdm_fusion.csv", {"formula": formula}
-
-
-def _1c(formula: str, multi_scale: str = "yes", bidirectional: str = "yes") -> tuple[str, dict[str, str]]:
-    values = {"formula": formula, "multi_scale": multi_scale, "bidirectional": bidirectional}
-    return "tdn_l_tdm_design.csv", values
-
-
-def _1d(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
-    return "tdn_location.csv", {"s_tdm_stages": s_tdm, "l_tdm_stages": l_tdm}
-
-
-def _1e(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
-    return "tdn_short_vs_long.csv", {"s_tdm_stages": s_tdm, "l_tdm_stages": l_tdm}
-
-
-DIFFERENCE_OPERATOR = [
-    Row("S-TDM concat, L-TDM avg", "tdn", {"s_tdm_input": "concat", "l_tdm_operator": "avg"}, _1a("concat", "avg")),
-    Row("S-TDM concat, L-TDM diff", "tdn", {"s_tdm_input": "concat"}, _1a("concat", "diff")),
-    Row("S-TDM diff, L-TDM avg", "tdn", {"l_tdm_operator": "avg"}, _1a("diff", "avg")),
-    Row("S-TDM diff, L-TDM diff", "tdn", published=_1a("diff", "diff")),
-]
-S_TDM_FUSION = [
-    Row("F*H", "tdn", {"s_tdm_fusion": "F*H"}, _1b("F*H")),
-    Row("F + F*H", "tdn", {"s_tdm_fusion": "F+F*H"}, _1b("F+F*H")),
-    Row("F + H", "tdn", published=_1b("F+H")),
-    Row("F*H_channel", "tdn", {"s_tdm_fusion": "F*H_channel"}, _1b("F*H_channel")),
-    Row("F + F*H_channel", "tdn", {"s_tdm_fusion": "F+F*H_channel"}, _1b("F+F*H_channel")),
-]
-CHANNEL = {"l_tdm_fusion": "F+F*G_channel", "l_tdm_multi_scale": False}
-L_TDM_DESIGN = [
-    Row("F + G", "tdn", {"l_tdm_fusion": "F+G"}, _1c("F+G")),
-    Row("F + F*G_channel, one scale", "tdn", CHANNEL, _1c("F+F*G_channel", multi_scale="no")),
-    Row("F + F*G, one direction", "tdn", {"l_tdm_bidirectional": False}, _1c("F+F*G", bidirectional="no")),
-    Row("F + F*G, one scale", "tdn", {"l_tdm_multi_scale": False}, _1c("F+F*G", multi_scale="no")),
-    Row("F + F*G", "tdn", published=_1c("F+F*G")),
-]
-LOCATION = [
-    Row("none", "tconv", published=_1d("-", "-")),
-    Row("S-TDM 1, L-TDM 2-5", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": (2, 3, 4, 5)}, _1d("1", "2-5")),
-    Row("S-TDM 1-2, L-TDM 3-5", "tdn", published=_1d("1-2", "3-5")),
-    Row("S-TDM 1-3, L-TDM 4-5", "tdn", {"s_tdm_stages": (1, 2, 3), "l_tdm_stages": (4, 5)}, _1d("1-3", "4-5")),
-]
-SHORT_VS_LONG = [
-    Row("TSN", "tsn", published=("tdn_running_time.csv", {"method": "TSN"})),
-    Row("temporal convolution", "tconv", published=_1e("-", "-")),
-    Row("S-TDM in stage 1", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": ()}, _1e("conv1", "-")),
-    Row("S-TDM in stages 1-2", "tdn", {"l_tdm_stages": ()}, _1e("conv1+res2", "-")),
-    Row("L-TDM in stages 3-5", "tdn", {"s_tdm_stages": ()}, _1e("-", "res3+res4+res5")),
-    Row("TDN (both)", "tdn", published=_1e("conv1+res2", "res3+res4+res5")),
-]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the papers; `references` are the rows with which the text compares all others."""
-
-    title: str
-    rows: list[Row]
-    references: tuple[str, ...]
-
-
-TABLES = {
-    "difference_operator": Table("Difference operator (CVPR 1a)", DIFFERENCE_OPERATOR, ("S-TDM diff, L-TDM diff",)),
-    "s_tdm_fusion": Table("S-TDM fusion (CVPR 1b, ICLR 1a)", S_TDM_FUSION, ("F + H",)),
-    "l_tdm_design": Table("L-TDM design (CVPR 1c, ICLR 1b)", L_TDM_DESIGN, ("F + F*G",)),
-    "location": Table("Location (CVPR 1d, ICLR 5)", LOCATION, ("S-TDM 1-2, L-TDM 3-5",)),
-    "short_vs_long": Table(
-        "Short-term against long-term (CVPR 1e, ICLR 1c)", SHORT_VS_LONG, ("temporal convolution", "TDN (both)")
-    ),
-}
-
-
-def get_table(name: str) -> Table:
-    """Raises ValueError with the valid names for one that does not exist."""
-    if name not in TABLES:
-        raise ValueError(unknown_name("table", name, TABLES))
-    return TABLES[name]
+# Measured ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -235,26 +134,27 @@ class Line:
 
 
 def make_table(name: str, profile: Profile) -> list[Line]:
-    """Every row of a table; trains whatever of it has not been trained."""
+    """Every row of a table, measured; trains whatever of it has not been trained."""
     rows = get_table(name).rows
     jobs.train([config for row in rows for config in profile.runs(row)], profile.results)
     lines = []
     for row in rows:
-        cost = _cost(row.system, tuple(sorted(row.options.items())))  # networks of several tables once
+        cost = _cost(row.system, tuple(sorted(row.options.items())), row.times)  # networks of several tables once
         results = [experiment.run(config, profile.results) for config in profile.runs(row)]
         lines.append(Line(row, results, cost.gmacs, cost.params))
     return lines
 
 
 @functools.lru_cache
-def _cost(system: str, options: tuple[tuple[str, Any], ...]) -> Cost:
-    return measure_cost(full_size(Row("", system, dict(options))))
+def _cost(system: str, options: tuple[tuple[str, Any], ...], times: int) -> Cost:
+    return measure_cost(full_size(Row("", system, dict(options), times=times)))
 
 
 def full_size(row: Row) -> VideoResNet:
-    """The row's network as the paper has it (ResNet-50, 8 x 224 x 224), without memory: for `measure_cost`."""
+    """The row's network as the paper has it (ResNet-50, 8 x 224 x 224, five times the frames for a `++` row), without
+    memory: for `measure_cost`."""
     with torch.device("meta"):
-        return create_model(f"{row.system}_resnet50", **row.options)
+        return create_model(f"{row.system}_resnet50", num_segments=8 * row.times, **row.options)
 
 
 def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:

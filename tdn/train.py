@@ -16,6 +16,7 @@ from tdn.data.datasets import ClipDataset, Sample, Unreadable, collate, worker_c
 from tdn.data.transforms import to_input
 from tdn.evaluate import evaluate
 from tdn.files import write_whole
+from tdn.model.tdrl import TemporalDiversity, temporal_diversity
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -37,6 +38,7 @@ class Recipe:
     patience: int = 5  # plateau: epochs without a better validation top-1 before it is divided by 10
     warmup_epochs: float = 0  # linear, from a hundredth of the rate
     label_smoothing: float = 0
+    td_lambda: float = 0  # weight of the TD loss (TDRL equation 2), of networks that have one
     clip_norm: float = 20  # largest norm of the gradient, as released
     precision: str = "fp32"  # fp32, bf16 or fp16 (fp16 with loss scaling)
 
@@ -68,8 +70,8 @@ def fit(
     in the weights of an uninterrupted run. The last epoch's weights are the result: none is chosen by its
     validation accuracy. Videos that can't be read are said and left out.
 
-    Returns one row an epoch: `epoch, lr, loss, train_top1, val_top1, seconds`; loss and top-1 (0 to 1) over the
-    epoch's clips as they were trained on.
+    Returns one row an epoch: `epoch, lr, loss, td_loss, train_top1, val_top1, seconds`; loss (cross-entropy), TD loss
+    (before its weight, where the network has one) and top-1 (0 to 1) over the epoch's clips as they were trained on.
 
     Args:
         val_clips: validated after each epoch; the plateau schedule needs it.
@@ -79,12 +81,18 @@ def fit(
             were done before), in place of a progress bar.
 
     Raises:
-        ValueError: plateau without `val_clips`; not one training video could be read.
+        ValueError: plateau without `val_clips`; a `td_lambda` for a network without TD loss; not one training video
+            could be read.
         FloatingPointError: the loss is not finite.
     """
     if recipe.schedule == "plateau" and val_clips is None:
         raise ValueError("the plateau schedule needs validation clips")
-    model.to(device, memory_format=torch.channels_last).train()  # faster convolutions on CPU and GPU
+    has_td_loss = any(isinstance(module, TemporalDiversity) for module in model.modules())
+    if recipe.td_lambda and not has_td_loss:
+        raise ValueError(f"td_lambda {recipe.td_lambda} would do nothing: the network has no TD loss")
+    is_3d = any(parameter.ndim == 5 for parameter in model.parameters())
+    layout = torch.channels_last_3d if is_3d else torch.channels_last  # faster convolutions on CPU and GPU
+    model.to(device, memory_format=layout).train()
     precision = PRECISIONS[recipe.precision]
     batches = max(len(train_clips) // recipe.batch, 1)
     optimizer = _optimizer(model, recipe)
@@ -110,7 +118,7 @@ def fit(
             train_clips.set_epoch(epoch)
             start = time.monotonic()
             row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-            sums = torch.zeros(3)
+            sums = torch.zeros(4)
             for samples, bad in _shuffled(train_clips, recipe.batch, (seed, epoch)):
                 for video in set(bad) - unreadable:
                     tqdm.write(f"left out, unreadable: {video.path}: {video.reason}")
@@ -127,6 +135,8 @@ def fit(
             if not sums[2]:
                 raise ValueError(f"not one of {len(train_clips)} training videos could be read: {bad[0]}")
             row |= {"loss": float(sums[0] / sums[2]), "train_top1": float(sums[1] / sums[2])}
+            if has_td_loss:
+                row["td_loss"] = float(sums[3] / sums[2])
             if val_clips is not None:
                 row["val_top1"] = evaluate(model, val_clips, size, device, precision=precision).top(1)
             if recipe.schedule == "plateau":
@@ -149,10 +159,10 @@ def _update(
     optimizer: optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> torch.Tensor:
-    """One step of the optimiser on all of `samples`; (sum of losses, correct answers, samples)."""
+    """One step of the optimiser on all of `samples`; (sum of losses, correct answers, samples, sum of TD losses)."""
     precision = PRECISIONS[recipe.precision]
     optimizer.zero_grad(set_to_none=True)
-    loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+    loss_sum, correct, td_sum = torch.zeros(3, device=device).unbind()
     for part in _split(samples, device_batch or len(samples)):
         clips = [sample.clip.to(device, non_blocking=True) for sample in part]
         labels = torch.tensor([sample.label for sample in part], device=device)
@@ -160,16 +170,18 @@ def _update(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             scores = model(inputs)
             loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing, reduction="sum")
-        scaler.scale(loss / len(samples)).backward()
+        td_loss = temporal_diversity(model).sum()
+        scaler.scale((loss + recipe.td_lambda * td_loss) / len(samples)).backward()
         loss_sum += loss.detach()
+        td_sum += td_loss.detach()
         correct += (scores.argmax(1) == labels).sum()
-    if not torch.isfinite(loss_sum):
+    if not torch.isfinite(loss_sum + td_sum):
         raise FloatingPointError(f"the loss is {loss_sum.item()} at learning rate {optimizer.param_groups[0]['lr']}")
     scaler.unscale_(optimizer)
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     scaler.step(optimizer)
     scaler.update()
-    return torch.tensor([loss_sum.item(), correct.item(), len(samples)])
+    return torch.tensor([loss_sum.item(), correct.item(), len(samples), td_sum.item()])
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:

@@ -11,7 +11,8 @@ from reference import stored
 
 from tdn import figures, report
 from tdn.cost import measure_cost
-from tdn.study import DIFFERENCE_OPERATOR, LOCATION, PROFILES, SHORT_VS_LONG, TABLES, Line, Row, full_size
+from tdn.study import PROFILES, Line, full_size
+from tdn.tables import DIFFERENCE_OPERATOR, LOCATION, SHORT_VS_LONG, TABLES, Row
 
 RESULTS = Path(__file__).parents[1] / "results"
 SHORT = TABLES["short_vs_long"]

@@ -6,7 +6,8 @@ from reference import stored
 from scipy import stats
 
 from tdn import statistics
-from tdn.study import PROFILES, TABLES, Line, Row
+from tdn.study import PROFILES, Line
+from tdn.tables import TABLES, Row
 
 
 def line(results, published="diff"):

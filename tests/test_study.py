@@ -4,9 +4,11 @@ import dataclasses
 
 import pytest
 
-from tdn import study
+from tdn import study, tables
 from tdn.cost import measure_cost
-from tdn.study import PROFILES, SHORT_VS_LONG, TABLES, Row
+from tdn.model.tdrl import TemporalDiversity
+from tdn.study import PROFILES
+from tdn.tables import SHORT_VS_LONG, TABLES, TDRL_LAMBDA, TDRL_TIM, TEMPORAL_MODULES, Row
 
 
 def test_published_numbers_are_those_of_the_papers_table():
@@ -17,9 +19,17 @@ def test_published_numbers_are_those_of_the_papers_table():
         "l_tdm_design": [44.1, 50.9, 50.0, 49.7, 52.3],
         "location": [46.6, 50.6, 52.3, 51.7],
         "short_vs_long": [19.7, 46.6, 51.3, 51.5, 49.9, 52.3],
+        "temporal_modules": [None, 47.5, 47.1, 48.4, None, None, 47.5, None, 48.2, 47.6, 49.0, 52.3],
+        "tdrl_tsm": [45.6, 48.1, 47.5, 48.4],
+        "tdrl_tim": [46.1, 47.4, 48.7, 48.4, 49.8],
+        "tdrl_share": [46.1, 47.7, 48.4, 47.8, 47.3],
+        "tdrl_position": [46.1, 48.7, 49.0, 46.9, 48.4],
+        "tdrl_lambda": [46.1, 47.9, 48.4, 47.8, 48.0],
+        "beyond": [None] * 3,
     }
     iclr = {name: [row.published_as("top1", "iclr2021") for row in table.rows] for name, table in TABLES.items()}
     assert iclr["difference_operator"] == [None] * 4 and iclr["location"] == [45.2, 49.9, 51.3, 50.8]
+    assert iclr["temporal_modules"][:7] == [19.7, 46.2, 45.6, 47.4, 48.9, 46.1, 47.5]
     assert [row.printed("gmacs") for row in TABLES["location"].rows] == ["33", "35", "36", "38"]
     assert TABLES["s_tdm_fusion"].rows[0].printed("gmacs") is None
     assert Row("ours alone", "tdn").published_as("top1") is None
@@ -41,16 +51,37 @@ def test_costs_are_those_of_the_papers():
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
     runs = study.all_runs(profile)
-    assert len({run.name for run in runs}) == len(runs) == 19 * len(profile.seeds)  # shared rows once
-    assert {run.start for run in runs} == {profile.start} and profile.start.start is None
-    assert len({(run.recipe, run.data, run.size, run.scales, run.num_segments) for run in runs}) == 1
+    assert len({run.name for run in runs}) == len(runs)  # shared rows once
+    assert {run.start for run in runs} == {profile.start("tsn"), profile.start("res2net")}
+    assert {run.model for run in runs if run.start == profile.start("res2net")} == {"tea_resnet10"}
+    assert profile.start().start is None
+    same_recipe = {dataclasses.replace(run.recipe, td_lambda=0) for run in runs}
+    assert len({(run.data, run.size, run.scales) for run in runs}) == len(same_recipe) == 1
+    assert {run.num_segments for run in runs} == {profile.num_segments, 5 * profile.num_segments}
     for run in runs:
         model = run.create_model()
-        assert model.num_segments == profile.num_segments
+        assert model.num_segments == run.num_segments
+        assert bool(run.recipe.td_lambda) == any(isinstance(module, TemporalDiversity) for module in model.modules())
     again = run.create_model()
     assert all((a == b).all() for a, b in zip(model.parameters(), again.parameters(), strict=True))
     other = dataclasses.replace(run, seed=run.seed + 1).create_model()
     assert (other.fc.weight != again.fc.weight).any()
+
+
+def test_a_row_has_at_most_its_own_number_of_seeds():
+    pocket = PROFILES["pocket"]
+    seeds = {row.name: [run.seed for run in pocket.runs(row)] for row in TEMPORAL_MODULES}
+    assert seeds["TSM"] == [0, 1] and seeds["TSM++"] == [0]
+    assert len(PROFILES["smoke"].runs(TEMPORAL_MODULES[2])) == 1
+
+
+def test_the_td_loss_weighs_what_it_weighs_at_full_size():
+    """Largest possible value of lambda times the loss: every similarity 1 in every block that has it."""
+    rows = {row.name: row for row in (*TDRL_TIM, *TDRL_LAMBDA, *tables.BEYOND)}
+    for name, full in (("TIM + TD loss", 2e-4), ("lambda 4e-4", 4e-4), ("TDN + TD loss", 2e-4), ("TIM", 0)):
+        run = PROFILES["pocket"].runs(rows[name])[0]
+        places = [m for m in run.create_model().modules() if isinstance(m, TemporalDiversity)]
+        assert run.recipe.td_lambda * sum(p.channels for p in places) == pytest.approx(full * (512 + 1024 + 2048))
 
 
 def test_rows_are_the_networks_they_are_named_after():
@@ -83,7 +114,8 @@ def test_a_new_row_is_one_line_and_shared_rows_run_once(monkeypatch):
 
 def test_every_reference_is_a_row():
     for table in TABLES.values():
-        assert set(table.references) <= {row.name for row in table.rows}
+        names = {row.name for row in table.rows}
+        assert set(table.references) <= names and {name for pair in table.pairs for name in pair} <= names
         assert len({row.name for row in table.rows}) == len(table.rows)
 
 
@@ -91,7 +123,7 @@ def test_typos_are_answered_with_the_nearest_names(capsys):
     with pytest.raises(ValueError, match="did you mean pocket"):
         study.get_profile("poket")
     with pytest.raises(ValueError, match="short_vs_long"):
-        study.get_table("short_vs_lang")
+        tables.get_table("short_vs_lang")
     for arguments, answer in (
         (["--profile", "smokey"], "smoke"),
         (["--table", "1e"], "short_vs_long"),
@@ -107,8 +139,9 @@ def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "ROOT", tmp_path)
     study.main(["--profile", "smoke", "--list"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("profile smoke: 19 runs, 0 of them done")
-    assert len(printed) == 20 and all("to do" in line for line in printed[1:])
+    runs = len(study.all_runs(PROFILES["smoke"]))
+    assert printed[0].startswith(f"profile smoke: {runs} runs, 0 of them done")
+    assert len(printed) == runs + 1 and all("to do" in line for line in printed[1:])
     assert list(tmp_path.iterdir()) == []
 
 

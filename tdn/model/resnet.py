@@ -1,49 +1,29 @@
 """The ResNet that hosts the temporal modules: stage 1 is the stem, stages 2 to 5 are the residual stages.
 
-Blocks are torchvision's (He et al., CVPR 2016; stride in the 3x3 convolution) with one place for temporal
-modules. The paper's Figure 2 is `VideoResNet.forward`.
+The CVPR paper's Figure 2 is `VideoResNet.forward`; where a module stands in a block is in `tdn.model.blocks`.
 """
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models import resnet as torchvision_resnet
 
+from tdn.model.blocks import BasicBlock, Bottleneck, SplitBasicBlock, SplitBottleneck, residual_stage, stem
 from tdn.model.tdm import S_TDM_INPUTS, WINDOW, LongTermTDM, ShortTermTDM, require
-from tdn.model.temporal import TemporalConv
-
-
-class BasicBlock(torchvision_resnet.BasicBlock):
-    """Two 3x3 convolutions; `temporal` stands between them, where no released network says otherwise."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.temporal = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.temporal(self.relu(self.bn1(self.conv1(x))))
-        out = self.bn2(self.conv2(out))
-        return self.relu(out + identity)
-
-
-class Bottleneck(torchvision_resnet.Bottleneck):
-    """1x1, 3x3, 1x1; `temporal` stands after the first 1x1, on the narrow channels, as released."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.temporal = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.temporal(self.relu(self.bn1(self.conv1(x))))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        return self.relu(out + identity)
-
+from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity
+from tdn.model.temporal import (
+    ChannelMotion,
+    ChannelSpatiotemporal,
+    FullTemporalConv,
+    MotionEnhancement,
+    MotionExcitation,
+    TemporalAdaptive,
+    TemporalAggregation,
+    TemporalConv,
+    TemporalShift,
+)
 
 BLOCKS = {
     10: (BasicBlock, (1, 1, 1, 1)),
@@ -51,6 +31,23 @@ BLOCKS = {
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
     101: (Bottleneck, (3, 4, 23, 3)),
+}
+SPLIT = {BasicBlock: SplitBasicBlock, Bottleneck: SplitBottleneck}
+CONV2 = ("dense", "split", "mta")
+BEFORE = {  # in front of a block's first convolution
+    "shift": TemporalShift,
+    "tim": TemporalConv,
+    "mem": MotionEnhancement,
+    "pem": ProgressiveEnhancement,
+    "tam": TemporalAggregation,
+    "td_loss": TemporalDiversity,
+}
+BETWEEN = {  # after it
+    "full_conv": FullTemporalConv,
+    "adaptive": TemporalAdaptive,
+    "cstm": ChannelSpatiotemporal,
+    "me": MotionExcitation,
+    "td_loss": TemporalDiversity,
 }
 
 
@@ -71,11 +68,19 @@ class VideoResNet(nn.Module):
         s_tdm_input: "diff", or "concat" for the window's frames without subtraction.
         s_tdm_fusion: as `ShortTermTDM`.
         l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as `LongTermTDM`.
+        before: modules in front of the first convolution of every residual block, in this order, names of `BEFORE`.
+            TSM's shift leaves out every second block of ResNet-101, as released. "td_loss" stands only in the last
+            block of each of the last three stages (TDRL section 4.2).
+        between: modules after that convolution, names of `BETWEEN`; they follow L-TDM and temporal convolution.
+        cmm: STM's channel-wise motion module beside every 3x3 convolution.
+        conv2: the blocks' 3x3 convolution (a basic block's second): "dense", "split" as in Res2Net, or "mta", the
+            same with TEA's temporal convolutions.
+        td_share: share of the channels that the TD loss takes.
         dropout: before the classifier.
 
     Raises:
-        ValueError: a stage that does not exist, S-TDM stages with a gap, no segment, no class; a form that does
-            not exist, or one of a module that stands nowhere.
+        ValueError: a stage or module that does not exist, S-TDM stages with a gap, no segment, no class; a form that
+            does not exist, or one of a module that stands nowhere.
     """
 
     def __init__(
@@ -95,6 +100,11 @@ class VideoResNet(nn.Module):
         l_tdm_fusion: str = "F+F*G",
         l_tdm_multi_scale: bool = True,
         l_tdm_bidirectional: bool = True,
+        before: Sequence[str] = (),
+        between: Sequence[str] = (),
+        cmm: bool = False,
+        conv2: str = "dense",
+        td_share: float = 0.5,
         dropout: float = 0.5,
     ):
         super().__init__()
@@ -109,6 +119,7 @@ class VideoResNet(nn.Module):
         }
         _check_use("s_tdm_stages", s_tdm_stages, s_tdm_forms)
         _check_use("l_tdm_stages", l_tdm_stages, l_tdm_forms)
+        _check_modules(before, between, cmm, conv2, td_share)
         if s_tdm_weights and s_tdm_fusion != "F+H":
             raise ValueError(f"s_tdm_weights weigh the sum F+H; s_tdm_fusion {s_tdm_fusion!r} takes none")
         if num_segments < 1 or num_classes < 1:
@@ -116,32 +127,43 @@ class VideoResNet(nn.Module):
         self.num_segments = num_segments
         self.window = WINDOW if s_tdm_stages else 1
         block, sizes = BLOCKS[depth]
+        if conv2 != "dense":
+            block = SPLIT[block]
 
-        self.stage1 = _stem(3, width)
+        self.stage1 = stem(3, width)
         channels = width
         for stage, blocks in enumerate(sizes, start=2):
             planes = width * 2 ** (stage - 2)
-            setattr(self, f"stage{stage}", _residual_stage(block, channels, planes, blocks, stage))
+            setattr(self, f"stage{stage}", residual_stage(block, channels, planes, blocks, stage))
             channels = planes * block.expansion
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
 
+        l_tdm = (l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional)
         for stage in range(2, 6):
-            for unit in getattr(self, f"stage{stage}"):
-                temporal = OrderedDict()
-                if stage in l_tdm_stages:
-                    temporal["l_tdm"] = LongTermTDM(
-                        unit.conv1.out_channels,
-                        num_segments,
-                        l_tdm_operator,
-                        l_tdm_fusion,
-                        l_tdm_multi_scale,
-                        l_tdm_bidirectional,
-                    )
+            for index, unit in enumerate(units := getattr(self, f"stage{stage}")):
+                left_out = {"td_loss"} if stage == 2 or unit is not units[-1] else set()
+                if depth == 101 and index % 2:
+                    left_out.add("shift")
+                inputs, narrow = unit.conv1.in_channels, unit.conv1.out_channels
+
+                first = [(name, BEFORE[name](inputs, num_segments)) for name in before if name not in left_out]
+                middle = [(name, BETWEEN[name](narrow, num_segments)) for name in between if name not in left_out]
                 if stage in temporal_conv_stages:
-                    temporal["conv"] = TemporalConv(unit.conv1.out_channels, num_segments)
-                if temporal:
-                    unit.temporal = nn.Sequential(temporal)
+                    middle.insert(0, ("conv", TemporalConv(narrow, num_segments)))
+                if stage in l_tdm_stages:
+                    middle.insert(0, ("l_tdm", LongTermTDM(narrow, num_segments, *l_tdm)))
+                if first:
+                    unit.before = nn.Sequential(OrderedDict(first))
+                if middle:
+                    unit.temporal = nn.Sequential(OrderedDict(middle))
+                if cmm:
+                    unit.beside = ChannelMotion(narrow, num_segments, unit.conv2.stride[0])
+                if conv2 == "mta":
+                    unit.conv2.add_temporal(num_segments)
+        for module in self.modules():
+            if isinstance(module, TemporalDiversity):
+                module.share = td_share
 
         # The motion branch has its own copy of each stage that it runs beside, without temporal modules.
         weights = s_tdm_weights or ((0.5, 0.5) if num_segments == 8 else (0.75, 0.25))
@@ -150,10 +172,10 @@ class VideoResNet(nn.Module):
         for stage in sorted(s_tdm_stages):
             planes = width * 2 ** max(stage - 2, 0)
             if stage == 1:
-                branch, outputs = _stem(3 * (WINDOW - 1 if s_tdm_input == "diff" else WINDOW), width), width
+                branch, outputs = stem(3 * (WINDOW - 1 if s_tdm_input == "diff" else WINDOW), width), width
             else:
                 inputs = getattr(self, f"stage{stage}")[0].conv1.in_channels
-                branch = _residual_stage(block, inputs, planes, sizes[stage - 2], stage)
+                branch = residual_stage(block, inputs, planes, sizes[stage - 2], stage)
                 outputs = planes * block.expansion
             self.s_tdm[str(stage)] = ShortTermTDM(branch, outputs, weights, s_tdm_fusion)
         self._initialise()
@@ -190,29 +212,6 @@ class VideoResNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
 
-def _stem(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
-            bn=nn.BatchNorm2d(width),
-            relu=nn.ReLU(inplace=True),
-            pool=nn.MaxPool2d(3, stride=2, padding=1),
-        )
-    )
-
-
-def _residual_stage(block: type, channels: int, planes: int, blocks: int, stage: int) -> nn.Sequential:
-    """`blocks` residual blocks from `channels` to `planes * block.expansion`; all but stage 2 halve the size."""
-    stride = 1 if stage == 2 else 2
-    outputs = planes * block.expansion
-    downsample = None
-    if stride != 1 or channels != outputs:
-        projection = nn.Conv2d(channels, outputs, 1, stride=stride, bias=False)
-        downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
-    first = block(channels, planes, stride, downsample)
-    return nn.Sequential(first, *(block(outputs, planes) for _ in range(blocks - 1)))
-
-
 def _check_stages(s_tdm: Collection[int], l_tdm: Collection[int], temporal_conv: Collection[int]) -> None:
     if sorted(s_tdm) != list(range(1, len(s_tdm) + 1)) or len(s_tdm) > 4:
         raise ValueError(f"s_tdm_stages run from 1 on without a gap, up to 4 at most; got {tuple(s_tdm)}")
@@ -227,3 +226,18 @@ def _check_use(option: str, stages: Collection[int], forms: dict[str, Any]) -> N
     idle = [name for name, value in forms.items() if value != parameters[name].default]
     if idle and not stages:
         raise ValueError(f"{', '.join(idle)} would do nothing in this network: {option} is empty")
+
+
+def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, conv2: str, td_share: float) -> None:
+    for option, names, valid in (("before", before, BEFORE), ("between", between, BETWEEN)):
+        for name in names:
+            require(f"a module in {option}", name, valid)
+        if len(set(names)) < len(names):
+            raise ValueError(f"{option} takes each module once; got {tuple(names)}")
+    require("conv2", conv2, CONV2)
+    if cmm and conv2 != "dense":
+        raise ValueError(f"cmm stands beside a dense 3x3 convolution; conv2 is {conv2!r}")
+    if not 0 < td_share <= 1:
+        raise ValueError(f"td_share is a share of the channels, above 0 and up to 1; got {td_share}")
+    if "td_loss" not in (*before, *between) and td_share != 0.5:
+        raise ValueError("td_share would do nothing in this network: no td_loss in before or between")

@@ -1,21 +1,52 @@
-"""The temporal modules TDN is compared with. Features are folded to `(N*T, C, H, W)`: N videos, T segments."""
+"""The temporal modules TDN is compared with. Features are folded to `(N*T, C, H, W)`: N videos, T segments.
+
+Every module is made from `(channels, num_segments)` and keeps the shape of what it is given.
+"""
+
+import math
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from tdn.model.tdm import LongTermTDM, compare_neighbours
 
 
-class TemporalConv(nn.Module):
-    """Depthwise temporal convolution over three neighbouring segments, zero padded (T-Conv; TDN section 3.4).
-
-    Starts as a shift, as in the released network: the first eighth of the channels reads the next segment, the
-    second the previous one, the others themselves. A sum of three weighted shifts costs less than a
-    one-dimensional convolution, which needs time as the last axis in memory.
-    """
+class TemporalShift(nn.Module):
+    """TSM (Lin et al., ICCV 2019): the first eighth of the channels comes from the next segment, the second eighth
+    from the previous one, zero where there is none. No parameters."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__()
         self.num_segments = num_segments
-        fold = channels // 8
+        self.fold = channels // 8
+
+    def forward(self, features: Tensor) -> Tensor:
+        x, fold = features.unflatten(0, (-1, self.num_segments)), self.fold
+        out = x.clone()
+        out[:, :-1, :fold] = x[:, 1:, :fold]
+        out[:, -1, :fold] = 0
+        out[:, 1:, fold : 2 * fold] = x[:, :-1, fold : 2 * fold]
+        out[:, 0, fold : 2 * fold] = 0
+        return out.flatten(0, 1)
+
+
+class TemporalConv(nn.Module):
+    """Depthwise temporal convolution over three neighbouring segments, zero padded.
+
+    T-Conv (TDN section 3.4 and Table 1f) and, in front of a block, the temporal interaction module TIM of TEINet
+    (Liu et al., AAAI 2020). Starts as a shift, as in the released network: the first eighth of the channels reads the
+    next segment, the second the previous one, the others themselves; STM and TEA start with other shares (`fold`).
+    A sum of three weighted shifts costs less than a one-dimensional convolution, which needs time as the last axis in
+    memory.
+    """
+
+    def __init__(self, channels: int, num_segments: int, fold: int | None = None):
+        super().__init__()
+        self.num_segments = num_segments
+        fold = channels // 8 if fold is None else fold
         weight = torch.zeros(channels, 1, 3)  # taps: previous, this, next segment
         weight[:fold, 0, 2] = 1
         weight[fold : 2 * fold, 0, 0] = 1
@@ -23,10 +54,203 @@ class TemporalConv(nn.Module):
         self.weight = nn.Parameter(weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        x = features.unflatten(0, (-1, self.num_segments))
-        weight = self.weight.to(x.dtype)  # half precision stays half
-        from_previous, from_this, from_next = weight.view(-1, 3, 1, 1).unbind(1)
-        out = x * from_this
-        out[:, 1:] += x[:, :-1] * from_previous
-        out[:, :-1] += x[:, 1:] * from_next
-        return out.flatten(0, 1)
+        return _weigh_neighbours(features, self.weight.view(-1, 3), self.num_segments)
+
+
+class FullTemporalConv(nn.Module):
+    """A temporal convolution with all C x C weights, zero padded; starts as the identity.
+
+    Not in any table: it is what T-Conv would be if it were not depthwise, and costs far more than is printed.
+    """
+
+    def __init__(self, channels: int, num_segments: int):
+        super().__init__()
+        self.num_segments = num_segments
+        self.conv = nn.Conv1d(channels, channels, 3, padding=1, bias=False)
+        nn.init.dirac_(self.conv.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.unflatten(0, (-1, self.num_segments))  # (N, T, C, H, W)
+        lines = x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (N*H*W, C, T)
+        out = self.conv(lines).unflatten(0, (x.shape[0], *x.shape[3:]))
+        return out.permute(0, 4, 3, 1, 2).flatten(0, 1)
+
+
+class MotionEnhancement(nn.Module):
+    """MEM of TEINet (Liu et al., AAAI 2020): a weight in (0, 1) for every channel of a segment, from the difference
+    of its pooled features to the next segment's. The last segment has no next one and stays as it is.
+
+    No code was released; as TDRL's section 3 describes it, which has it as its baseline. A reduction of 8 gives
+    TEINet's printed number of parameters; the squeezed features keep at least 8 channels.
+    """
+
+    def __init__(self, channels: int, num_segments: int, reduction: int = 8):
+        super().__init__()
+        self.num_segments = num_segments
+        squeezed = max(channels // reduction, 8)
+        self.squeeze = nn.Linear(channels, squeezed)
+        self.squeeze_next = nn.Linear(channels, squeezed)
+        self.restore = nn.Linear(squeezed, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled = features.mean((2, 3)).unflatten(0, (-1, self.num_segments))  # (N, T, C)
+        difference = self.squeeze_next(pooled[:, 1:]) - self.squeeze(pooled[:, :-1])
+        weights = F.pad(torch.sigmoid(self.restore(difference)), (0, 0, 0, 1), value=1.0)
+        return features * weights.flatten(0, 1)[:, :, None, None]
+
+
+class TemporalAggregation(nn.Module):
+    """TAM of bLVNet (Fan et al., NeurIPS 2019): a weighted sum of a segment and its two neighbours in every channel,
+    then a ReLU. Starts from random weights, as released."""
+
+    def __init__(self, channels: int, num_segments: int):
+        super().__init__()
+        self.num_segments = num_segments
+        self.weight = nn.Parameter(torch.randn(channels, 3) * math.sqrt(2 / channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.relu(_weigh_neighbours(features, self.weight, self.num_segments))
+
+
+class TemporalAdaptive(nn.Module):
+    """The temporal adaptive module of TANet (Liu et al., ICCV 2021): each video has a temporal kernel of its own.
+
+    From the spatially pooled features, `global_branch` makes one kernel of three taps a channel (a softmax; its
+    weights are shared by the channels and bound to T), `local_branch` a weight in (0, 1) for every channel of a
+    segment; the features, so weighed, are convolved with the kernel, zero padded.
+    """
+
+    def __init__(self, channels: int, num_segments: int):
+        super().__init__()
+        self.num_segments = num_segments
+        self.global_branch = nn.Sequential(
+            nn.Linear(num_segments, 2 * num_segments, bias=False),
+            nn.BatchNorm1d(2 * num_segments),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * num_segments, 3, bias=False),
+            nn.Softmax(-1),
+        )
+        self.local_branch = nn.Sequential(
+            nn.Conv1d(channels, channels // 4, 3, padding=1, bias=False),
+            nn.BatchNorm1d(channels // 4),
+            nn.ReLU(inplace=True),
+            nn.Conv1d(channels // 4, channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled = features.mean((2, 3)).unflatten(0, (-1, self.num_segments)).transpose(1, 2)  # (N, C, T)
+        kernels = self.global_branch(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])  # (N, C, 3)
+        weights = self.local_branch(pooled).transpose(1, 2).flatten(0, 1)
+        return _weigh_neighbours(features * weights[:, :, None, None], kernels, self.num_segments)
+
+
+class MotionExcitation(LongTermTDM):
+    """ME of TEA (Li et al., CVPR 2020): the form of L-TDM that has one direction, one scale and a weight a channel,
+    which is where TDN took it from. The squeezed features keep at least 8 channels (TEA's stage 2 has 6)."""
+
+    def __init__(self, channels: int, num_segments: int):
+        super().__init__(channels, num_segments, "diff", "F+F*G_channel", multi_scale=False, bidirectional=False)
+
+
+class SplitConv(nn.Module):
+    """Res2Net's 3x3 convolution in four groups of channels (Gao et al., PAMI 2019); with `add_temporal` TEA's
+    multiple temporal aggregation, MTA.
+
+    Each group but the last has a convolution of its own, and gets what the group before gave added to its input; in
+    the `first` block of a stage it does not.
+    """
+
+    def __init__(self, channels: int, stride: int = 1, first: bool = False):
+        super().__init__()
+        width = channels // 4
+        self.first = first
+        self.convs = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+            )
+            for _ in range(3)
+        )
+        self.last = nn.AvgPool2d(3, stride, 1) if first else nn.Identity()
+        self.temporal = nn.ModuleList(nn.Identity() for _ in range(4))
+
+    def add_temporal(self, num_segments: int) -> None:
+        """A temporal convolution in front of each group: identities at first, except that half of the last group
+        starts as a shift to either side."""
+        width = self.convs[0][0].in_channels
+        self.temporal = nn.ModuleList(TemporalConv(width, num_segments, fold) for fold in (0, 0, 0, width // 2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        outputs = []
+        for i, (group, temporal) in enumerate(zip(features.chunk(4, dim=1), self.temporal, strict=True)):
+            if i in (1, 2) and not self.first:
+                group = group + outputs[-1]
+            conv = self.convs[i] if i < 3 else self.last
+            outputs.append(conv(temporal(group)))
+        return torch.cat(outputs, 1)
+
+
+class ChannelSpatiotemporal(TemporalConv):
+    """The temporal half of STM's CSTM (Jiang et al., ICCV 2019); the block's own 3x3 convolution is the other half.
+    Starts with a quarter of the channels shifted to either side."""
+
+    def __init__(self, channels: int, num_segments: int):
+        super().__init__(channels, num_segments, fold=channels // 4)
+
+
+class ChannelMotion(nn.Module):
+    """CMM of STM (Jiang et al., ICCV 2019), beside the 3x3 convolution: what moves between a segment and the next,
+    squeezed to a sixteenth of the channels (at least 4), restored by a 1x1 convolution. Zero for the last segment.
+
+    No code was released and nothing says how it halves its size; here by averages (`stride`).
+    """
+
+    def __init__(self, channels: int, num_segments: int, stride: int = 1):
+        super().__init__()
+        self.num_segments = num_segments
+        squeezed = max(channels // 16, 4)
+        self.squeeze = nn.Conv2d(channels, squeezed, 1, bias=False)
+        self.align = nn.Conv2d(squeezed, squeezed, 3, padding=1, groups=squeezed, bias=False)
+        self.restore = nn.Conv2d(squeezed, channels, 1, bias=False)
+        self.stride = stride
+
+    def forward(self, features: Tensor) -> Tensor:
+        squeezed = self.squeeze(features)
+        motion, _ = compare_neighbours(squeezed, self.align(squeezed), self.num_segments)
+        restored = self.restore(motion)
+        return restored if self.stride == 1 else F.avg_pool2d(restored, self.stride, ceil_mode=True)
+
+
+def _weigh_neighbours(features: Tensor, weight: Tensor, num_segments: int) -> Tensor:
+    """`weight` (C, 3), or (N, C, 3) for each video its own: taps of the previous, this and the next segment, zero
+    where there is none."""
+    x = features.unflatten(0, (-1, num_segments))
+    weight = weight.to(x.dtype).view(-1, x.shape[2], 3)  # half precision stays half
+    return (_NeighbourSum.apply(x, weight) if torch.is_grad_enabled() else _neighbour_sum(x, weight)).flatten(0, 1)
+
+
+def _neighbour_sum(x: Tensor, weight: Tensor) -> Tensor:
+    """`x` (N, T, C, H, W), `weight` (N or 1, C, 3)."""
+    from_previous, from_this, from_next = weight[:, None, :, :, None, None].unbind(3)
+    out = x * from_this
+    out[:, 1:].addcmul_(x[:, :-1], from_previous)
+    out[:, :-1].addcmul_(x[:, 1:], from_next)
+    return out
+
+
+class _NeighbourSum(torch.autograd.Function):
+    """`_neighbour_sum` with its gradient written out, in a third of the time that the recorded one takes: the
+    gradient of the features is the same sum with the taps reversed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _neighbour_sum(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        taps = (gradient[:, 1:] * x[:, :-1], gradient * x, gradient[:, :-1] * x[:, 1:])
+        for_videos = torch.stack([tap.sum((1, 3, 4)) for tap in taps], -1)  # (N, C, 3)
+        return _neighbour_sum(gradient, weight.flip(-1)), for_videos.sum_to_size(weight.shape)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_weights
 
+from tdn.model.blocks import BasicBlock, Bottleneck
 from tdn.model.resnet import VideoResNet
 
 # Released name -> ours, applied in this order after `module.` is gone.
@@ -36,6 +37,7 @@ RELEASED_NAMES = [
     (r"\.mse\.bn3_smallscale4\.", ".temporal.l_tdm.full_scale.1."),
     (r"^new_fc\.", "fc."),
 ]
+OWN_START = (".before.", ".temporal.", ".beside.", ".channel_attention.")  # modules that no 2D network has
 RELEASED_UNUSED = "base_model.conv1_temp."  # stored in every released file, used by no forward pass
 
 
@@ -70,10 +72,14 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
         ConnectionError: the file is neither in torch's cache nor can it be fetched; says which file belongs
             where.
     """
+    if not isinstance(model, VideoResNet):
+        raise ValueError(f"a {type(model).__name__} does not start from the weights of a 2D ResNet")
     blocks = [len(stage) for stage in model.stages[1:]]
     depth = sum(blocks) * (3 if hasattr(model.stage2[0], "conv3") else 2) + 2
     if model.stage1.conv.out_channels != 64 or depth not in (18, 34, 50, 101):
         raise ValueError(f"no ImageNet weights for depth {depth}, width {model.stage1.conv.out_channels}")
+    if not isinstance(model.stage2[0], BasicBlock | Bottleneck):
+        raise ValueError("torchvision has no ImageNet weights of Res2Net, which this network is made of")
     weights = get_model_weights(f"resnet{depth}").IMAGENET1K_V1
     try:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
@@ -108,7 +114,7 @@ def start_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
     expected = {
         key: value
         for key, value in model.state_dict().items()
-        if not key.startswith("fc.") and ".temporal." not in key and ".channel_attention." not in key
+        if not key.startswith("fc.") and not any(own in key for own in OWN_START)
     }
     _require_match(expected, ours, "the 2D network")
     model.load_state_dict(ours, strict=False)

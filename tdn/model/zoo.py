@@ -2,35 +2,103 @@
 
 import difflib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
+from tdn.model.networks3d import InflatedResNet, SlowFast, SlowOnly, r2plus1d, s3d
 from tdn.model.resnet import BLOCKS, VideoResNet
 
-LATE = (3, 4, 5)
+LATE, ALL = (3, 4, 5), (2, 3, 4, 5)
 
-# What each system adds to the plain ResNet. The published TDN is section 3.4 of the CVPR paper.
+
+@dataclass(frozen=True)
+class System:
+    """What a system adds to the plain network, and where it was published.
+
+    `segments` and `size` are what its cost is usually printed for. The 3D networks take `segments` single frames.
+    """
+
+    paper: str
+    adds: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    network: Callable[..., nn.Module] = VideoResNet
+    backbones: tuple[str, ...] = tuple(f"resnet{depth}" for depth in BLOCKS)
+    segments: int = 8
+    size: int = 224
+
+
 SYSTEMS = {
-    "tsn": {},
-    "tconv": {"temporal_conv_stages": LATE},
-    "tdn": {"s_tdm_stages": (1, 2), "l_tdm_stages": LATE, "temporal_conv_stages": LATE},
+    "tsn": System("Wang et al., ECCV 2016", "nothing: a 2D network, scores averaged over segments"),
+    "tconv": System(
+        "TDN, Table 1(f)", "a depthwise temporal convolution in every block", {"temporal_conv_stages": ALL}
+    ),
+    "tconv_full": System(
+        "none", "a dense temporal convolution in every block: what T-Conv would cost", {"between": ("full_conv",)}
+    ),
+    "tsm": System("Lin et al., ICCV 2019", "a quarter of the channels shifted in time", {"before": ("shift",)}),
+    "tim": System("Liu et al., AAAI 2020", "TIM: the shift, learned", {"before": ("tim",)}),
+    "teinet": System(
+        "Liu et al., AAAI 2020", "MEM, a weight a channel from differences; TIM", {"before": ("mem", "tim")}
+    ),
+    "res2net": System("Gao et al., PAMI 2019", "nothing: the 2D network of TEA", {"conv2": "split"}),
+    "tea": System("Li et al., CVPR 2020", "ME and MTA in the blocks of Res2Net", {"between": ("me",), "conv2": "mta"}),
+    "stm": System("Jiang et al., ICCV 2019", "CSTM and CMM in every block", {"between": ("cstm",), "cmm": True}),
+    "tam": System("Fan et al., NeurIPS 2019", "a weighted sum over neighbours and a ReLU", {"before": ("tam",)}),
+    "tanet": System("Liu et al., ICCV 2021", "a temporal kernel made for each video", {"between": ("adaptive",)}),
+    "tdrl": System("Weng et al., ECCV 2020", "PEM and the TD loss on TIM", {"before": ("pem", "tim", "td_loss")}),
+    "tdrl_tsm": System("Weng et al., ECCV 2020", "PEM and the TD loss on TSM", {"before": ("pem", "shift", "td_loss")}),
+    "tdn": System(
+        "Wang et al., CVPR 2021, section 3.4",
+        "S-TDM in stages 1 and 2, L-TDM and a temporal convolution in stages 3 to 5",
+        {"s_tdm_stages": (1, 2), "l_tdm_stages": LATE, "temporal_conv_stages": LATE},
+    ),
+    "i3d": System(
+        "Wang and Gupta, ECCV 2018", "a 3D network: inflated kernels", {}, InflatedResNet, ("resnet50",), segments=32
+    ),
+    "slowonly": System(
+        "Feichtenhofer et al., ICCV 2019",
+        "a 3D network: temporal kernels in stages 4 and 5",
+        {},
+        SlowOnly,
+        ("resnet50",),
+    ),
+    "slowfast": System(
+        "Feichtenhofer et al., ICCV 2019",
+        "a 3D network of two pathways: 8 frames wide, all 32 narrow",
+        {},
+        SlowFast,
+        ("resnet50",),
+        segments=32,
+        size=256,
+    ),
+    "r2plus1d": System(
+        "Tran et al., CVPR 2018", "a 3D network: space, then time", {}, r2plus1d, ("resnet34",), segments=32, size=112
+    ),
+    "s3d": System("Xie et al., ECCV 2018", "a 3D network: space, then time", {}, s3d, ("inception",), segments=64),
 }
 
 
-def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **options) -> VideoResNet:
+def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **options) -> nn.Module:
     """A network with random weights, e.g. `create_model("tdn_resnet50")`.
 
     Args:
-        name: one of `list_models()`: `<system>_resnet<depth>`.
+        name: one of `model_names()`: `<system>_<backbone>`.
         num_classes: 174 is Something-Something.
-        num_segments: T, any number from 1 on.
-        options: overrides of `VideoResNet`'s keyword arguments, such as `width=16` or `l_tdm_stages=()`.
+        num_segments: T, any number from 1 on; of a 3D network its frames.
+        options: overrides of `VideoResNet`'s keyword arguments (or those of the 3D network), such as `width=16` or
+            `l_tdm_stages=()`.
 
     Raises:
         ValueError: unknown name or option (with the nearest valid ones), or an illegal value.
     """
     options = resolve_options(name, options)
-    return VideoResNet(int(name.split("_resnet")[1]), num_classes, num_segments, **options)
+    system, backbone = name.rsplit("_", 1)
+    if SYSTEMS[system].network is VideoResNet:
+        return VideoResNet(int(backbone.removeprefix("resnet")), num_classes, num_segments, **options)
+    return SYSTEMS[system].network(num_classes, num_segments, **options)
 
 
 def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -40,21 +108,26 @@ def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     Two ways to ask for the same network resolve to the same; what comes back can be resolved again. Raises as
     `create_model`.
     """
-    if name not in list_models():
-        raise ValueError(unknown_name("model", name, list_models()))
-    parameters = inspect.signature(VideoResNet).parameters.values()
+    if name not in model_names():
+        near = difflib.get_close_matches(name, model_names(), n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        every = " or ".join(f"_resnet{depth}" for depth in BLOCKS)
+        plain = ", ".join(key for key, system in SYSTEMS.items() if system.network is VideoResNet)
+        others = ", ".join(n for n in model_names() if SYSTEMS[n.rsplit("_", 1)[0]].network is not VideoResNet)
+        raise ValueError(f"unknown model {name!r}; {hint}valid: {plain}, each with {every}; {others}")
+    system = SYSTEMS[name.rsplit("_", 1)[0]]
+    parameters = inspect.signature(system.network).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     for option in options:
         if option not in defaults:
             raise ValueError(unknown_name("model option", option, list(defaults)))
-    system = SYSTEMS[name.split("_resnet")[0]]
-    merged = system | options
-    return {key: merged[key] for key in sorted(merged) if key in system or merged[key] != defaults[key]}
+    merged = {**system.options, **options}
+    return {key: merged[key] for key in sorted(merged) if key in system.options or merged[key] != defaults[key]}
 
 
-def list_models() -> list[str]:
+def model_names() -> list[str]:
     """Names that `create_model` takes."""
-    return [f"{system}_resnet{depth}" for system in SYSTEMS for depth in BLOCKS]
+    return [f"{name}_{backbone}" for name, system in SYSTEMS.items() for backbone in system.backbones]
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:

@@ -1,0 +1,105 @@
+"""The residual blocks, with their places for temporal modules, and the stages made of them.
+
+Blocks are torchvision's (He et al., CVPR 2016; stride in the 3x3 convolution) and Res2Net's, which TEA is made of.
+"""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+from torchvision.models import resnet as torchvision_resnet
+
+from tdn.model.temporal import SplitConv
+
+
+class BasicBlock(torchvision_resnet.BasicBlock):
+    """Two 3x3 convolutions; `temporal` and `beside` stand at the second, where no released network says otherwise."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.before, self.temporal, self.beside = nn.Identity(), nn.Identity(), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(self.before(x))))
+        out = self.bn2(_convolve(self, out))
+        return self.relu(out + identity)
+
+
+class Bottleneck(torchvision_resnet.Bottleneck):
+    """1x1, 3x3, 1x1. `before` stands in front of the first, at the start of the residual branch; `temporal` after the
+    first, on the narrow channels, as released; `beside` in parallel with `temporal` and the 3x3."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.before, self.temporal, self.beside = nn.Identity(), nn.Identity(), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(self.before(x))))
+        out = self.relu(self.bn2(_convolve(self, out)))
+        out = self.bn3(self.conv3(out))
+        return self.relu(out + identity)
+
+
+def _convolve(block: "BasicBlock | Bottleneck", x: Tensor) -> Tensor:
+    out = block.conv2(block.temporal(x))
+    return out if block.beside is None else out + block.beside(x)
+
+
+class SplitBottleneck(nn.Module):
+    """Res2Net's block (Gao et al., PAMI 2019; 26 channels a group where ResNet-50 has 64): 1x1, `SplitConv`, 1x1."""
+
+    expansion = 4
+    first_kernel = 1
+
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+        super().__init__()
+        narrow, outputs = 4 * (planes * 26 // 64), planes * self.expansion
+        # The first 3x3 convolution of a block halves the size.
+        first_stride = stride if self.first_kernel == 3 else 1
+        self.conv1 = nn.Conv2d(
+            channels, narrow, self.first_kernel, first_stride, padding=self.first_kernel // 2, bias=False
+        )
+        self.bn1 = nn.BatchNorm2d(narrow)
+        self.conv2 = SplitConv(narrow, stride // first_stride, first=downsample is not None)
+        self.conv3 = nn.Conv2d(narrow, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+        self.before, self.temporal, self.beside = nn.Identity(), nn.Identity(), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(self.before(x))))
+        out = self.bn3(self.conv3(_convolve(self, out)))
+        return self.relu(out + identity)
+
+
+class SplitBasicBlock(SplitBottleneck):
+    """The same with a 3x3 convolution first, for the small ResNets; Res2Net itself has none."""
+
+    expansion = 1
+    first_kernel = 3
+
+
+def stem(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
+            bn=nn.BatchNorm2d(width),
+            relu=nn.ReLU(inplace=True),
+            pool=nn.MaxPool2d(3, stride=2, padding=1),
+        )
+    )
+
+
+def residual_stage(block: type, channels: int, planes: int, blocks: int, stage: int) -> nn.Sequential:
+    """`blocks` residual blocks from `channels` to `planes * block.expansion`; all but stage 2 halve the size."""
+    stride = 1 if stage == 2 else 2
+    outputs = planes * block.expansion
+    downsample = None
+    if stride != 1 or channels != outputs:
+        projection = nn.Conv2d(channels, outputs, 1, stride=stride, bias=False)
+        downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+    first = block(channels, planes, stride, downsample)
+    return nn.Sequential(first, *(block(outputs, planes) for _ in range(blocks - 1)))
