@@ -60,15 +60,8 @@ def measure_cost(model: nn.Module, size: int = 224) -> Cost:
 
     The model itself is left as it is (weights, device, training mode).
     """
-    meta = {name: value.to("meta") for name, value in model.state_dict().items()}
-    clip = torch.empty(1, model.num_segments, model.window, 3, size, size, device="meta")
-    was_training = model.training
-    model.eval()
-    try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            torch.func.functional_call(model, meta, (clip,))
-    finally:
-        model.train(was_training)
+    with FlopCounterMode(display=False) as counter:
+        _pass_through(model, size)
     root = type(model).__name__
     by_module = {
         name.removeprefix(f"{root}."): sum(counts.values()) / 2e9
@@ -82,12 +75,12 @@ def measure_cost(model: nn.Module, size: int = 224) -> Cost:
 
 def norms_and_biases(model: nn.Module, size: int = 224) -> float:
     """10^9 operations of one view that some tools count beside multiply-adds: two for each value of a batch norm
-    (scale and shift), one for each bias. As released, every convolution of the ResNet and of the motion branch has a
-    bias, except the branch's stem; those of L-TDM have none.
+    (scale and shift), one for each bias. As released, every 2D convolution of the ResNet and of the motion branch has
+    a bias, except the branch's stem; those of L-TDM have none, nor have 3D networks.
     """
 
     def each(name: str, module: nn.Module) -> int:
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             return 2
         return int(isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv")
 
@@ -110,11 +103,24 @@ def _outputs(model: nn.Module, size: int, each: Callable[[str, nn.Module], int])
         if (times := each(name, module))
     ]
     try:
-        measure_cost(model, size)
+        _pass_through(model, size)
     finally:
         for hook in hooks:
             hook.remove()
     return sum(operations) / 1e9
+
+
+def _pass_through(model: nn.Module, size: int) -> None:
+    """One clip through the network as it is in evaluation, on the meta device; the model is left as it was."""
+    meta = {name: value.to("meta") for name, value in model.state_dict().items()}
+    clip = torch.empty(1, model.num_segments, model.window, 3, size, size, device="meta")
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(model, meta, (clip,))
+    finally:
+        model.train(was_training)
 
 
 def cost_by_stage(model: VideoResNet, size: int = 224) -> pd.DataFrame:
