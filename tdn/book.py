@@ -1,17 +1,19 @@
-"""Execute the notebooks in order: ``python -m tdn.book --profile NAME [--notebook 02 05 ...]``.
+"""Execute the notebooks: ``python -m tdn.book --profile NAME [--notebook 02 05 ...] [--jobs N]``.
 
-Each notebook runs in a kernel process of its own, so memory on the device is free again before
-the next one starts. The executed copies go to ``results/<profile>/notebooks/``; the notebooks in
+They are started in order, several at a time. Each runs in a kernel process of its own, so memory on the device is
+free again when it ends. The executed copies go to ``results/<profile>/notebooks/``; the notebooks in
 ``notebooks/`` are never written.
 """
 
 import argparse
+import multiprocessing
 import os
 import re
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from tdn.model.zoo import unknown_name
+from tdn.processes import worker_pool
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,8 +46,7 @@ def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Pat
     # A user-level kernel of the same name must not replace the one of this environment.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     output.parent.mkdir(parents=True, exist_ok=True)
-    # One name for each process: two runners may execute the same notebook at the same time.
-    unfinished = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+    unfinished = _unfinished(output, os.getpid())
     try:
         papermill.execute_notebook(
             path,
@@ -127,12 +129,16 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     Raises:
         SystemExit: with status 2 for an unknown profile or notebook.
     """
-    from tdn.study import get_profile  # not needed by run_notebook
+    from tdn.jobs import default_jobs  # neither is needed by run_notebook
+    from tdn.study import get_profile
 
-    parser = argparse.ArgumentParser(prog="python -m tdn.book", description="Execute the notebooks in order.")
+    parser = argparse.ArgumentParser(prog="python -m tdn.book", description="Execute the notebooks.")
     parser.add_argument("--profile", default="pocket", help="scale to run at (default: %(default)s)")
     parser.add_argument("--notebook", nargs="+", metavar="NUMBER", help="only these (default: all)")
+    parser.add_argument("--jobs", type=int, default=default_jobs(), help="notebooks at a time (default: %(default)s)")
     args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error(f"--jobs is a number of notebooks, 1 or more; got {args.jobs}")
     try:
         profile = get_profile(args.profile)
         paths = _select(sorted((root / "notebooks").glob("[0-9]*.ipynb")), args.notebook)
@@ -140,21 +146,44 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
         parser.error(str(error))
 
     folder = profile.results / "notebooks"
-    print(f"{len(paths)} notebooks, profile {args.profile}; executed copies go to {folder}", flush=True)
-    start = time.monotonic()
-    for done, path in enumerate(paths):
-        # A line for each notebook, not a live bar: it would fight with the bars that cells print.
-        print(_meter(done, len(paths), start), path.name, flush=True)
-        try:
-            run_notebook(path, folder / path.name, {"profile": args.profile}, root)
-        except (NotebookError, ValueError) as error:
-            print(f"\n{error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print(f"\nstopped in {path.name}", file=sys.stderr)
-            return 130
-    print(_meter(len(paths), len(paths), start), "done")
+    print(f"{len(paths)} notebooks, profile {args.profile}, {args.jobs} at a time; executed copies go to {folder}")
+    try:
+        _run_all(paths, folder, {"profile": args.profile}, root, args.jobs)
+    except (NotebookError, ValueError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     return 0
+
+
+def _run_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any], root: Path, jobs: int) -> None:
+    """The first error ends all; what had not finished leaves no copy."""
+    start = time.monotonic()
+    # A line for each notebook, not a live bar: it would fight with the bars that cells print.
+    print(_meter(0, len(paths), start), flush=True)
+    workers: list[int] = []
+    try:
+        with worker_pool(min(jobs, len(paths)), _start_worker) as pool:
+            waiting = {pool.submit(run_notebook, path, folder / path.name, parameters, root): path for path in paths}
+            workers += [process.pid for process in multiprocessing.active_children()]
+            for done, future in enumerate(as_completed(waiting), start=1):
+                future.result()
+                print(_meter(done, len(paths), start), waiting[future].name, flush=True)
+    finally:
+        for path in paths:
+            for worker in workers:
+                _unfinished(folder / path.name, worker).unlink(missing_ok=True)
+
+
+def _start_worker() -> None:
+    """Nothing: a worker's work is in its kernel."""
+
+
+def _unfinished(output: Path, process: int) -> Path:
+    """One name for each process: two runners may execute the same notebook at the same time."""
+    return output.with_name(f".{output.stem}.{process}.ipynb")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from tdn.data.datasets import ClipDataset, VideoSet
 from tdn.evaluate import Evaluation, evaluate
 from tdn.files import write_text, write_whole
 from tdn.model.resnet import VideoResNet
-from tdn.model.weights import start_from
+from tdn.model.weights import load_weights, start_from
 from tdn.model.zoo import create_model
 from tdn.train import PRECISIONS, Recipe, fit
 
@@ -132,6 +132,11 @@ def run(
         lock.release()
     _say_unreadable(result)
     return result
+
+
+def trained(config: Run, results: Path) -> VideoResNet:
+    """The network of a complete run with its weights, in evaluation. Raises FileNotFoundError where there is none."""
+    return load_weights(config.create_model(), stored(config, results).folder / "weights.pt").eval()
 
 
 def device() -> torch.device:

@@ -91,6 +91,29 @@ def plot_order(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> Fi
     return figure
 
 
+def plot_printed_costs(table: pd.DataFrame) -> Figure:
+    """How far each count of `printed_costs` is from the printed figure, in %: convolutions and linear layers alone,
+    with sums over neighbours, with norms and biases too. The bar is what the printed figure's rounding leaves open."""
+    figure, axis = plt.subplots(figsize=(8, 0.2 * len(table) + 1))
+    places = np.arange(len(table))[::-1]
+    printed = table["published GMACs"]
+    digits = printed.map(lambda value: len(f"{value:g}".partition(".")[2]))
+    axis.barh(places, 200 * 0.5 * 10.0**-digits / printed, left=-100 * 0.5 * 10.0**-digits / printed, color="0.85")
+    counted = table["GMACs"]
+    for marker, label, beside in (
+        ("o", "convolutions and linear layers", 0),
+        ("s", "with sums over neighbours", table["sums over neighbours"]),
+        ("D", "with norms and biases", table["sums over neighbours"] + table["norms and biases"]),
+    ):
+        axis.scatter(100 * ((counted + beside) / printed - 1), places, marker=marker, s=16, label=label)
+    names = table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")"
+    axis.set_yticks(places, names, fontsize=7)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(xlabel="counted against printed (%)", ylim=(-1, len(table)))
+    axis.legend(fontsize=8)
+    return figure
+
+
 def plot_training(lines: Sequence[Line]) -> Figure:
     """Training loss over epochs, a curve a line (its first seed)."""
     figure, axis = plt.subplots(figsize=(8, 3.2))
@@ -146,6 +169,20 @@ def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
         _show(axes[1, w], stacked[w], cmap="RdGy", vmin=-limit, vmax=limit)
         axes[1, w].set_title(f"x{w + 2} - x{w + 1}", fontsize=9)
     figure.tight_layout()
+    return figure
+
+
+def plot_features(rows: Sequence[tuple[str, Tensor]]) -> Figure:
+    """A row for each name, a column a segment: pictures `(T, 3, H, W')`, 0 to 1, or maps `(T, H, W')`, dark to bright
+    over the whole row."""
+    segments = len(rows[0][1])
+    figure, axes = plt.subplots(len(rows), segments, figsize=(0.9 * segments + 2.2, 0.92 * len(rows)), squeeze=False)
+    for line, (name, values) in zip(axes, rows, strict=True):
+        limits = {} if values.ndim == 4 else {"cmap": "viridis", "vmin": values.min(), "vmax": values.max()}
+        for axis, value in zip(line, values, strict=True):
+            _show(axis, (value.permute(1, 2, 0) if value.ndim == 3 else value).numpy(), **limits)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    figure.tight_layout(pad=0.3)
     return figure
 
 

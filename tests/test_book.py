@@ -73,7 +73,7 @@ def test_failing_notebook(tmp_path, capsys):
     write_notebook(tmp_path / "notebooks/01_good.ipynb")
     write_notebook(tmp_path / "notebooks/02_bad.ipynb", "x = 1", "y = 0\nprint('a')\nx / y", "print('never')")
     write_notebook(tmp_path / "notebooks/03_after.ipynb")
-    assert book.main(["--profile", "smoke"], root=tmp_path) == 1
+    assert book.main(["--profile", "smoke", "--jobs", "1"], root=tmp_path) == 1
 
     error = capsys.readouterr().err
     assert "02_bad.ipynb: code cell 3 failed\n    y = 0\nZeroDivisionError: division by zero\n" in error
@@ -82,6 +82,18 @@ def test_failing_notebook(tmp_path, capsys):
     assert sorted(p.name for p in folder.iterdir()) == ["01_good.ipynb", "02_bad.ipynb"]
     assert "ZeroDivisionError" in (folder / "02_bad.ipynb").read_text()
     assert "never" not in printed(folder / "02_bad.ipynb")
+
+
+def test_several_at_a_time_and_the_first_error_ends_all(tmp_path, capsys):
+    write_notebook(tmp_path / "notebooks/01_waits.ipynb", SLEEP)
+    wait = (
+        "import pathlib, time\nwhile not pathlib.Path('started').exists(): time.sleep(0.1)\nraise OSError('disk full')"
+    )
+    write_notebook(tmp_path / "notebooks/02_bad.ipynb", wait)
+    assert book.main(["--profile", "smoke", "--jobs", "2"], root=tmp_path) == 1
+    assert "OSError: disk full" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "results/smoke/notebooks").iterdir()] == ["02_bad.ipynb"]
+    FileLock(tmp_path / "kernel.lock").acquire(timeout=20)  # raises while the other kernel lives
 
 
 def test_dead_kernel(tmp_path):
