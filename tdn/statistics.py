@@ -89,9 +89,15 @@ def rank_correlation(lines: Sequence[Line], seeds: float, draws: int = 2000) -> 
     times = rng.multinomial(len(right), np.full(len(right), 1 / len(right)), size=draws)  # each video is drawn
     number = np.array([len(line.results) for line in lines])
     starts = rng.normal(size=(draws, len(lines))) * seeds / (100 * Z * np.sqrt(number))
-    repeated = [stats.spearmanr(published, row).statistic for row in times @ right / len(right) + starts]
-    low, high = np.nanpercentile(repeated, [2.5, 97.5])
-    return float(stats.spearmanr(published, right.mean(0)).statistic), float(low), float(high)
+    repeated = [_spearman(published, row) for row in times @ right / len(right) + starts]
+    defined = [correlation for correlation in repeated if not np.isnan(correlation)]
+    low, high = np.percentile(defined, [2.5, 97.5]) if defined else (np.nan, np.nan)
+    return _spearman(published, right.mean(0)), float(low), float(high)
+
+
+def _spearman(published: np.ndarray, measured: np.ndarray) -> float:
+    """NaN where all are measured alike: then there is no order."""
+    return float(stats.spearmanr(published, measured).statistic) if np.ptp(measured) else np.nan
 
 
 def right_share(results: Sequence[Result]) -> pd.Series:
