@@ -129,15 +129,16 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     Raises:
         SystemExit: with status 2 for an unknown profile or notebook.
     """
-    from tdn.jobs import default_jobs  # neither is needed by run_notebook
-    from tdn.study import get_profile
+    from tdn.experiment import stored  # not needed by run_notebook
+    from tdn.jobs import default_jobs
+    from tdn.study import all_runs, get_profile
 
     parser = argparse.ArgumentParser(prog="python -m tdn.book", description="Execute the notebooks.")
     parser.add_argument("--profile", default="pocket", help="scale to run at (default: %(default)s)")
     parser.add_argument("--notebook", nargs="+", metavar="NUMBER", help="only these (default: all)")
-    parser.add_argument("--jobs", type=int, default=default_jobs(), help="notebooks at a time (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help="notebooks at a time (default: 1 while runs are to be trained)")
     args = parser.parse_args(argv)
-    if args.jobs < 1:
+    if args.jobs is not None and args.jobs < 1:
         parser.error(f"--jobs is a number of notebooks, 1 or more; got {args.jobs}")
     try:
         profile = get_profile(args.profile)
@@ -145,10 +146,13 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     except ValueError as error:
         parser.error(str(error))
 
+    # A notebook whose runs are missing trains as many at a time as there are cores.
+    complete = all(stored(config, profile.results).complete for config in all_runs(profile))
+    jobs = args.jobs or (default_jobs() if complete else 1)
     folder = profile.results / "notebooks"
-    print(f"{len(paths)} notebooks, profile {args.profile}, {args.jobs} at a time; executed copies go to {folder}")
+    print(f"{len(paths)} notebooks, profile {args.profile}, {jobs} at a time; executed copies go to {folder}")
     try:
-        _run_all(paths, folder, {"profile": args.profile}, root, args.jobs)
+        _run_all(paths, folder, {"profile": args.profile}, root, jobs)
     except (NotebookError, ValueError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

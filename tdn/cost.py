@@ -73,16 +73,17 @@ def measure_cost(model: nn.Module, size: int = 224) -> Cost:
     return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
 
 
-def norms_and_biases(model: nn.Module, size: int = 224) -> float:
+def norms_and_biases(model: nn.Module, size: int = 224, biases: bool = True) -> float:
     """10^9 operations of one view that some tools count beside multiply-adds: two for each value of a batch norm
-    (scale and shift), one for each bias. As released, every 2D convolution of the ResNet and of the motion branch has
-    a bias, except the branch's stem; those of L-TDM have none, nor have 3D networks.
+    (scale and shift), one for each bias. In the released TDN every convolution of the ResNet and of the motion branch
+    has a bias, except the branch's stem; those of L-TDM have none. Other networks have no `biases`.
     """
 
     def each(name: str, module: nn.Module) -> int:
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             return 2
-        return int(isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv")
+        has_bias = isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv"
+        return int(biases and has_bias)
 
     return _outputs(model, size, each)
 

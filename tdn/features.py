@@ -1,6 +1,7 @@
 """What a trained network's modules do to its features, segment by segment (TDRL's Figures 3 and 4)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -8,19 +9,19 @@ from torch import Tensor, nn
 from tdn import experiment
 from tdn.data.datasets import ClipDataset, collate
 from tdn.data.transforms import to_input
-from tdn.experiment import Run
+from tdn.experiment import DATA, Run
 from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss
 
 SHOWN = 10 / 64  # TDRL's Figure 3 picks ten channels, where ResNet-50 has 64
 
 
-def validation_clips(config: Run, videos: Sequence[int]) -> tuple[Tensor, Tensor]:
+def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> tuple[Tensor, Tensor]:
     """Validation videos by number, as the run's network sees them: pixels `(N, T, 3, H, W')`, 0 to 1, of the frames
     in the middle of the windows, and normalised clips `(N, T, W, 3, H, W')`.
 
     Raises ValueError where a video can't be read.
     """
-    _, val = experiment.videos(config.data)
+    _, val = experiment.videos(config.data, data)
     window = config.create_model().window
     clips = ClipDataset(val, config.num_segments, window, config.scales)
     samples, unreadable = collate([clips[video] for video in videos])
@@ -48,11 +49,18 @@ def before_and_after(network: nn.Module, module: nn.Module, clips: Tensor) -> tu
     return before, after
 
 
-def raised_and_lowered(pem: ProgressiveEnhancement, before: Tensor) -> tuple[Tensor, Tensor]:
-    """Means over the channels of `before` that PEM gives the largest, and the smallest weights in each segment:
-    each `(N, T, H, W')`, from features `(N, T, C, H, W')`."""
+def enhancement(pem: ProgressiveEnhancement, before: Tensor) -> Tensor:
+    """PEM's weights `(N, T, C)` of features `(N, T, C, H, W')`."""
     with torch.no_grad():
-        weights = pem.enhancement(before.flatten(0, 1)).unflatten(0, before.shape[:2])
+        return pem.enhancement(before.flatten(0, 1)).unflatten(0, before.shape[:2])
+
+
+def raised_and_lowered(weights: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Means over the channels of `before` (N, T, C, H, W') with the largest, and with the smallest `weights` (N, T, C)
+    in each segment: each `(N, T, H, W')`.
+
+    To compare segments, choose the same channels in all: weights that are expanded from `(N, 1, C)`.
+    """
     number = max(round(SHOWN * weights.shape[2]), 1)
     return _mean_of(before, weights.topk(number, 2).indices), _mean_of(before, (-weights).topk(number, 2).indices)
 

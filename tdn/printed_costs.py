@@ -1,4 +1,7 @@
-"""Every cost that the papers print of a network of this book, beside what is counted here."""
+"""The costs that the papers print of this book's networks, beside what is counted here.
+
+Notebook 07 has those of TDN's own forms; where papers repeat a figure it stands here once.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -23,7 +26,7 @@ class Printed:
     """A printed cost: the csv of tdn/paper and the values that pick its line there, and the network that it is of.
 
     `segments` are the clips that the figure adds up (8 + 16, say); `size` the pixels at which it must have been
-    counted, which no paper says; `note` what explains it where counting does not.
+    counted, which only TDN's Table 1 says; `note` what explains it where counting does not.
     """
 
     file: str
@@ -92,8 +95,11 @@ PRINTED = [
     _kinetics("S3D-G", "64x10x3", "s3d_inception", 64, note="torchvision's S3D, without the G's gates"),
     _kinetics("TDN", "8x10x3", "tdn_resnet50", 8),
     _kinetics("TDN", "16x10x3", "tdn_resnet50", 16),
+    _kinetics("TDN", "(8+16)x10x3", "tdn_resnet50", 8, 16),
     _kinetics("TDN", "8x10x3", "tdn_resnet101", 8),
     _kinetics("TDN", "16x10x3", "tdn_resnet101", 16),
+    _kinetics("TDN", "(8+16)x10x3", "tdn_resnet101", 8, 16),
+    Printed("tdn_something_v2.csv", "cvpr2021", {"method": "TEINet", "frames": "8+16"}, "teinet_resnet50", (8, 16)),
     _tdrl(TDRL_V1, "TSM", "8", "tsm_resnet50", 8),
     _tdrl(TDRL_V1, "TEINet", "8", "teinet_resnet50", 8),
     _tdrl(TDRL_V1, "TDRL", "8", "tdrl_resnet50", 8),
@@ -146,12 +152,12 @@ def _explain(entry: Printed, text: str, gmacs: float, sums: float, norms: float)
         return "convolutions and linear layers" + note
     if agrees(gmacs + sums):
         return "with sums over neighbours" + note
-    if agrees(gmacs + sums + norms):
-        return "with norms and biases" + note
     # Figures of more frames are often the rounded one of 8 frames, so many times.
-    times, eight = sum(entry.segments) / 8, round(gmacs * 8 / sum(entry.segments))
+    times, eight = sum(entry.segments) / 8, round((gmacs + sums) * 8 / sum(entry.segments))
     if SYSTEMS[entry.model.split("_")[0]].network is VideoResNet and printed == eight * times:
         return f"{eight} for 8 frames, {times:.0f} times" + note
+    if agrees(gmacs + sums + norms):
+        return "with norms and biases" + note
     return f"not explained: {100 * (gmacs / printed - 1):+.1f} %" + note
 
 
@@ -174,7 +180,7 @@ def _clip_gmacs(name: str, options: tuple[tuple[str, Any], ...], segments: int, 
 @functools.lru_cache
 def _clip_beside(name: str, options: tuple[tuple[str, Any], ...], segments: int, size: int) -> tuple[float, float]:
     model = _network(name, options, segments)
-    return neighbour_products(model, size), norms_and_biases(model, size)
+    return neighbour_products(model, size), norms_and_biases(model, size, biases=name.startswith("tdn_"))
 
 
 @functools.lru_cache

@@ -82,10 +82,10 @@ def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float,
     """Each reference with each other row, and the table's own pairs, once: (worse, better, published points, edition);
     without pairs that no edition has both of, or that it has as equal."""
     by_name = {line.row.name: line for line in lines}
-    names = [(reference, name) for reference in table.references for name in by_name if name != reference]
+    compared = [(reference, name) for reference in table.references for name in by_name if name != reference]
     pairs = []
-    for pair in dict.fromkeys(frozenset(two) for two in [*names, *table.pairs]):
-        one, other = (by_name[name] for name in by_name if name in pair)
+    for pair in dict.fromkeys(frozenset(names) for names in [*compared, *table.pairs]):
+        one, other = (line for name, line in by_name.items() if name in pair)
         for edition in (*FINAL, "iclr2021"):
             values = one.row.published_as("top1", edition), other.row.published_as("top1", edition)
             if None not in values:
@@ -150,7 +150,8 @@ def order_table(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> p
     """How well published and measured order agree, a row a table (by name) and one for all networks: Spearman's
     rank correlation with its interval (`statistics.rank_correlation`). A network that stands in several tables
     counts once among all."""
-    once = {line.results[0].folder: line for lines in measured.values() for line in lines}
+    published = [line for lines in measured.values() for line in lines if line.published is not None]
+    once = {line.results[0].folder: line for line in published}
     groups = {get_table(name).title: lines for name, lines in measured.items()} | {"all networks": once.values()}
     rows = []
     for title, lines in groups.items():

@@ -220,7 +220,6 @@ TABLES = {
         "TDN",
         TEMPORAL_MODULES,
         ("TDN",),
-        (("T-Conv", "T-Conv++"), ("TSM", "TSM++"), ("TEINet", "TEINet++")),
     ),
     "tdrl_tsm": Table("Components on TSM (TDRL 3)", "TDRL", TDRL_TSM, ("TSM", "TSM + PEM + TD loss")),
     "tdrl_tim": Table(

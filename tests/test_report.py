@@ -1,5 +1,6 @@
 """Tables, claims, and the files of results/."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from reference import stored
 from tdn import figures, report
 from tdn.cost import measure_cost
 from tdn.study import PROFILES, Line, full_size
-from tdn.tables import DIFFERENCE_OPERATOR, LOCATION, SHORT_VS_LONG, TABLES, Row
+from tdn.tables import DIFFERENCE_OPERATOR, LOCATION, SHORT_VS_LONG, TABLES, TEMPORAL_MODULES, Row
 
 RESULTS = Path(__file__).parents[1] / "results"
 SHORT = TABLES["short_vs_long"]
@@ -64,6 +65,37 @@ def test_claims_compare_every_row_with_every_reference_once(lines):
     assert set(report.claims(SHORT, equal)["verdict"]) == {"cannot tell"}
 
 
+def test_claims_are_taken_from_the_edition_that_has_both_rows(tmp_path):
+    right = {"TSN": 10, "TSM": 30, "TEA": 40, "TANet": 50, "TSM++": 20, "TDN": 60}
+    rows = [row for row in TEMPORAL_MODULES if row.name in right]
+    lines = [Line(row, [stored(tmp_path / row.name, np.arange(100) < right[row.name])], 33.0, 24.0) for row in rows]
+    table = dataclasses.replace(TABLES["temporal_modules"], pairs=(("TSM", "TSM++"),))
+    claims = report.claims(table, lines).set_index("claim")
+    assert claims["published"].to_dict() == pytest.approx(
+        {
+            "TDN better than TSN": 51.3 - 19.7,  # only the ICLR edition has TSN
+            "TDN better than TSM": 52.3 - 47.1,
+            "TDN better than TEA": 51.3 - 48.9,
+            "TDN better than TSM++": 52.3 - 47.6,
+            "TSM++ better than TSM": 47.6 - 47.1,
+        }
+    )
+    assert claims["edition"].tolist() == ["iclr2021", "cvpr2021", "iclr2021", "cvpr2021", "cvpr2021"]
+    assert claims.loc["TSM++ better than TSM", "measured"] == pytest.approx(-10)
+    assert "published +31.6 (ICLR), measured +50.0" in report.findings(table, lines)
+    shown = report.accuracy_table(table, lines).set_index("network")["published top-1 (SSv1)"]
+    assert shown.drop(["TSN", "TEA", "TANet"]).tolist() == [47.1, 47.6, 52.3]
+    assert shown[["TSN", "TEA", "TANet"]].isna().all(), "no number of another edition in the column"
+
+
+def test_rows_without_any_published_number_have_a_table_and_a_figure(tmp_path):
+    results = stored(tmp_path / "a", np.arange(100) < 50)
+    lines = [Line(row, [results], 33.0, 24.0) for row in TABLES["beyond"].rows]
+    table = report.accuracy_table(TABLES["beyond"], lines)
+    assert "published top-1 (SSv1)" not in table and len(figures.plot_accuracy(table).axes) == 2
+    assert report.claims(TABLES["beyond"], lines).empty and report.findings(TABLES["beyond"], lines) == ""
+
+
 def test_a_row_of_ones_own_has_no_claim(lines):
     own = Line(Row("ours", "tdn"), lines[0].results, 33.0, 24.0)
     assert len(report.claims(SHORT, [*lines, own])) == 3
@@ -81,6 +113,9 @@ def test_overview(lines):
     assert rows["vs reference"].tolist()[-2:] == ["-40.0 ± 9.7", ""] and len(rows) == 5
     together = report.order_table({"short_vs_long": lines, "location": [none, tdn]}).set_index("table")
     assert together.loc["all networks", "networks"] == 3, "a network of two tables counts once"
+    unpublished = [Line(TEMPORAL_MODULES[0], lines[0].results, 33.0, 24.0), *lines[1:]]  # TSN, in this table not known
+    both = report.order_table({"short_vs_long": lines, "temporal_modules": unpublished}).set_index("table")
+    assert both.loc["all networks", "networks"] == 3, "published in one of its tables is published"
     every = report.order_table({"short_vs_long": lines}).set_index("table")
     assert every["rank correlation"].tolist() == [1, 1] and every["networks"].tolist() == [3, 3]
     assert (every["95% low"] > 0.4).all()
@@ -122,7 +157,8 @@ def test_tables_and_figures_become_files(lines, tmp_path, monkeypatch):
 
 def test_committed_results_are_complete_and_small():
     tables = list(RESULTS.glob("pocket/tables/*.csv"))
-    assert {path.stem for path in tables} >= {*TABLES, "overview", "overview_claims", "overview_order", "anatomy_costs"}
+    expected = {*TABLES, "overview", "overview_claims", "overview_claims_tdrl", "overview_order", "models", "costs"}
+    assert {path.stem for path in tables} >= expected
     for path in tables:
         assert not pd.read_csv(path).empty
         assert path.with_suffix(".md").exists() and json.loads(path.with_suffix(".json").read_text())

@@ -8,8 +8,12 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
+from tdn.model.zoo import SYSTEMS
+from tdn.printed_costs import PRINTED
+from tdn.study import all_runs, get_profile
 from tdn.tables import TABLES
 
+RUNS = len(all_runs(get_profile("smoke")))
 CHECKOUT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
@@ -24,7 +28,7 @@ def python(home: Path, *arguments: str) -> str:
 
 
 def test_the_book_runs_and_a_second_time_trains_nothing(tmp_path):
-    assert "19 runs, 0 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
+    assert f"{RUNS} runs, 0 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
     python(tmp_path, "tdn.book", "--profile", "smoke")
     results = tmp_path / "results" / "smoke"
 
@@ -37,10 +41,14 @@ def test_the_book_runs_and_a_second_time_trains_nothing(tmp_path):
     assert len(tables["short_vs_long"]) == 6 and len(tables["pocket_classes"]) == 18
     assert tables["short_vs_long"]["measured top-1"].between(0, 100).all()
     assert {name: len(tables[name]) for name in TABLES} == {name: len(table.rows) for name, table in TABLES.items()}
-    assert len(tables["overview"]) == 24 and len(tables["overview_claims"]) == 22
-    assert len(tables["overview_order"]) == 6 and len(tables["location_costs"]) == 8
-    assert {path.stem for path in (results / "figures").iterdir()} >= {*TABLES, "overview_claims", "overview_order"}
+    assert len(tables["overview"]) == sum(len(table.rows) for table in TABLES.values())
+    assert len(tables["overview_claims"]) == 31 and len(tables["overview_claims_tdrl"]) == 28
+    assert len(tables["overview_order"]) == 7 and len(tables["overview_order_tdrl"]) == 6
+    assert len(tables["location_costs"]) == 8 and len(tables["models"]) == len(SYSTEMS)
+    assert len(tables["costs"]) == len(PRINTED)
+    shown = {path.stem for path in (results / "figures").iterdir()}
+    assert shown >= {*TABLES, "overview_claims", "overview_claims_tdrl", "overview_order", "tdrl_pem", "tdrl_td_loss"}
 
     runs = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")}
-    assert "19 runs, 19 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
+    assert f"{RUNS} runs, {RUNS} of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
     assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")} == runs

@@ -61,7 +61,7 @@ def test_td_loss_is_the_mean_similarity_of_all_pairs_summed_over_channels(segmen
 def test_td_loss_of_identical_orthogonal_and_opposite_segments():
     same = torch.randn(2, 1, 7, 3, 3).expand(2, 4, 7, 3, 3).flatten(0, 1)
     torch.testing.assert_close(temporal_diversity_loss(same, 4), torch.full((2,), 7.0))
-    torch.testing.assert_close(temporal_diversity_loss(same * torch.rand(8, 1, 1, 1), 4), torch.full((2,), 7.0))
+    torch.testing.assert_close(temporal_diversity_loss(same * (0.1 + torch.rand(8, 1, 1, 1)), 4), torch.full((2,), 7.0))
     orthogonal = torch.eye(4).view(1, 4, 1, 2, 2).expand(1, 4, 5, 2, 2).flatten(0, 1)
     assert temporal_diversity_loss(orthogonal, 4).abs().max() < 1e-6
     opposite = torch.stack([same[0], -same[0]])

@@ -9,6 +9,17 @@ import tdn
 from tdn.cost import neighbour_products
 from tdn.data.datasets import ClipDataset, VideoSet
 from tdn.evaluate import evaluate
+from tdn.model.tdrl import ProgressiveEnhancement
+from tdn.model.temporal import (
+    ChannelMotion,
+    ChannelSpatiotemporal,
+    MotionEnhancement,
+    MotionExcitation,
+    TemporalAdaptive,
+    TemporalAggregation,
+    TemporalConv,
+    TemporalShift,
+)
 from tdn.model.zoo import SYSTEMS, create_model, model_names
 from tdn.train import Recipe, fit
 
@@ -76,10 +87,34 @@ def test_every_network_trains_a_step_and_evaluates_on_pocket_clips(name, video_s
     assert evaluation.scores.shape == (5, 18) and not evaluation.unreadable
 
 
-@pytest.mark.parametrize("name", ["tsn", "tconv", "tsm", "tim", "teinet", "tea", "stm", "tam", "tanet", "tdrl"])
+PLACES = {
+    "tconv": (TemporalConv,),
+    "tsm": (TemporalShift,),
+    "tim": (TemporalConv,),
+    "teinet": (MotionEnhancement, TemporalConv),
+    "tea": (MotionExcitation, TemporalConv),
+    "stm": (ChannelSpatiotemporal, ChannelMotion),
+    "tam": (TemporalAggregation,),
+    "tanet": (TemporalAdaptive,),
+    "tdrl": (ProgressiveEnhancement, TemporalConv),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("depth", [10, 18, 50])
+def test_every_module_stands_in_every_block(name, depth):
+    model = create_model(f"{name}_resnet{depth}", 7, 4, width=8)
+    for stage in model.stages[1:]:
+        for index, block in enumerate(stage):
+            assert all(any(isinstance(m, module) for m in block.modules()) for module in PLACES[name])
+            if name == "tea":  # the first block of every stage has no ladder, and pools its last group
+                assert block.conv2.first == isinstance(block.conv2.last, torch.nn.AvgPool2d) == (index == 0)
+
+
+@pytest.mark.parametrize("name", ["tsn", *PLACES])
 @pytest.mark.parametrize("segments", [1, 2, 5])
 @pytest.mark.parametrize("depth", [18, 50])
-def test_every_module_stands_in_every_block_at_any_number_of_segments(name, segments, depth):
+def test_any_number_of_segments_trains(name, segments, depth):
     model = create_model(f"{name}_resnet{depth}", 7, segments, width=8)
     scores = model(torch.randn(2, segments, 1, 3, 40, 40))
     assert scores.shape == (2, 7)

@@ -52,7 +52,9 @@ class SplitBottleneck(nn.Module):
     expansion = 4
     first_kernel = 1
 
-    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+    def __init__(
+        self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None, *, first: bool = False
+    ):
         super().__init__()
         narrow, outputs = 4 * (planes * 26 // 64), planes * self.expansion
         # The first 3x3 convolution of a block halves the size.
@@ -61,7 +63,7 @@ class SplitBottleneck(nn.Module):
             channels, narrow, self.first_kernel, first_stride, padding=self.first_kernel // 2, bias=False
         )
         self.bn1 = nn.BatchNorm2d(narrow)
-        self.conv2 = SplitConv(narrow, stride // first_stride, first=downsample is not None)
+        self.conv2 = SplitConv(narrow, stride // first_stride, first)
         self.conv3 = nn.Conv2d(narrow, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
@@ -101,5 +103,6 @@ def residual_stage(block: type, channels: int, planes: int, blocks: int, stage: 
     if stride != 1 or channels != outputs:
         projection = nn.Conv2d(channels, outputs, 1, stride=stride, bias=False)
         downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
-    first = block(channels, planes, stride, downsample)
+    split = {"first": True} if issubclass(block, SplitBottleneck) else {}
+    first = block(channels, planes, stride, downsample, **split)
     return nn.Sequential(first, *(block(outputs, planes) for _ in range(blocks - 1)))

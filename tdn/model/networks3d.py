@@ -19,6 +19,8 @@ from torchvision.models.video.resnet import (
     VideoResNet,
 )
 
+from tdn.model.checks import require_clips, require_counts
+
 # Blocks of the residual stages 2 to 5 of a ResNet-50; 1 where a block's first convolution is 3x1x1 instead of 1x1x1.
 Inflation = tuple[tuple[int, ...], ...]
 EVERY_SECOND: Inflation = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))
@@ -44,8 +46,7 @@ class Network3D(nn.Module):
 
     def __init__(self, backbone: nn.Module, channels: int, num_classes: int, num_segments: int, dropout: float):
         super().__init__()
-        if num_segments < 1 or num_classes < 1:
-            raise ValueError(f"need at least one segment and one class: {num_segments=}, {num_classes=}")
+        require_counts(num_segments, num_classes)
         self.num_segments = num_segments
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
@@ -53,17 +54,9 @@ class Network3D(nn.Module):
         self._initialise()
 
     def forward(self, clips: Tensor) -> Tensor:
-        self._check(clips)
+        require_clips(clips, self.num_segments, self.window)
         frames = clips[:, :, 0].transpose(1, 2)
         return self.fc(self.dropout(self.backbone(frames)))
-
-    def _check(self, clips: Tensor) -> None:
-        expected = (self.num_segments, self.window, 3)
-        if clips.ndim != 6 or tuple(clips.shape[1:4]) != expected:
-            raise ValueError(
-                f"clips must be (N, T, W, C, H, W') with (T, W, C) = {expected} for this network, "
-                f"got {tuple(clips.shape)}"
-            )
 
     def _initialise(self) -> None:
         """As torchvision's VideoResNet; batch norms stand at 1 and 0 from the start."""
@@ -77,8 +70,8 @@ class Network3D(nn.Module):
 class InflatedResNet(Network3D):
     """I3D on a ResNet-50 (Carreira and Zisserman, CVPR 2017; Wang et al., CVPR 2018) as in Wang and Gupta, ECCV 2018.
 
-    Time is halved once, after stage 2; stage 5 keeps the size of stage 4. That is the variant whose cost the
-    papers' tables give (as two clips, 306 GMACs): 152.47 GMACs for 32 frames at 224 px, 27.58 M parameters.
+    Time is halved once, after stage 2; stage 5 keeps the size of stage 4. That is the variant whose cost
+    comes nearest to the tables' (306 GMACs for two clips): 152.47 GMACs for 32 frames at 224 px, 27.58 M parameters.
 
     Args:
         width: channels of the stem; the published network has 64.
@@ -190,7 +183,7 @@ def s3d(num_classes: int = 174, num_segments: int = 64, *, dropout: float = 0.5)
     17 frames on, where more than two time steps reach the pool, torchvision's counts the first and the last step half
     as much as any other, this one all alike. It also classifies once (0.001 GMACs less at 64 frames).
 
-    The batch norms' running statistics move by 0.001 a step, as in torchvision and the paper: a training of less than
+    The batch norms' running statistics move by 0.001 a step, as in torchvision: a training of less than
     some thousand steps leaves them near their start, and evaluation far from training.
 
     Raises:

@@ -3,6 +3,7 @@
 The CVPR paper's Figure 2 is `VideoResNet.forward`; where a module stands in a block is in `tdn.model.blocks`.
 """
 
+import functools
 import inspect
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from tdn.model.blocks import BasicBlock, Bottleneck, SplitBasicBlock, SplitBottleneck, residual_stage, stem
-from tdn.model.tdm import S_TDM_INPUTS, WINDOW, LongTermTDM, ShortTermTDM, require
+from tdn.model.checks import require, require_clips, require_counts
+from tdn.model.tdm import S_TDM_INPUTS, WINDOW, LongTermTDM, ShortTermTDM
 from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity
 from tdn.model.temporal import (
     ChannelMotion,
@@ -122,8 +124,7 @@ class VideoResNet(nn.Module):
         _check_modules(before, between, cmm, conv2, td_share)
         if s_tdm_weights and s_tdm_fusion != "F+H":
             raise ValueError(f"s_tdm_weights weigh the sum F+H; s_tdm_fusion {s_tdm_fusion!r} takes none")
-        if num_segments < 1 or num_classes < 1:
-            raise ValueError(f"need at least one segment and one class: {num_segments=}, {num_classes=}")
+        require_counts(num_segments, num_classes)
         self.num_segments = num_segments
         self.window = WINDOW if s_tdm_stages else 1
         block, sizes = BLOCKS[depth]
@@ -139,6 +140,8 @@ class VideoResNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
 
+        td_loss = {"td_loss": functools.partial(TemporalDiversity, share=td_share)}
+        before_modules, between_modules = BEFORE | td_loss, BETWEEN | td_loss
         l_tdm = (l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional)
         for stage in range(2, 6):
             for index, unit in enumerate(units := getattr(self, f"stage{stage}")):
@@ -147,8 +150,8 @@ class VideoResNet(nn.Module):
                     left_out.add("shift")
                 inputs, narrow = unit.conv1.in_channels, unit.conv1.out_channels
 
-                first = [(name, BEFORE[name](inputs, num_segments)) for name in before if name not in left_out]
-                middle = [(name, BETWEEN[name](narrow, num_segments)) for name in between if name not in left_out]
+                first = [(n, before_modules[n](inputs, num_segments)) for n in before if n not in left_out]
+                middle = [(n, between_modules[n](narrow, num_segments)) for n in between if n not in left_out]
                 if stage in temporal_conv_stages:
                     middle.insert(0, ("conv", TemporalConv(narrow, num_segments)))
                 if stage in l_tdm_stages:
@@ -161,9 +164,6 @@ class VideoResNet(nn.Module):
                     unit.beside = ChannelMotion(narrow, num_segments, unit.conv2.stride[0])
                 if conv2 == "mta":
                     unit.conv2.add_temporal(num_segments)
-        for module in self.modules():
-            if isinstance(module, TemporalDiversity):
-                module.share = td_share
 
         # The motion branch has its own copy of each stage that it runs beside, without temporal modules.
         weights = s_tdm_weights or ((0.5, 0.5) if num_segments == 8 else (0.75, 0.25))
@@ -181,7 +181,7 @@ class VideoResNet(nn.Module):
         self._initialise()
 
     def forward(self, clips: Tensor) -> Tensor:
-        self._check(clips)
+        require_clips(clips, self.num_segments, self.window)
         n, t, w = clips.shape[:3]
         features = clips[:, :, w // 2].flatten(0, 1)
         motion = self._motion_input(clips) if len(self.s_tdm) else None
@@ -195,14 +195,6 @@ class VideoResNet(nn.Module):
     @property
     def stages(self) -> list[nn.Module]:
         return [self.stage1, self.stage2, self.stage3, self.stage4, self.stage5]
-
-    def _check(self, clips: Tensor) -> None:
-        expected = (self.num_segments, self.window, 3)
-        if clips.ndim != 6 or tuple(clips.shape[1:4]) != expected:
-            raise ValueError(
-                f"clips must be (N, T, W, C, H, W') with (T, W, C) = {expected} for this network, "
-                f"got {tuple(clips.shape)}"
-            )
 
     def _initialise(self) -> None:
         for module in self.modules():

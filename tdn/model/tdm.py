@@ -5,11 +5,11 @@ weights give its scores; each such place says so. Features of a clip are folded 
 T segments.
 """
 
-from collections.abc import Collection
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tdn.model.checks import require
 
 WINDOW = 5  # consecutive frames around a segment's frame: the four differences D-2, D-1, D1, D2
 
@@ -168,12 +168,6 @@ def compare_neighbours(
     with_previous = compare(aligned[:, :-1], features[:, 1:])
     pad_end, pad_start = (0, 0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 0, 1, 0)
     return F.pad(with_next, pad_end).flatten(0, 1), F.pad(with_previous, pad_start).flatten(0, 1)
-
-
-def require(name: str, value: str, valid: Collection[str]) -> None:
-    """Raises ValueError that lists what is valid."""
-    if value not in valid:
-        raise ValueError(f"{name} must be one of {', '.join(valid)}; got {value!r}")
 
 
 def _conv_bn(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:

@@ -46,10 +46,11 @@ class ProgressiveEnhancement(nn.Module):
 class TemporalDiversity(nn.Module):
     """Where the TD loss is taken: hands features on as they are and, in training, keeps their loss for `take`.
 
-    `share` of the channels (above 0 and up to 1) is regularised: the first ones; the text does not say which.
+    `share` of the channels (above 0 and up to 1) is regularised: the first ones; the text does not say which. A loss
+    that is not taken keeps the activations behind it until the next clips, and the module can't be copied.
     """
 
-    def __init__(self, channels: int, num_segments: int, share: float = 0.5):
+    def __init__(self, channels: int, num_segments: int, share: float):
         super().__init__()
         self.channels = channels
         self.num_segments = num_segments
@@ -77,12 +78,13 @@ def temporal_diversity(model: nn.Module) -> Tensor:
     return sum(losses) if losses else torch.zeros(0, device=next(model.parameters()).device)
 
 
-def temporal_diversity_loss(features: Tensor, num_segments: int, eps: float = 1e-6) -> Tensor:
+def temporal_diversity_loss(features: Tensor, num_segments: int, eps: float = 1e-3) -> Tensor:
     """Equation (7) for each video, `(N,)`: the cosine similarity of a channel's maps in two different segments, mean
     over all pairs of segments, summed over the channels.
 
     Takes `(N*T, C, H, W)`. A map whose norm is `eps` or less (shifts leave maps of zeros at the ends of a clip) has no
-    direction: its similarities count as 0. One segment alone has no pair and loss 0.
+    direction: its similarities count as 0. One segment alone has no pair and loss 0. The gradient of a map is of size
+    1 / norm, so `eps` bounds it too.
 
     The sum over pairs is what the squared sum of all unit vectors holds beside their own squares: T steps, not T^2.
     """
@@ -90,7 +92,6 @@ def temporal_diversity_loss(features: Tensor, num_segments: int, eps: float = 1e
         return features.new_zeros(len(features))
     maps = features.float().flatten(2).unflatten(0, (-1, num_segments))  # (N, T, C, H*W)
     norms = maps.norm(dim=-1, keepdim=True)
-    # Without a direction neither a similarity nor a gradient, which would be of size 1 / norm.
     unit = torch.where(norms > eps, maps / norms.clamp(min=eps), 0)
     pairs = unit.sum(1).square().sum(-1) - unit.square().sum((1, -1))  # (N, C)
     return pairs.sum(-1) / (num_segments * (num_segments - 1))

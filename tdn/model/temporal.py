@@ -80,8 +80,8 @@ class MotionEnhancement(nn.Module):
     """MEM of TEINet (Liu et al., AAAI 2020): a weight in (0, 1) for every channel of a segment, from the difference
     of its pooled features to the next segment's. The last segment has no next one and stays as it is.
 
-    No code was released; as TDRL's section 3 describes it, which has it as its baseline. A reduction of 8 gives
-    TEINet's printed number of parameters; the squeezed features keep at least 8 channels.
+    No code was released; as TDRL's section 3 describes it, which has it as its baseline. Nothing there says the
+    reduction: 8, as for PEM. The squeezed features keep at least 8 channels.
     """
 
     def __init__(self, channels: int, num_segments: int, reduction: int = 8):
@@ -146,8 +146,8 @@ class TemporalAdaptive(nn.Module):
 
 
 class MotionExcitation(LongTermTDM):
-    """ME of TEA (Li et al., CVPR 2020): the form of L-TDM that has one direction, one scale and a weight a channel,
-    which is where TDN took it from. The squeezed features keep at least 8 channels (TEA's stage 2 has 6)."""
+    """ME of TEA (Li et al., CVPR 2020): the same as the form of L-TDM with one direction, one scale and a weight a
+    channel. The squeezed features keep at least 8 channels (TEA's stage 2 has 6)."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__(channels, num_segments, "diff", "F+F*G_channel", multi_scale=False, bidirectional=False)
@@ -192,7 +192,8 @@ class SplitConv(nn.Module):
 
 class ChannelSpatiotemporal(TemporalConv):
     """The temporal half of STM's CSTM (Jiang et al., ICCV 2019); the block's own 3x3 convolution is the other half.
-    Starts with a quarter of the channels shifted to either side."""
+    Starts with a quarter of the channels shifted to either side, in TSM's order (summaries of the paper have the
+    quarters at the two ends)."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__(channels, num_segments, fold=channels // 4)
@@ -251,6 +252,6 @@ class _NeighbourSum(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        taps = (gradient[:, 1:] * x[:, :-1], gradient * x, gradient[:, :-1] * x[:, 1:])
-        for_videos = torch.stack([tap.sum((1, 3, 4)) for tap in taps], -1)  # (N, C, 3)
+        taps = ((gradient[:, 1:], x[:, :-1]), (gradient, x), (gradient[:, :-1], x[:, 1:]))
+        for_videos = torch.stack([(g * tap).sum((1, 3, 4)) for g, tap in taps], -1)  # (N, C, 3)
         return _neighbour_sum(gradient, weight.flip(-1)), for_videos.sum_to_size(weight.shape)

@@ -109,12 +109,10 @@ def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     `create_model`.
     """
     if name not in model_names():
-        near = difflib.get_close_matches(name, model_names(), n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
         every = " or ".join(f"_resnet{depth}" for depth in BLOCKS)
         plain = ", ".join(key for key, system in SYSTEMS.items() if system.network is VideoResNet)
         others = ", ".join(n for n in model_names() if SYSTEMS[n.rsplit("_", 1)[0]].network is not VideoResNet)
-        raise ValueError(f"unknown model {name!r}; {hint}valid: {plain}, each with {every}; {others}")
+        raise ValueError(unknown_name("model", name, model_names(), f"{plain}, each with {every}; {others}"))
     system = SYSTEMS[name.rsplit("_", 1)[0]]
     parameters = inspect.signature(system.network).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
@@ -130,8 +128,8 @@ def model_names() -> list[str]:
     return [f"{name}_{backbone}" for name, system in SYSTEMS.items() for backbone in system.backbones]
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
-    """The text of an error: which names are near to `name`, and all there are."""
+def unknown_name(kind: str, name: str, valid: Iterable[str], shown: str = "") -> str:
+    """The text of an error: which names are near to `name`, and all there are (or a shorter list, `shown`)."""
     near = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"unknown {kind} {name!r}; {hint}valid: {', '.join(valid) or 'none'}"
+    return f"unknown {kind} {name!r}; {hint}valid: {shown or ', '.join(valid) or 'none'}"
