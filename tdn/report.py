@@ -187,8 +187,8 @@ def save_table(table: pd.DataFrame, name: str, profile: Profile, lines: Sequence
 
 def markdown(table: pd.DataFrame, digits: int = 1) -> str:
     """So many decimals, nothing where nothing is known; the stars of formulas stay stars."""
-    known = table.astype(object).where(table.notna(), None)
-    known = known.map(_escaped).rename(columns=_escaped)
+    escaped = table.map(_escaped).rename(columns=_escaped)
+    known = escaped.astype(object).where(escaped.notna(), None)
     return known.to_markdown(index=False, floatfmt=f".{digits}f", missingval="")
 
 

@@ -104,6 +104,7 @@ def test_a_row_of_ones_own_has_no_claim(lines):
 
 def test_stars_of_formulas_are_not_emphasis():
     text = report.markdown(pd.DataFrame({"vs F*H": ["F*H better than F + F*H", None], "points": [1.25, 2]}))
+    assert "nan" not in report.markdown(pd.DataFrame({"published": [1.5, None]})), "nothing where nothing is known"
     assert r"| vs F\*H " in text and r"| F\*H better than F + F\*H |" in text and "1.2" in text
 
 
