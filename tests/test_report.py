@@ -167,20 +167,25 @@ def test_committed_results_are_complete_and_small():
     assert figures and all(path.stat().st_size < 200_000 for path in figures)
 
 
-def test_the_readme_quotes_the_committed_table():
+@pytest.mark.parametrize("name", ["short_vs_long", "temporal_modules"])
+def test_the_readme_quotes_the_committed_tables(name):
     readme = (RESULTS.parent / "README.md").read_text()
-    table = pd.read_csv(RESULTS / "pocket/tables/short_vs_long.csv")
-    for _, row in table.iterrows():
+    for _, row in pd.read_csv(RESULTS / f"pocket/tables/{name}.csv").iterrows():
         low, high = f"{row['95% low']:.1f}", f"{row['95% high']:.1f}"
         families = " | ".join(f"{row[family]:.1f}" for family in ("short", "long", "both"))
         assert f"| {row['network']} | {row['measured top-1']:.1f} | {low} to {high} | {families} |" in readme
 
 
-def test_the_readme_quotes_the_committed_overview():
+@pytest.mark.parametrize(
+    ("name", "sentence", "over"),
+    [("", "of {} comparisons that TDN's tables make, {}", "TDN's tables"), ("_tdrl", "of {} of TDRL's (", "TDRL's")],
+)
+def test_the_readme_quotes_the_committed_overview(name, sentence, over):
     readme = " ".join((RESULTS.parent / "README.md").read_text().split())
-    verdicts = pd.read_csv(RESULTS / "pocket/tables/overview_claims.csv")["verdict"].value_counts()
+    verdicts = pd.read_csv(RESULTS / f"pocket/tables/overview_claims{name}.csv")["verdict"].value_counts()
     supported, contradicted, unknown = (verdicts.get(v, 0) for v in ("supported", "contradicted", "cannot tell"))
     counted = f"{supported} are supported, {contradicted} contradicted, {unknown} cannot be told"
-    assert f"of {verdicts.sum()} comparisons that the paper's ablations make, {counted}" in readme
-    order = pd.read_csv(RESULTS / "pocket/tables/overview_order.csv").set_index("table").loc["all networks"]
-    assert f"{order['rank correlation']:.2f} ({order['95% low']:.2f} to {order['95% high']:.2f})" in readme
+    assert sentence.format(verdicts.sum(), counted) in readme and counted in readme
+    order = pd.read_csv(RESULTS / f"pocket/tables/overview_order{name}.csv").set_index("table").loc["all networks"]
+    quoted = f"{order['rank correlation']:.2f} ({order['95% low']:.2f} to {order['95% high']:.2f}) over "
+    assert quoted in readme and over in readme.split(quoted)[1][:60]
