@@ -52,13 +52,14 @@ NETWORKS = {
 )
 def test_every_network_trains_on_any_number_of_frames(name, frames):
     torch.manual_seed(0)
-    model = NETWORKS[name][0](7, frames, dropout=0.0)
-    clips, labels = torch.randn(2, frames, 1, 3, 48, 48), torch.tensor([1, 4])
+    # In double precision: with two clips, batch norms of the last small maps make the loss too rough for a single one.
+    model = NETWORKS[name][0](7, frames, dropout=0.0).double()
+    clips, labels = torch.randn(2, frames, 1, 3, 48, 48, dtype=torch.double), torch.tensor([1, 4])
     loss = nn.functional.cross_entropy(model(clips), labels)
     loss.backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent
-    torch.optim.SGD(model.parameters(), lr=1e-3).step()
+    torch.optim.SGD(model.parameters(), lr=1e-7).step()
     with torch.no_grad():
         scores = model(clips)
     assert scores.shape == (2, 7) and nn.functional.cross_entropy(scores, labels) < loss
