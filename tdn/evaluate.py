@@ -19,12 +19,14 @@ class Evaluation:
     """Scores `(n, classes)` before the softmax, labels `(n,)` and numbers `(n,)` in their set of n videos.
 
     `unreadable` are the videos of the set that no score stands for: n + len(unreadable) is the set's size.
+    `second_decoder` are those that PyAV read, with the reason why decord did not.
     """
 
     scores: np.ndarray
     labels: np.ndarray
     videos: np.ndarray
     unreadable: list[Unreadable] = field(default_factory=list)
+    second_decoder: list[Unreadable] = field(default_factory=list)
 
     @property
     def correct(self) -> np.ndarray:
@@ -60,7 +62,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     loader = DataLoader(clips, batch, collate_fn=collate, num_workers=worker_count(clips))
-    scores, labels, videos, unreadable = [], [], [], []
+    scores, labels, videos, unreadable, second = [], [], [], [], []
     try:
         with (
             torch.inference_mode(),
@@ -68,6 +70,8 @@ def evaluate(
         ):
             for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False):
                 unreadable += bad
+                paths = clips.videos.videos
+                second += [Unreadable(paths[s.index].path, s.second_decoder) for s in samples if s.second_decoder]
                 if samples:
                     on_device = [sample.clip.to(device, non_blocking=True) for sample in samples]
                     inputs = to_input(on_device, [sample.crop for sample in samples], size)
@@ -80,4 +84,4 @@ def evaluate(
     stacked = np.concatenate(scores) if scores else np.empty((0, classes), np.float32)
     if not np.isfinite(stacked).all():
         raise FloatingPointError("the network's scores are not finite: its weights are broken")
-    return Evaluation(stacked, np.array(labels, int), np.array(videos, int), unreadable)
+    return Evaluation(stacked, np.array(labels, int), np.array(videos, int), unreadable, second)

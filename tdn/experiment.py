@@ -224,6 +224,7 @@ def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
         "videos": len(evaluation.labels),
         "of": len(val_set),
         "unreadable": [[str(path), reason] for path, reason in evaluation.unreadable],
+        "second_decoder": [[str(path), reason] for path, reason in evaluation.second_decoder],
     }
     if val_set.groups:
         group = np.array(val_set.groups)[evaluation.labels]

@@ -68,7 +68,8 @@ def fit(
 
     Each epoch ends with `folder/checkpoint.pt`; started again, training goes on from there, and on a CPU ends
     in the weights of an uninterrupted run. The last epoch's weights are the result: none is chosen by its
-    validation accuracy. Videos that can't be read are said and left out.
+    validation accuracy. Videos that can't be read are said and left out; those that only the second decoder reads are
+    said.
 
     Returns one row an epoch: `epoch, lr, loss, td_loss, train_top1, val_top1, seconds`; loss (cross-entropy), TD loss
     (before its weight, where the network has one) and top-1 (0 to 1) over the epoch's clips as they were trained on.
@@ -100,6 +101,7 @@ def fit(
     scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
     history: list[dict[str, float]] = []
     unreadable: set[Unreadable] = set()
+    by_pyav: set[int] = set()
     parts = {"model": model, "optimizer": optimizer, "scaler": scaler, **schedules}
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
@@ -123,6 +125,11 @@ def fit(
                 for video in set(bad) - unreadable:
                     tqdm.write(f"left out, unreadable: {video.path}: {video.reason}")
                 unreadable.update(bad)
+                for sample in samples:
+                    if sample.second_decoder and sample.index not in by_pyav:
+                        by_pyav.add(sample.index)
+                        path = train_clips.videos.videos[sample.index].path
+                        tqdm.write(f"read by PyAV, decord failed: {path}: {sample.second_decoder}")
                 if samples:
                     sums += _update(model, samples, recipe, size, device, device_batch, optimizer, scaler)
                     schedules["warmup"].step()

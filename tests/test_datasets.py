@@ -2,13 +2,19 @@
 
 import dataclasses
 
+import numpy as np
+import pytest
 import torch
 from torch.utils.data import DataLoader
 
+import tdn
+from tdn.data import pocket
 from tdn.data.datasets import ClipDataset, Unreadable, Video, VideoSet, collate
 from tdn.data.sampling import sample_windows
 from tdn.data.transforms import centre_crop
 from tdn.data.video import all_frames, read_frames
+from tdn.evaluate import evaluate
+from tdn.train import Recipe, fit
 
 
 def same(a, b):
@@ -39,7 +45,7 @@ def test_what_is_random_depends_on_seed_epoch_and_video_alone(video_sets):
 def test_test_clips_are_the_middle_of_everything(video_sets):
     _, val = video_sets
     sample = ClipDataset(val, 8, 5, scales=(0.8, 0.5))[3]
-    video = read_frames(val.videos[3].path, all_frames)
+    video, _ = read_frames(val.videos[3].path, all_frames)
     assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)])
     assert sample.crop == centre_crop(56, 56, 0.8)
     assert (sample.label, sample.index) == (3, 3)
@@ -86,9 +92,27 @@ def test_unreadable_videos_are_listed_and_never_replaced(video_sets, broken_vide
         assert video_set.unreadable() == bad
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_what_the_second_decoder_reads_is_said_and_counted(video_sets, tmp_path, in_memory, capsys):
+    narrow = tmp_path / "narrow.mp4"
+    pocket.encode(narrow, np.ascontiguousarray(pocket.render_clip(8, 3)[:, :, :48]))
+    train, _ = video_sets
+    some = VideoSet([*train.videos[:3], Video(narrow, 5)], train.class_names)
+    assert not in_memory or some.keep_in_memory()
+
+    model = tdn.create_model("tsn_resnet10", 18, 2, width=8)
+    cpu = torch.device("cpu")
+    fit(model, ClipDataset(some, 2, 1, seed=0), Recipe(3, 4, 0.01), 48, tmp_path, cpu)
+    said = "read by PyAV, decord failed: {}: cannot read frames of this width"
+    assert capsys.readouterr().out.count(said.format(narrow)) == 1, "once, not in every epoch"
+    evaluation = evaluate(model, ClipDataset(some, 2, 1), 48, cpu)
+    assert len(evaluation.labels) == 4 and not evaluation.unreadable
+    assert [item.path for item in evaluation.second_decoder] == [narrow]
+
+
 def test_a_set_too_large_for_memory_stays_on_disk(video_sets, monkeypatch):
     train, _ = video_sets
-    size = read_frames(train.videos[0].path, all_frames).numel()
+    size = read_frames(train.videos[0].path, all_frames)[0].numel()
 
     class Free:
         available = size * 10  # room for about five videos in half of it

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tdn.data.sampling import sample_windows
 from tdn.data.transforms import Crop, centre_crop, mirrored_labels, random_crop
-from tdn.data.video import VideoError, all_frames, read_frames
+from tdn.data.video import Choose, VideoError, all_frames, read_frames
 
 
 class Video(NamedTuple):
@@ -31,10 +31,13 @@ class Unreadable(NamedTuple):
 
 
 class VideoSet:
-    """Labelled video files; `frames` reads one, from memory after `keep_in_memory`.
+    """Labelled videos; `frames` reads one, from memory after `keep_in_memory`.
+
+    `second_decoder` tells of the videos that this process has read so far, by number, why decord failed where PyAV
+    read them.
 
     Args:
-        videos: files and labels, 0-based.
+        videos: files, or folders of frames, and labels, 0-based.
         class_names: one for each label.
         groups: a group for each label where accuracy is also wanted by group (the pocket benchmark's
             families), else None.
@@ -44,15 +47,16 @@ class VideoSet:
         self.videos = list(videos)
         self.class_names = list(class_names)
         self.groups = list(groups) if groups else None
+        self.second_decoder: dict[int, str] = {}
         self._memory: list[Tensor | Unreadable] | None = None
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def frames(self, index: int, choose) -> Tensor:
+    def frames(self, index: int, choose: Choose) -> Tensor:
         """As `video.read_frames`: uint8 frames, or VideoError."""
         if self._memory is None:
-            return read_frames(self.videos[index].path, choose)
+            return self._read(index, choose)
         kept = self._memory[index]
         if isinstance(kept, Unreadable):
             raise VideoError(*kept)
@@ -93,9 +97,15 @@ class VideoSet:
                 found.append(Unreadable(error.path, error.reason))
         return found
 
+    def _read(self, index: int, choose: Choose) -> Tensor:
+        frames, decord_failed = read_frames(self.videos[index].path, choose)
+        if decord_failed:
+            self.second_decoder[index] = decord_failed
+        return frames
+
     def _decode(self, index: int) -> Tensor | Unreadable:
         try:
-            return read_frames(self.videos[index].path, all_frames).contiguous()
+            return self._read(index, all_frames).contiguous()
         except VideoError as error:
             return Unreadable(error.path, error.reason)
 
@@ -103,12 +113,13 @@ class VideoSet:
 @dataclass(frozen=True)
 class Sample:
     """One clip: uint8 frames `(T, W, C, H, W')`, its label (already exchanged if the crop is mirrored), the
-    crop to take on the device, and the number of its video in the set."""
+    crop to take on the device, the number of its video in the set, and why decord could not read it where PyAV did."""
 
     clip: Tensor
     label: int
     crop: Crop
     index: int
+    second_decoder: str | None = None
 
 
 class ClipDataset(Dataset):
@@ -153,12 +164,13 @@ class ClipDataset(Dataset):
             clip = self.videos.frames(index, lambda frames: sample_windows(frames, self.num_segments, self.window, rng))
         except VideoError as error:
             return Unreadable(error.path, error.reason)
+        second = self.videos.second_decoder.get(index)
         height, width = clip.shape[-2:]
         if rng is None:
-            return Sample(clip, label, centre_crop(height, width, self.scales[0]), index)
+            return Sample(clip, label, centre_crop(height, width, self.scales[0]), index, second)
         mirrored = self._mirrored[label]
         crop = random_crop(rng, height, width, self.scales, flip=mirrored is not None)
-        return Sample(clip, mirrored if crop.flip else label, crop, index)
+        return Sample(clip, mirrored if crop.flip else label, crop, index, second)
 
 
 def worker_count(clips: ClipDataset) -> int:
