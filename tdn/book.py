@@ -169,7 +169,7 @@ def _run_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any], ro
     print(_meter(0, len(paths), start), flush=True)
     workers: list[int] = []
     try:
-        with worker_pool(min(jobs, len(paths)), _start_worker) as pool:
+        with worker_pool(min(jobs, len(paths))) as pool:
             waiting = {pool.submit(run_notebook, path, folder / path.name, parameters, root): path for path in paths}
             workers += [process.pid for process in multiprocessing.active_children()]
             for done, future in enumerate(as_completed(waiting), start=1):
@@ -179,10 +179,6 @@ def _run_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any], ro
         for path in paths:
             for worker in workers:
                 _unfinished(folder / path.name, worker).unlink(missing_ok=True)
-
-
-def _start_worker() -> None:
-    """Nothing: a worker's work is in its kernel."""
 
 
 def _unfinished(output: Path, process: int) -> Path:

@@ -202,19 +202,25 @@ def _make(
     metrics = _metrics(evaluation, val_set) | {
         "train_of": len(train_set),
         "train_unreadable": [[str(path), reason] for path, reason in train_unreadable],
+        "train_second_decoder": [
+            [str(train_set.videos[number].path), reason] for number, reason in train_set.second_decoder.items()
+        ],
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
 
 
 def _say_unreadable(result: Result) -> None:
     metrics = result.metrics
-    for role, bad, of in (
-        ("training", metrics["train_unreadable"], metrics["train_of"]),
-        ("validation", metrics["unreadable"], metrics["of"]),
+    for what, videos, of in (
+        ("training videos could not be read", metrics["train_unreadable"], metrics["train_of"]),
+        ("validation videos could not be read", metrics["unreadable"], metrics["of"]),
+        ("training videos were read by PyAV, decord failed", metrics["train_second_decoder"], metrics["train_of"]),
+        ("validation videos were read by PyAV, decord failed", metrics["second_decoder"], metrics["of"]),
     ):
-        if bad:
-            print(f"{result.folder.name}: {len(bad)} of {of} {role} videos could not be read:")
-            print("\n".join(f"  {path}: {reason}" for path, reason in bad[:10]), "  ..." if len(bad) > 10 else "")
+        if videos:
+            print(f"{result.folder.name}: {len(videos)} of {of} {what}:")
+            more = "  ..." if len(videos) > 10 else ""
+            print("\n".join(f"  {path}: {reason}" for path, reason in videos[:10]), more)
 
 
 def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tdn import experiment
 from tdn.data.datasets import ClipDataset, collate
-from tdn.data.transforms import to_input
+from tdn.data.transforms import MEAN, STD, to_input
 from tdn.experiment import DATA, Run
 from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss
 
@@ -27,13 +27,9 @@ def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> t
     samples, unreadable = collate([clips[video] for video in videos])
     if unreadable:
         raise ValueError(f"{unreadable[0].path} can't be read: {unreadable[0].reason}")
-    crops = [sample.crop for sample in samples]
-    inputs = to_input([sample.clip for sample in samples], crops, config.size)
-    squares = [
-        sample.clip[..., crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
-        for sample, crop in zip(samples, crops, strict=True)
-    ]
-    return torch.stack(squares)[:, :, window // 2] / 255, inputs
+    inputs = to_input([sample.clip for sample in samples], [sample.crop for sample in samples], config.size)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (inputs[:, :, window // 2] * std + mean).clamp(0, 1), inputs
 
 
 def before_and_after(network: nn.Module, module: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:

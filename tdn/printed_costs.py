@@ -1,6 +1,6 @@
 """The costs that the papers print of this book's networks, beside what is counted here.
 
-Notebook 07 has those of TDN's own forms; where papers repeat a figure it stands here once.
+Not here: TDN's own forms, which notebook 07 has, and lines that repeat another table's figure or multiply it by views.
 """
 
 import functools
@@ -154,7 +154,7 @@ def _explain(entry: Printed, text: str, gmacs: float, sums: float, norms: float)
         return "with sums over neighbours" + note
     # Figures of more frames are often the rounded one of 8 frames, so many times.
     times, eight = sum(entry.segments) / 8, round((gmacs + sums) * 8 / sum(entry.segments))
-    if SYSTEMS[entry.model.split("_")[0]].network is VideoResNet and printed == eight * times:
+    if SYSTEMS[entry.model.rsplit("_", 1)[0]].network is VideoResNet and printed == eight * times:
         return f"{eight} for 8 frames, {times:.0f} times" + note
     if agrees(gmacs + sums + norms):
         return "with norms and biases" + note

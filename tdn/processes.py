@@ -14,8 +14,10 @@ context = multiprocessing.get_context("spawn")
 
 
 @contextmanager
-def worker_pool(workers: int, initializer: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """Processes that each call `initializer(*arguments)` first.
+def worker_pool(
+    workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that each call `initializer(*arguments)` first, if there is one.
 
     Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
     Either way what they were writing is left as a `.part` file (`files.write_whole`).
@@ -32,8 +34,9 @@ def worker_pool(workers: int, initializer: Callable[..., None], *arguments: Any)
     pool.shutdown()
 
 
-def _start(initializer: Callable[..., None], arguments: tuple) -> None:
+def _start(initializer: Callable[..., None] | None, arguments: tuple) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    initializer(*arguments)
+    if initializer:
+        initializer(*arguments)

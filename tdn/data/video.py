@@ -1,7 +1,7 @@
 """Frames from video files, through decord or, where it fails, PyAV; and from folders of JPEG frames."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import av
@@ -44,16 +44,16 @@ def read_frames(path: Path, choose: Choose) -> tuple[Tensor, str | None]:
     path = Path(path)
     try:
         if path.is_dir():
-            return _from(path, choose, _read_folder), None
+            return _read_folder(path, choose), None
         if path.stat().st_size == 0:
             raise VideoError(path, "empty file")
     except OSError as error:
         raise VideoError(path, error.strerror or str(error)) from error
     try:
-        return _from(path, choose, _read_decord), None
+        return _read_decord(path, choose), None
     except VideoError as first:
         try:
-            return _from(path, choose, _read_av), first.reason
+            return _read_av(path, choose), first.reason
         except VideoError as second:
             raise VideoError(path, f"decord: {first.reason}; PyAV: {second.reason}") from second
 
@@ -61,14 +61,6 @@ def read_frames(path: Path, choose: Choose) -> tuple[Tensor, str | None]:
 def all_frames(num_frames: int) -> np.ndarray:
     """`choose` for a whole video."""
     return np.arange(num_frames)
-
-
-Reader = Callable[[Path, Choose], tuple[Tensor, np.ndarray]]  # distinct frames (n, C, H, W'), the place of each
-
-
-def _from(path: Path, choose: Choose, read: Reader) -> Tensor:
-    frames, place = read(path, choose)
-    return frames[place]
 
 
 def _distinct(path: Path, choose: Choose, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +72,7 @@ def _distinct(path: Path, choose: Choose, num_frames: int) -> tuple[np.ndarray, 
     return needed, place.reshape(indices.shape)
 
 
-def _read_decord(path: Path, choose: Choose) -> tuple[Tensor, np.ndarray]:
+def _read_decord(path: Path, choose: Choose) -> Tensor:
     if decord is None:
         raise VideoError(path, "not installed")
     try:
@@ -96,10 +88,10 @@ def _read_decord(path: Path, choose: Choose) -> tuple[Tensor, np.ndarray]:
             raise VideoError(path, "cannot read frames of this width (it fails at 16, 24, 48, 72 px)") from error
         said = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", str(error))  # without time and place in decord's source
         raise VideoError(path, said.strip().partition("\n")[0] or type(error).__name__) from error
-    return torch.from_numpy(frames).permute(0, 3, 1, 2), place
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)[place]
 
 
-def _read_av(path: Path, choose: Choose) -> tuple[Tensor, np.ndarray]:
+def _read_av(path: Path, choose: Choose) -> Tensor:
     """Frame by frame from the start, keeping what is wanted; as many frames as the stream has packets."""
     try:
         with av.open(str(path)) as container:
@@ -109,17 +101,17 @@ def _read_av(path: Path, choose: Choose) -> tuple[Tensor, np.ndarray]:
             num_frames = sum(1 for packet in container.demux(stream) if packet.size)
         needed, place = _distinct(path, choose, num_frames)
         with av.open(str(path)) as container:
-            kept = _decode(container, container.streams.best("video").index, needed)
+            kept = _decode(container.decode(container.streams.best("video")), needed)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(path, error.strerror or type(error).__name__) from error
     if len(kept) < len(needed):
         raise VideoError(path, f"breaks off before frame {needed[len(kept)] + 1} of {num_frames}")
-    return torch.from_numpy(np.stack(kept)).permute(0, 3, 1, 2), place
+    return torch.from_numpy(np.stack(kept)).permute(0, 3, 1, 2)[place]
 
 
-def _decode(container: av.container.InputContainer, stream: int, needed: Sequence[int]) -> list[np.ndarray]:
+def _decode(frames: Iterable[av.VideoFrame], needed: Sequence[int]) -> list[np.ndarray]:
     kept = []
-    for number, frame in enumerate(container.decode(container.streams[stream])):
+    for number, frame in enumerate(frames):
         if number == needed[len(kept)]:
             turns = frame.rotation // 90 if frame.rotation in (-270, -180, -90, 90, 180, 270) else 0
             kept.append(np.rot90(frame.to_ndarray(format="rgb24"), turns))
@@ -128,17 +120,16 @@ def _decode(container: av.container.InputContainer, stream: int, needed: Sequenc
     return kept
 
 
-def _read_folder(path: Path, choose: Choose) -> tuple[Tensor, np.ndarray]:
+def _read_folder(path: Path, choose: Choose) -> Tensor:
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
     needed, place = _distinct(path, choose, len(files))
     frames = []
     for number in needed:
         try:
-            data = torch.frombuffer(bytearray(files[number].read_bytes()), dtype=torch.uint8)
-            frames.append(decode_image(data, ImageReadMode.RGB))
+            frames.append(decode_image(str(files[number]), ImageReadMode.RGB))
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise VideoError(path, f"{files[number].name} is no image that can be read: {reason}") from error
     if len({frame.shape for frame in frames}) > 1:
         raise VideoError(path, "its frames are not all of one size")
-    return torch.stack(frames), place
+    return torch.stack(frames)[place]

@@ -11,8 +11,9 @@ from torchvision.models import resnet as torchvision_resnet
 from tdn.model.temporal import SplitConv
 
 
-class BasicBlock(torchvision_resnet.BasicBlock):
-    """Two 3x3 convolutions; `temporal` and `beside` stand at the second, where no released network says otherwise."""
+class _Host(nn.Module):
+    """A residual block with places for modules: `before` at the start of the residual branch, in front of the first
+    convolution; `temporal` behind it; `beside` in parallel with `temporal` and the second convolution."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -21,33 +22,28 @@ class BasicBlock(torchvision_resnet.BasicBlock):
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(self.before(x))))
-        out = self.bn2(_convolve(self, out))
-        return self.relu(out + identity)
+        convolved = self.conv2(self.temporal(out))
+        if self.beside is not None:
+            convolved = convolved + self.beside(out)
+        return self.relu(self._finish(convolved) + identity)
 
 
-class Bottleneck(torchvision_resnet.Bottleneck):
-    """1x1, 3x3, 1x1. `before` stands in front of the first, at the start of the residual branch; `temporal` after the
-    first, on the narrow channels, as released; `beside` in parallel with `temporal` and the 3x3."""
+class BasicBlock(_Host, torchvision_resnet.BasicBlock):
+    """Two 3x3 convolutions; the modules stand at the second where no released network says otherwise."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.before, self.temporal, self.beside = nn.Identity(), nn.Identity(), None
-
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(self.before(x))))
-        out = self.relu(self.bn2(_convolve(self, out)))
-        out = self.bn3(self.conv3(out))
-        return self.relu(out + identity)
+    def _finish(self, convolved: Tensor) -> Tensor:
+        return self.bn2(convolved)
 
 
-def _convolve(block: "BasicBlock | Bottleneck", x: Tensor) -> Tensor:
-    out = block.conv2(block.temporal(x))
-    return out if block.beside is None else out + block.beside(x)
+class Bottleneck(_Host, torchvision_resnet.Bottleneck):
+    """1x1, 3x3, 1x1; `temporal` stands on the narrow channels, as released."""
+
+    def _finish(self, convolved: Tensor) -> Tensor:
+        return self.bn3(self.conv3(self.relu(self.bn2(convolved))))
 
 
-class SplitBottleneck(nn.Module):
-    """Res2Net's block (Gao et al., PAMI 2019; 26 channels a group where ResNet-50 has 64): 1x1, `SplitConv`, 1x1."""
+class _Res2NetBlock(nn.Module):
+    """The layers of Res2Net's block (Gao et al., PAMI 2019), 26 channels a group where ResNet-50 has 64."""
 
     expansion = 4
     first_kernel = 1
@@ -68,13 +64,13 @@ class SplitBottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
-        self.before, self.temporal, self.beside = nn.Identity(), nn.Identity(), None
 
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(self.before(x))))
-        out = self.bn3(self.conv3(_convolve(self, out)))
-        return self.relu(out + identity)
+
+class SplitBottleneck(_Host, _Res2NetBlock):
+    """1x1, `SplitConv`, 1x1."""
+
+    def _finish(self, convolved: Tensor) -> Tensor:
+        return self.bn3(self.conv3(convolved))
 
 
 class SplitBasicBlock(SplitBottleneck):

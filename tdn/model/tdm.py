@@ -135,10 +135,10 @@ class LongTermTDM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)
-        with_next, with_previous = compare_neighbours(squeezed, self.align(squeezed), self.num_segments, self.operator)
-        g = self.enhancement(with_next)
+        neighbours = squeezed, self.align(squeezed), self.num_segments, self.operator
+        g = self.enhancement(compare_next(*neighbours))
         if self.bidirectional:
-            g = (g + self.enhancement(with_previous)) / 2  # equation (6)
+            g = (g + self.enhancement(compare_previous(*neighbours))) / 2  # equation (6)
         return features + g if self.fusion == "F+G" else features + features * g  # equation (2)
 
     def enhancement(self, compared: Tensor) -> Tensor:
@@ -153,21 +153,19 @@ class LongTermTDM(nn.Module):
         return restored if self.fusion == "F+G" else torch.sigmoid(restored) - 0.5
 
 
-def compare_neighbours(
-    features: Tensor, aligned: Tensor, num_segments: int, operator: str = "diff"
-) -> tuple[Tensor, Tensor]:
-    """`C` of equation (4) with the next and with the previous segment, each `(N*T, C, H, W)`.
+def compare_next(features: Tensor, aligned: Tensor, num_segments: int, operator: str = "diff") -> Tensor:
+    """`C` of equation (4) with the next segment, `(N*T, C, H, W)`; zero for the last, which has none. `aligned` is the
+    smoothed neighbour `Conv(F)`."""
+    features, aligned = features.unflatten(0, (-1, num_segments)), aligned.unflatten(0, (-1, num_segments))
+    compared = L_TDM_OPERATORS[operator](aligned[:, 1:], features[:, :-1])
+    return F.pad(compared, (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
 
-    `aligned` is the smoothed neighbour `Conv(F)`. A segment without a neighbour on that side (the last, the first)
-    has zero.
-    """
-    compare = L_TDM_OPERATORS[operator]
-    features = features.unflatten(0, (-1, num_segments))
-    aligned = aligned.unflatten(0, (-1, num_segments))
-    with_next = compare(aligned[:, 1:], features[:, :-1])
-    with_previous = compare(aligned[:, :-1], features[:, 1:])
-    pad_end, pad_start = (0, 0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 0, 1, 0)
-    return F.pad(with_next, pad_end).flatten(0, 1), F.pad(with_previous, pad_start).flatten(0, 1)
+
+def compare_previous(features: Tensor, aligned: Tensor, num_segments: int, operator: str = "diff") -> Tensor:
+    """The same with the previous segment; zero for the first."""
+    features, aligned = features.unflatten(0, (-1, num_segments)), aligned.unflatten(0, (-1, num_segments))
+    compared = L_TDM_OPERATORS[operator](aligned[:, :-1], features[:, 1:])
+    return F.pad(compared, (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
 
 
 def _conv_bn(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
