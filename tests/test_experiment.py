@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from conftest import SPEC
@@ -163,6 +164,9 @@ def test_unreadable_videos_stand_in_the_metrics(tmp_path, data_root, capsys):
     broken = [folder / "train" / "00004.mp4", folder / "val" / "00011.mp4"]
     broken[0].write_bytes(b"")
     broken[1].write_bytes(broken[1].read_bytes()[:20_000])
+    narrow = [folder / "train" / "00007.mp4", folder / "val" / "00012.mp4"]  # decord can't, PyAV can
+    for path in narrow:
+        pocket.encode(path, np.ascontiguousarray(pocket.render_clip(8, 3)[:, :, :48]))
     experiment._videos.cache_clear()
     config = dataclasses.replace(TINY, data=spec)
     for _ in range(2):  # made, and stored
@@ -171,8 +175,11 @@ def test_unreadable_videos_stand_in_the_metrics(tmp_path, data_root, capsys):
         ((path, reason),) = result.metrics["unreadable"]
         assert path == str(broken[1]) and reason
         assert (result.metrics["videos"], result.metrics["of"]) == (18, 19)
+        second = [result.metrics["train_second_decoder"], result.metrics["second_decoder"]]
+        assert [[path for path, _ in videos] for videos in second] == [[str(path)] for path in narrow]
         said = capsys.readouterr().out
-        assert "1 of 36 training videos" in said and "1 of 19 validation videos" in said
+        for role in ("1 of 36 training", "1 of 19 validation"):
+            assert f"{role} videos could not be read:" in said and f"{role} videos were read by PyAV" in said
 
     for path in (folder / "val").iterdir():
         path.write_bytes(b"no video")
