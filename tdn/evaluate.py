@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from tdn.data.datasets import ClipDataset, Unreadable, collate, worker_count
+from tdn.data.clips import ClipDataset, Unreadable, collate, worker_count
 from tdn.data.transforms import to_input
 from tdn.files import write_whole
 from tdn.model.resnet import VideoResNet

@@ -19,7 +19,7 @@ import torchvision
 from filelock import FileLock, Timeout
 
 from tdn.data import pocket
-from tdn.data.datasets import ClipDataset, VideoSet
+from tdn.data.clips import ClipDataset, VideoSet
 from tdn.evaluate import Evaluation, evaluate
 from tdn.files import write_text, write_whole
 from tdn.model.resnet import VideoResNet

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn import experiment
-from tdn.data.datasets import ClipDataset, collate
+from tdn.data.clips import ClipDataset, collate
 from tdn.data.transforms import MEAN, STD, to_input
 from tdn.experiment import DATA, Run
 from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss

@@ -12,7 +12,7 @@ from torch import nn, optim
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from tdn.data.datasets import ClipDataset, Sample, Unreadable, collate, worker_count
+from tdn.data.clips import ClipDataset, Sample, Unreadable, collate, worker_count
 from tdn.data.transforms import to_input
 from tdn.evaluate import evaluate
 from tdn.files import write_whole

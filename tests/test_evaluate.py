@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_train import Linear
 
-from tdn.data.datasets import ClipDataset, Video, VideoSet
+from tdn.data.clips import ClipDataset, Video, VideoSet
 from tdn.evaluate import Evaluation, evaluate
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from reference import randomise
 
 import tdn
-from tdn.data.datasets import ClipDataset
+from tdn.data.clips import ClipDataset
 from tdn.data.transforms import to_input
 from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity, temporal_diversity, temporal_diversity_loss
 from tdn.train import Recipe, fit

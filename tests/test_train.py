@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import tdn
-from tdn.data.datasets import ClipDataset, Video, VideoSet
+from tdn.data.clips import ClipDataset, Video, VideoSet
 from tdn.train import Recipe, fit
 
 CPU = torch.device("cpu")

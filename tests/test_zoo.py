@@ -7,7 +7,7 @@ import torch
 
 import tdn
 from tdn.cost import neighbour_products
-from tdn.data.datasets import ClipDataset, VideoSet
+from tdn.data.clips import ClipDataset, VideoSet
 from tdn.evaluate import evaluate
 from tdn.model.tdrl import ProgressiveEnhancement
 from tdn.model.temporal import (

@@ -33,7 +33,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from tdn.data import scenes
-from tdn.data.datasets import Video, VideoSet
+from tdn.data.clips import Video, VideoSet
 from tdn.files import write_text, write_whole
 from tdn.processes import worker_pool
 

@@ -1,6 +1,6 @@
 """From uint8 frames to network input, on the device: crop, resize, flip, normalise.
 
-What is random is drawn beside the frames (`datasets.py`), per video, from the run's seed; here it is only
+What is random is drawn beside the frames (`clips.py`), per video, from the run's seed; here it is only
 carried out, so that the same video gets the same crop on any device and in any process.
 """
 

@@ -1,6 +1,6 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +41,21 @@ class VideoSet:
         class_names: one for each label.
         groups: a group for each label where accuracy is also wanted by group (the pocket benchmark's
             families), else None.
+        known_unreadable: why videos that an earlier check found unreadable or missing are so, by number. They are not
+            tried again.
     """
 
-    def __init__(self, videos: Sequence[Video], class_names: Sequence[str], groups: Sequence[str] | None = None):
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        class_names: Sequence[str],
+        groups: Sequence[str] | None = None,
+        known_unreadable: Mapping[int, str] | None = None,
+    ):
         self.videos = list(videos)
         self.class_names = list(class_names)
         self.groups = list(groups) if groups else None
+        self.known_unreadable = dict(known_unreadable or {})
         self.second_decoder: dict[int, str] = {}
         self._memory: list[Tensor | Unreadable] | None = None
 
@@ -55,6 +64,8 @@ class VideoSet:
 
     def frames(self, index: int, choose: Choose) -> Tensor:
         """As `video.read_frames`: uint8 frames, or VideoError."""
+        if index in self.known_unreadable:
+            raise VideoError(self.videos[index].path, self.known_unreadable[index])
         if self._memory is None:
             return self._read(index, choose)
         kept = self._memory[index]

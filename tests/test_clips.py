@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 import tdn
 from tdn.data import pocket
-from tdn.data.datasets import ClipDataset, Unreadable, Video, VideoSet, collate
+from tdn.data.clips import ClipDataset, Unreadable, Video, VideoSet, collate
 from tdn.data.sampling import sample_windows
 from tdn.data.transforms import centre_crop
 from tdn.data.video import all_frames, read_frames
