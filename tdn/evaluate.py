@@ -1,5 +1,7 @@
-"""Class scores of a set of videos, and what they are worth."""
+"""Class scores of a set of videos, and what they are worth. `python -m tdn.evaluate --help` scores a weights file."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,8 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from tdn.data.clips import ClipDataset, Unreadable, collate, worker_count
+from tdn.data.clips import TestClips, Unreadable, collate, worker_count
 from tdn.data.transforms import to_input
+from tdn.distributed import from_all, rank, world
 from tdn.files import write_whole
 from tdn.model.resnet import VideoResNet
 
@@ -38,50 +41,127 @@ class Evaluation:
         highest = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]  # of equal scores the first, as argmax
         return float((highest == self.labels[:, None]).any(1).mean()) if len(self.labels) else float("nan")
 
+    @property
+    def confusion(self) -> np.ndarray:
+        """How many videos of each label (rows) got each class (columns) as the highest score, `(classes, classes)`."""
+        classes = self.scores.shape[1]
+        pairs = self.labels * classes + self.scores.argmax(1)
+        return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+    @property
+    def per_class(self) -> np.ndarray:
+        """Top-1 of each class's videos, 0 to 1, `(classes,)`; NaN for a class without a video."""
+        videos = self.confusion.sum(1)
+        return np.divide(self.confusion.diagonal(), videos, out=np.full(len(videos), np.nan), where=videos > 0)
+
+    @property
+    def of(self) -> int:
+        """Videos of the set, readable or not."""
+        return len(self.labels) + len(self.unreadable)
+
     def save(self, path: Path) -> None:
-        write_whole(path, lambda file: np.savez(file, scores=self.scores, labels=self.labels, videos=self.videos))
+        arrays = {"scores": self.scores, "labels": self.labels, "videos": self.videos}
+        for name in ("unreadable", "second_decoder"):
+            rows = [(str(video.path), video.reason) for video in getattr(self, name)]
+            arrays[name] = np.array(rows, dtype=str).reshape(len(rows), 2)
+        write_whole(path, lambda file: np.savez(file, **arrays))
 
     @classmethod
     def load(cls, path: Path) -> "Evaluation":
         with np.load(path) as stored:
-            return cls(stored["scores"], stored["labels"], stored["videos"])
+            left_out = (
+                [Unreadable(Path(of), reason) for of, reason in stored[name].tolist()]
+                for name in ("unreadable", "second_decoder")
+            )
+            return cls(stored["scores"], stored["labels"], stored["videos"], *left_out)
 
 
 def evaluate(
     model: VideoResNet,
-    clips: ClipDataset,
-    size: int,
+    clips: TestClips,
     device: torch.device,
     batch: int = 64,
     precision: torch.dtype = torch.float32,
 ) -> Evaluation:
-    """Scores every readable video of `clips` once, at `size` x `size` pixels; the model ends as it was.
+    """Scores every readable video of `clips` once, the mean over its views; the model ends as it was.
+
+    `batch` views are on the device at once. Under torchrun each process takes every n-th batch, and all get the
+    whole evaluation: the batches, and so the scores, are those of a single process. A video of which one clip can't
+    be read is unreadable.
 
     Raises FloatingPointError where a score is not finite.
     """
     was_training = model.training
     model.eval()
-    loader = DataLoader(clips, batch, collate_fn=collate, num_workers=worker_count(clips))
-    scores, labels, videos, unreadable, second = [], [], [], [], []
+    views = clips.views
+    every = torch.arange(len(clips)).split(max(batch // views.crops, 1))
+    mine = [part.tolist() for part in every[rank() :: world()]]
+    loader = DataLoader(clips, batch_sampler=mine, collate_fn=collate, num_workers=worker_count(clips))
+    scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
+    unreadable, second = {}, {}
     try:
         with (
             torch.inference_mode(),
             torch.autocast(device.type, precision, enabled=precision != torch.float32),
         ):
-            for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False):
-                unreadable += bad
-                paths = clips.videos.videos
-                second += [Unreadable(paths[s.index].path, s.second_decoder) for s in samples if s.second_decoder]
+            for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
+                unreadable |= {video.path: video.reason for video in bad}
+                second |= {sample.video: sample.second_decoder for sample in samples if sample.second_decoder}
                 if samples:
-                    on_device = [sample.clip.to(device, non_blocking=True) for sample in samples]
-                    inputs = to_input(on_device, [sample.crop for sample in samples], size)
-                    scores.append(model(inputs).float().cpu().numpy())
-                    labels += [sample.label for sample in samples]
-                    videos += [sample.index for sample in samples]
+                    on_device = [sample.clip.to(device, non_blocking=True) for sample in samples for _ in sample.crops]
+                    inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
+                    of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
+                    of_clips = of_crops.mean(1).cpu().numpy()
+                    scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
     finally:
         model.train(was_training)
-    classes = model.fc.out_features
-    stacked = np.concatenate(scores) if scores else np.empty((0, classes), np.float32)
-    if not np.isfinite(stacked).all():
+    parts = from_all((scores, unreadable, second))
+    for others, bad, by_pyav in parts:
+        scores, unreadable, second = scores | others, unreadable | bad, second | by_pyav
+    return _of_videos(clips, scores, unreadable, second, model.fc.out_features)
+
+
+def _of_videos(
+    clips: TestClips,
+    scores: dict[tuple[int, int], np.ndarray],
+    unreadable: dict[Path, str],
+    second: dict[int, str],
+    classes: int,
+) -> Evaluation:
+    videos = clips.videos.videos
+    numbers = [number for number, video in enumerate(videos) if video.path not in unreadable]
+    per_clip = np.array([[scores[number, clip] for clip in range(clips.views.clips)] for number in numbers])
+    mean = per_clip.reshape(len(numbers), clips.views.clips, classes).mean(1, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(mean).all():
         raise FloatingPointError("the network's scores are not finite: its weights are broken")
-    return Evaluation(stacked, np.array(labels, int), np.array(videos, int), unreadable, second)
+    return Evaluation(
+        mean,
+        np.array([videos[number].label for number in numbers], int),
+        np.array(numbers, int),
+        [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable],
+        [Unreadable(videos[number].path, reason) for number, reason in sorted(second.items())],
+    )
+
+
+def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The mean of several networks' scores (8 + 16 frames), over the videos that all of them could read.
+
+    Raises ValueError where they are of different videos or classes.
+    """
+    first = evaluations[0]
+    common = functools.reduce(np.intersect1d, [evaluation.videos for evaluation in evaluations])
+    places = [np.searchsorted(evaluation.videos, common) for evaluation in evaluations]
+    labels = [evaluation.labels[place] for evaluation, place in zip(evaluations, places, strict=True)]
+    if any(e.scores.shape[1] != first.scores.shape[1] for e in evaluations) or any(
+        (of_one != labels[0]).any() for of_one in labels
+    ):
+        raise ValueError("the scores are of different sets of videos or classes")
+    scores = [evaluation.scores[place] for evaluation, place in zip(evaluations, places, strict=True)]
+    unreadable = {video.path: video for evaluation in evaluations for video in evaluation.unreadable}
+    return Evaluation(np.mean(scores, axis=0), labels[0], common, list(unreadable.values()))
+
+
+if __name__ == "__main__":
+    from tdn.score_weights import main  # needs data sets and weights, one room up
+
+    main()

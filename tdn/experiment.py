@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,17 +20,22 @@ import torchvision
 from filelock import FileLock, Timeout
 
 from tdn.data import pocket
-from tdn.data.clips import ClipDataset, VideoSet
+from tdn.data.clips import TestClips, TrainingClips, VideoSet
+from tdn.data.datasets import DatasetSpec
+from tdn.data.views import Views
+from tdn.distributed import device, from_first, rank, world
 from tdn.evaluate import Evaluation, evaluate
 from tdn.files import write_text, write_whole
 from tdn.model.resnet import VideoResNet
-from tdn.model.weights import load_weights, start_from
+from tdn.model.weights import load_imagenet, load_weights, read_weights, start_from
 from tdn.model.zoo import create_model
-from tdn.train import PRECISIONS, Recipe, fit
+from tdn.recipes import Recipe
+from tdn.train import Compute, Training, fit
 
 CHECKOUT = Path(__file__).parents[1]
 ROOT = Path(os.environ.get("TDN_HOME", CHECKOUT))  # where rendered data and results are kept
 DATA = ROOT / ".data"
+IMAGENET = "imagenet"
 RESULT_VERSION = 2  # part of every run's identity: raise it when the same configuration gives another result
 
 
@@ -40,12 +46,13 @@ class Run:
     model: str  # as in `create_model`
     options: tuple[tuple[str, Any], ...]  # its options, as `zoo.resolve_options` gives them
     num_segments: int
-    data: pocket.PocketSpec
-    size: int  # pixels
-    scales: tuple[float, ...]  # sides of the crops, as shares of the video's shorter side; the first at test
+    data: pocket.PocketSpec | pocket.PocketPart | DatasetSpec
+    size: int  # pixels, in training
+    scales: tuple[float, ...]  # sides of the training crops, as shares of the video's shorter side
+    views: Views  # at test
     recipe: Recipe
     seed: int
-    start: "Run | None" = None  # a run of the plain 2D network, whose weights it starts from (`weights.start_from`)
+    start: "Run | str | None" = None  # whose weights it starts from (`weights.start_from`): a run's, or IMAGENET
 
     @property
     def name(self) -> str:
@@ -54,15 +61,10 @@ class Run:
         text = json.dumps(asdict(self) | versions, sort_keys=True)
         return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
-    @property
-    def updates(self) -> int:
-        """Steps of the optimiser."""
-        return self.recipe.epochs * max(self.data.train // self.recipe.batch, 1)
-
     def create_model(self) -> VideoResNet:
         """The network with this run's random start."""
         torch.manual_seed(self.seed)
-        return create_model(self.model, len(pocket.CLASSES), self.num_segments, **dict(self.options))
+        return create_model(self.model, self.data.num_classes, self.num_segments, **dict(self.options))
 
 
 @dataclass(frozen=True)
@@ -98,40 +100,65 @@ def stored(config: Run, results: Path) -> Result:
     return Result(results / "runs" / config.name)
 
 
+def impossible(config: Run, has_start: bool = False) -> str | None:
+    """Why this machine can't train `config`, in words for a person; None where it can. `has_start`: with a weights
+    file to start from."""
+    if isinstance(config.data, DatasetSpec) and (reason := config.data.missing()):
+        return reason
+    if has_start:
+        return None
+    if config.start == IMAGENET and dict(config.options).get("conv2", "dense") != "dense":
+        return "it starts from a Res2Net trained on ImageNet, which torchvision does not have; --start FILE takes one"
+    return impossible(config.start) if isinstance(config.start, Run) else None
+
+
 def run(
     config: Run,
     results: Path,
     data: Path = DATA,
-    device_batch: int | None = None,
+    compute: Compute = Compute(),  # noqa: B008 (it is frozen)
     on_update: Callable[[int], None] | None = None,
+    start: Path | None = None,
 ) -> Result:
     """The stored result of `config`; where it is half done it is finished, where it is missing it is made.
 
-    A second process that wants the same run waits for the first. Killed, it loses the epoch at hand.
-    `device_batch` and `on_update` as in `train.fit`.
+    A second process that wants the same run waits for the first. Killed, it loses the work since the last checkpoint.
+    Under torchrun all processes call this, and the first writes. `compute` and `on_update` as in `train.fit`; `start`
+    is a weights file to start from in place of `config.start`, which the manifest tells.
     """
     result = stored(config, results)
-    if result.complete:
+    if not from_first(result.complete):
+        if start is None and isinstance(config.start, Run):
+            start = run(config.start, results, data, compute).folder / "weights.pt"
+        with _alone(result.folder, config.name):
+            if not from_first(result.complete):
+                _make(config, start, result.folder, data, compute, on_update)
+            if rank() == 0:
+                (result.folder / "checkpoint.pt").unlink(missing_ok=True)
+    if rank() == 0:
         _say_unreadable(result)
-        return result
-    start = run(config.start, results, data, device_batch) if config.start else None
-    result.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(result.folder / ".lock")
+    return result
+
+
+@contextmanager
+def _alone(folder: Path, name: str) -> Iterator[None]:
+    """For the first process: no other program is at work in this folder."""
+    if rank() > 0:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"{config.name} is being trained by another process; waiting for it", flush=True)
+        print(f"{name} is being trained by another process; waiting for it", flush=True)
         lock.acquire()
     try:
-        if not result.complete:
-            for part in result.folder.glob(".*.part"):  # of a killed process; the lock says that none is at work
-                part.unlink()
-            _make(config, start, result.folder, data, device_batch, on_update)
-        (result.folder / "checkpoint.pt").unlink(missing_ok=True)
+        for part in folder.glob(".*.part"):  # of a killed process; the lock says that none is at work
+            part.unlink()
+        yield
     finally:
         lock.release()
-    _say_unreadable(result)
-    return result
 
 
 def trained(config: Run, results: Path) -> VideoResNet:
@@ -139,72 +166,79 @@ def trained(config: Run, results: Path) -> VideoResNet:
     return load_weights(config.create_model(), stored(config, results).folder / "weights.pt").eval()
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute: Compute = Compute()) -> Evaluation:  # noqa: B008
+    """A complete run's scores under these views; computed once and kept beside its own."""
+    result = stored(config, results)
+    if views == config.views:
+        return result.evaluation
+    path = result.folder / f"scores-{views}-{views.size}-{views.scale:.3f}.npz"
+    if not path.exists():
+        model = trained(config, results).to(device())
+        _, val_set = videos(config.data, data)
+        clips = TestClips(val_set, config.num_segments, model.window, views)
+        evaluate(model, clips, device(), 2 * compute.part(config.recipe), compute.dtype).save(path)
+    return Evaluation.load(path)
 
 
-def videos(spec: pocket.PocketSpec, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
+def videos(spec: pocket.PocketSpec | pocket.PocketPart | DatasetSpec, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
     """Training and validation videos, rendered where missing; at every call the same objects, so that what one
     run has decoded into memory serves the next."""
     return _videos(spec, data)
 
 
 @functools.lru_cache(maxsize=1)
-def _videos(spec: pocket.PocketSpec, data: Path) -> tuple[VideoSet, VideoSet]:
-    return pocket.load(pocket.render(data, spec))
+def _videos(spec: pocket.PocketSpec | pocket.PocketPart | DatasetSpec, data: Path) -> tuple[VideoSet, VideoSet]:
+    return spec.videos(data)
+
+
+def updates(config: Run, data: Path = DATA) -> int:
+    """Steps of the optimiser."""
+    return config.recipe.epochs * max(len(videos(config.data, data)[0]) // config.recipe.batch, 1)
 
 
 def _make(
     config: Run,
-    start: Result | None,
+    start: Path | None,
     folder: Path,
     data: Path,
-    device_batch: int | None,
+    compute: Compute,
     on_update: Callable[[int], None] | None,
 ) -> None:
-    write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
     train_set, val_set = videos(config.data, data)
-    train_set.keep_in_memory()
-    val_set.keep_in_memory()
-    train_unreadable = train_set.unreadable()
-    if train_unreadable:
-        readable = len(train_set) - len(train_unreadable)
-        print(f"training on {readable} of {len(train_set)} videos, the others are unreadable")
+    for video_set in (train_set, val_set):
+        video_set.keep_in_memory(0.5 / world())
+    if train_set.known_unreadable and rank() == 0:
+        readable = len(train_set) - len(train_set.known_unreadable)
+        print(f"training on {readable} of {len(train_set)} videos, the others are missing or unreadable")
     model = config.create_model()
-    if start:
-        weights = torch.load(start.folder / "weights.pt", map_location="cpu", weights_only=True)
-        start_from(model, weights["model"])
-    shape = (config.num_segments, model.window, config.scales)
-    train_clips = ClipDataset(train_set, *shape, seed=config.seed)
-    val_clips = ClipDataset(val_set, *shape)
-    needs_validation = config.recipe.schedule == "plateau"
-    history = fit(
-        model,
-        train_clips,
-        config.recipe,
-        config.size,
-        folder,
-        device(),
-        config.seed,
-        val_clips if needs_validation else None,
-        device_batch,
-        on_update,
-    )
-    precision = PRECISIONS[config.recipe.precision]
-    evaluation = evaluate(model, val_clips, config.size, device(), precision=precision)
+    if rank() == 0:  # the others get its weights
+        write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
+        if start:
+            start_from(model, read_weights(start))
+        elif config.start == IMAGENET:
+            load_imagenet(model)
+    train_clips = TrainingClips(train_set, config.num_segments, model.window, config.scales, config.seed)
+    val_clips = TestClips(val_set, config.num_segments, model.window, config.views)
+    plateau_clips = val_clips if config.recipe.schedule == "plateau" else None
+    training = fit(model, train_clips, config.recipe, config.size, folder, device(), plateau_clips, compute, on_update)
+    evaluation = evaluate(model, val_clips, device(), 2 * compute.part(config.recipe), compute.dtype)
 
     if not len(evaluation.labels):
         raise ValueError(f"not one of {len(val_set)} validation videos could be read: {evaluation.unreadable[0]}")
+    if rank() > 0:
+        return
     evaluation.save(folder / "scores.npz")
-    write_whole(folder / "weights.pt", lambda file: torch.save({"model": model.state_dict()}, file))
-    write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
-    write_text(folder / "manifest.json", json.dumps(_manifest(config, history), indent=1))
+    network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
+    weights = {"model": model.state_dict(), "network": network, "class_names": val_set.class_names}
+    write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
+    write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, start), indent=1))
+    unreadable = [[str(path), reason] for path, reason in train_set.unreadable()]
+    unreadable += [[path, reason] for path, reason in training.unreadable.items() if [path, reason] not in unreadable]
+    by_pyav = {str(train_set.videos[number].path): reason for number, reason in train_set.second_decoder.items()}
     metrics = _metrics(evaluation, val_set) | {
         "train_of": len(train_set),
-        "train_unreadable": [[str(path), reason] for path, reason in train_unreadable],
-        "train_second_decoder": [
-            [str(train_set.videos[number].path), reason] for number, reason in train_set.second_decoder.items()
-        ],
+        "train_unreadable": unreadable,
+        "train_second_decoder": [[path, reason] for path, reason in (by_pyav | training.second_decoder).items()],
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
 
@@ -244,14 +278,19 @@ def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
     return metrics
 
 
-def _manifest(config: Run, history: list[dict[str, float]]) -> dict[str, Any]:
-    return {
+def _manifest(config: Run, training: Training, compute: Compute, start: Path | None) -> dict[str, Any]:
+    manifest = {
         "run": config.name,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(sum(row["seconds"] for row in history), 1),
+        "seconds": round(sum(row["seconds"] for row in training.history), 1),
         "seed": config.seed,
         **environment(),
+        "processes": world(),
+        **asdict(compute),
     }
+    if start and not isinstance(config.start, Run):
+        manifest["start"] = f"{start.name}, sha256 {hashlib.sha256(start.read_bytes()).hexdigest()}"
+    return manifest
 
 
 def environment() -> dict[str, Any]:

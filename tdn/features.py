@@ -1,5 +1,6 @@
 """What a trained network's modules do to its features, segment by segment (TDRL's Figures 3 and 4)."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn import experiment
-from tdn.data.clips import ClipDataset, collate
+from tdn.data.clips import TestClips, collate
 from tdn.data.transforms import MEAN, STD, to_input
 from tdn.experiment import DATA, Run
 from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss
@@ -23,11 +24,11 @@ def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> t
     """
     _, val = experiment.videos(config.data, data)
     window = config.create_model().window
-    clips = ClipDataset(val, config.num_segments, window, config.scales)
+    clips = TestClips(val, config.num_segments, window, dataclasses.replace(config.views, clips=1, crops=1))
     samples, unreadable = collate([clips[video] for video in videos])
     if unreadable:
         raise ValueError(f"{unreadable[0].path} can't be read: {unreadable[0].reason}")
-    inputs = to_input([sample.clip for sample in samples], [sample.crop for sample in samples], config.size)
+    inputs = to_input([sample.clip for sample in samples], [sample.crops[0] for sample in samples], config.views.size)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (inputs[:, :, window // 2] * std + mean).clamp(0, 1), inputs
 

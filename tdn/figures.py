@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tdn.files import write_whole
+from tdn.profiles import Profile
 from tdn.report import CONTRADICTED, OPEN, SUPPORTED
 from tdn.statistics import accuracy
-from tdn.study import Line, Profile
+from tdn.study import Line
 from tdn.tables import get_table
 
 FIGURE_BYTES = 200_000  # figures are committed
@@ -37,8 +38,8 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     """Measured top-1 with its interval on the left, by family on the right, a row of the table each."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.5 * len(table) + 1.4), sharey=True)
     places = np.arange(len(table))[::-1]
-    measured = table["measured top-1"]
-    errors = [measured - table["95% low"], table["95% high"] - measured]
+    measured, low, high = (table[name].astype(float) for name in ("measured top-1", "95% low", "95% high"))
+    errors = [measured - low, high - measured]
     left.barh(places, measured, xerr=errors, color="tab:gray", height=0.6, capsize=3)
     if "published top-1 (SSv1)" in table:
         published = table["published top-1 (SSv1)"]
@@ -47,11 +48,15 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     left.set_yticks(places, table["network"])
     left.set(xlim=(0, 100), xlabel="top-1 (%)", title="Measured, 95 % interval")
     families = [name for name in FAMILY_COLOURS if name in table]
+    right.set_visible(bool(families))
     for offset, family in enumerate(families):
         shift = 0.25 * (1 - offset)
         right.barh(places + shift, table[family], height=0.22, color=FAMILY_COLOURS[family], label=family)
     right.set(xlim=(0, 100), xlabel="top-1 (%)", title="By family of classes")
-    right.legend(fontsize=8)
+    if families:
+        right.legend(fontsize=8)
+    if measured.isna().all():
+        left.set_title("Not run")
     figure.tight_layout()
     return figure
 
@@ -71,7 +76,8 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
         claims["published"], places, marker="D", s=18, facecolors="none", edgecolors="black", label="published"
     )
     axis.set_yticks(places, claims["claim"], fontsize=8)
-    axis.set(xlabel="points of top-1", title="Measured difference, 95 % interval")
+    title = "Measured difference, 95 % interval" if len(claims) else "Not run"
+    axis.set(xlabel="points of top-1", title=title)
     axis.legend(fontsize=8)
     return figure
 
@@ -80,14 +86,19 @@ def plot_order(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> Fi
     """Published top-1 against measured top-1 with its interval, a colour a table (by name)."""
     figure, axis = plt.subplots(figsize=(7, 4.5))
     for name, lines in measured.items():
-        known = [line for line in lines if line.published is not None]
+        known = [line for line in lines if line.results and line.published is not None]
+        if not known:
+            continue
         top1, low, high = np.array([accuracy(line.results, seeds) for line in known]).T
         published = [line.published for line in known]
         axis.errorbar(
             published, top1, yerr=[top1 - low, high - top1], fmt="o", capsize=2, label=get_table(name).title, alpha=0.7
         )
     axis.set(xlabel="published top-1 on SSv1 (%)", ylabel="measured top-1 (%)")
-    axis.legend(fontsize=8)
+    if axis.has_data():
+        axis.legend(fontsize=8)
+    else:
+        axis.set_title("Not run")
     return figure
 
 
@@ -114,14 +125,46 @@ def plot_printed_costs(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: str) -> Figure:
+    """Figure 1: top-1 against GMACs (of `comparisons.accuracy_and_cost`), the published methods on the left with TDN's
+    joined by lines, ours on the right."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1.4, 1))
+    known = published.dropna(subset=["GMACs", "top-1"])
+    others = known[known["method"] != "TDN"]
+    left.scatter(others["GMACs"], others["top-1"], color="tab:gray", s=18)
+    for _, row in others.iterrows():
+        left.annotate(
+            row["method"], (row["GMACs"], row["top-1"]), fontsize=6, xytext=(3, 2), textcoords="offset points"
+        )
+    for backbone, rows in known[known["method"] == "TDN"].groupby("backbone"):
+        left.plot(rows["GMACs"], rows["top-1"], marker="*", markersize=11, label=f"TDN, {backbone}")
+    left.set(xscale="log", xlabel="GMACs over all views, as printed", ylabel="published top-1 (%)", title=title)
+    left.legend(fontsize=8, loc="lower right")
+    right.set(xlabel="GMACs of the full-size network", ylabel="measured top-1 (%)", title="Measured, 95 % interval")
+    for _, row in measured.iterrows():
+        error = [[row["top-1"] - row["95% low"]], [row["95% high"] - row["top-1"]]]
+        right.errorbar(row["GMACs"], row["top-1"], yerr=error, fmt="*", markersize=10, capsize=3, label=row["network"])
+    if len(measured):
+        right.set_xscale("log")
+        right.legend(fontsize=7, loc="lower right")
+    else:
+        right.set_title("Not run")
+    figure.tight_layout()
+    return figure
+
+
 def plot_training(lines: Sequence[Line]) -> Figure:
     """Training loss over epochs, a curve a line (its first seed)."""
     figure, axis = plt.subplots(figsize=(8, 3.2))
     for line in lines:
-        history = line.results[0].history
-        axis.plot(history["epoch"], history["loss"], label=line.row.name)
+        if line.results:
+            history = line.results[0].history
+            axis.plot(history["epoch"], history["loss"], label=line.row.name)
     axis.set(xlabel="epoch", ylabel="training loss")
-    axis.legend(fontsize=8)
+    if axis.has_data():
+        axis.legend(fontsize=8)
+    else:
+        axis.set_title("Not run")
     return figure
 
 

@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from tdn import experiment
-from tdn.data import pocket
-from tdn.experiment import DATA, Run, stored
+from tdn.distributed import LAUNCHED, from_first, rank
+from tdn.experiment import DATA, Result, Run, stored, updates
 from tdn.processes import context, worker_pool
+from tdn.train import Compute
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
 
@@ -26,44 +27,57 @@ def default_jobs() -> int:
 
 
 def train(
-    runs: Sequence[Run], results: Path, data: Path = DATA, jobs: int | None = None, device_batch: int | None = None
+    runs: Sequence[Run],
+    results: Path,
+    data: Path = DATA,
+    jobs: int | None = None,
+    compute: Compute = Compute(),  # noqa: B008 (it is frozen)
+    start: Path | None = None,
 ) -> None:
-    """Trains those of `runs` that are not complete below `results`; `device_batch` as in `train.fit`.
+    """Trains those of `runs` that are not complete below `results`; `compute` and `start` as in `experiment.run`.
 
     On a CPU each run has one thread, however many cores there are: the small networks gain little from a second
-    one, and a run ends in the same bits whatever is trained beside it. The first error of a run ends all of them;
-    what is half done is gone on with next time.
+    one, and a run ends in the same bits whatever is trained beside it. Under torchrun all processes train one run
+    after the other. The first error of a run ends all of them; what is half done is gone on with next time.
 
     Raises whatever a run raises; RuntimeError where a process was killed.
     """
-    missing = [config for config in dict.fromkeys(runs) if not stored(config, results).complete]
-    starts = [config.start for config in missing if config.start]
+    missing = [config for config in dict.fromkeys(runs) if not from_first(stored(config, results).complete)]
+    starts = [config.start for config in missing if isinstance(config.start, Run)] if start is None else []
     if starts:
-        train(starts, results, data, jobs, device_batch)
-        missing = [config for config in missing if not stored(config, results).complete]
+        train(starts, results, data, jobs, compute)
+        missing = [config for config in missing if not from_first(stored(config, results).complete)]
     if not missing:
         return
+    if LAUNCHED:
+        for config in missing:
+            result = experiment.run(config, results, data, compute, start=start)
+            if rank() == 0:
+                print(_summary(config, result), flush=True)
+        return
     for spec in dict.fromkeys(config.data for config in missing):
-        pocket.render(data, spec)
+        experiment.videos(spec, data)  # rendered here, not in every worker
     jobs = min(jobs or default_jobs(), len(missing))
-    updates = context.Value("L", 0)
+    counter = context.Value("L", 0)
+    total = sum(updates(config, data) for config in missing)
     with (
-        worker_pool(jobs, _start_worker, updates) as pool,
-        tqdm(total=sum(config.updates for config in missing), desc=f"{len(missing)} runs", unit="update") as progress,
+        worker_pool(jobs, _start_worker, counter) as pool,
+        tqdm(total=total, desc=f"{len(missing)} runs", unit="update") as progress,
     ):
-        waiting = {pool.submit(_train, config, results, data, device_batch): config for config in missing}
+        waiting = {pool.submit(_train, config, results, data, compute, start): config for config in missing}
         while waiting:
             done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            progress.update(updates.get_obj().value - progress.n)  # no lock: a killed worker may hold it
+            progress.update(counter.get_obj().value - progress.n)  # no lock: a killed worker may hold it
             for future in done:
                 config = waiting.pop(future)
                 _raise_error(future, jobs)
-                result = stored(config, results)
-                seconds = result.manifest["seconds"]
                 progress.set_description(f"{len(waiting)} runs")
-                progress.write(
-                    f"{config.name} seed {config.seed}: top-1 {result.metrics['top1']:.1%} after {seconds:.0f} s"
-                )
+                progress.write(_summary(config, stored(config, results)))
+
+
+def _summary(config: Run, result: Result) -> str:
+    seconds = result.manifest["seconds"]
+    return f"{config.name} seed {config.seed}: top-1 {result.metrics['top1']:.1%} after {seconds:.0f} s"
 
 
 def _raise_error(future: Future, jobs: int) -> None:
@@ -86,7 +100,7 @@ def _start_worker(updates: Synchronized) -> None:
         torch.set_num_threads(1)
 
 
-def _train(config: Run, results: Path, data: Path, device_batch: int | None) -> None:
+def _train(config: Run, results: Path, data: Path, compute: Compute, start: Path | None) -> None:
     counted = 0
 
     def count(number: int) -> None:
@@ -95,5 +109,5 @@ def _train(config: Run, results: Path, data: Path, device_batch: int | None) -> 
         with _updates.get_lock():
             _updates.value += number
 
-    experiment.run(config, results, data, device_batch, count)
-    count(config.updates - counted)  # another process may have trained it meanwhile
+    experiment.run(config, results, data, compute, count, start)
+    count(updates(config, data) - counted)  # another process may have trained it meanwhile

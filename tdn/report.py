@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 
 from tdn.cost import norms_and_biases
-from tdn.data.pocket import CLASSES
-from tdn.experiment import environment
+from tdn.experiment import environment, videos
 from tdn.files import write_text
+from tdn.profiles import Profile
 from tdn.statistics import accuracy, difference, rank_correlation, right_share, verdict
-from tdn.study import Line, Profile, full_size
+from tdn.study import Line, full_size
 from tdn.tables import FINAL, Table, get_table
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "cannot tell"
+NOT_RUN = "not run"
+MEASURED = ("measured top-1", "95% low", "95% high")
+CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", "seeds")
 
 
 def accuracy_table(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFrame:
@@ -27,10 +30,13 @@ def accuracy_table(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> p
     reference = next(line.results for line in lines if line.row.name == table.references[0])
     rows = []
     for line in lines:
+        if not line.results:
+            rows.append(_not_run(line))
+            continue
         metrics = [result.metrics for result in line.results]
         top1, low, high = accuracy(line.results, seeds)
         is_reference = line.row.name == table.references[0]
-        points, half = difference(reference, line.results, seeds)
+        points, half = difference(reference, line.results, seeds) if reference else (np.nan, np.nan)
         row = {
             "network": line.row.name,
             "published top-1 (SSv1)": line.published,
@@ -45,8 +51,8 @@ def accuracy_table(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> p
         rows.append(
             row
             | {
-                f"vs {table.references[0]}": "" if is_reference else f"{points:+.1f} ± {half:.1f}",
-                "verdict": "reference" if is_reference else verdict(points, half),
+                f"vs {table.references[0]}": "" if is_reference or not reference else f"{points:+.1f} ± {half:.1f}",
+                "verdict": "reference" if is_reference else verdict(points, half) if reference else "",
                 "videos": f"{metrics[0]['videos']} of {metrics[0]['of']}",
                 "seeds": len(line.results),
                 "published GMACs": line.row.published_as("gmacs"),
@@ -54,7 +60,23 @@ def accuracy_table(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> p
                 "params (M)": line.params,
             }
         )
-    return pd.DataFrame(rows).dropna(axis=1, how="all")  # a column that no row fills says nothing
+    table = pd.DataFrame(rows)
+    empty = [column for column in table if table[column].isna().all() and column not in MEASURED]
+    return table.drop(columns=empty)  # a column that no row fills says nothing
+
+
+def _not_run(line: Line) -> dict[str, object]:
+    return {
+        "network": line.row.name,
+        "published top-1 (SSv1)": line.published,
+        "in the ICLR edition": line.row.published_as("top1", "iclr2021"),
+        **dict.fromkeys(MEASURED),
+        "verdict": NOT_RUN,
+        "seeds": 0,
+        "published GMACs": line.row.published_as("gmacs"),
+        "GMACs": line.gmacs,
+        "params (M)": line.params,
+    }
 
 
 def claims(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFrame:
@@ -65,7 +87,7 @@ def claims(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFr
     the text that has both (the final one, if it does); `±` the half width of the 95 % interval (as in
     `accuracy_table`), `verdict` supported, contradicted or cannot tell; `seeds` how many the lesser of the two has.
     """
-    return pd.DataFrame([_claim(table, *pair, seeds) for pair in _pairs(table, lines)])
+    return pd.DataFrame([_claim(table, *pair, seeds) for pair in _pairs(table, lines)], columns=CLAIM)
 
 
 def all_claims(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
@@ -75,16 +97,18 @@ def all_claims(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd
         for worse, better, *published in _pairs(get_table(name), lines):
             networks = worse.results[0].folder, better.results[0].folder
             rows.setdefault(networks, _claim(get_table(name), worse, better, *published, seeds))
-    return pd.DataFrame(list(rows.values()))
+    return pd.DataFrame(list(rows.values()), columns=CLAIM)
 
 
 def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float, str]]:
     """Each reference with each other row, and the table's own pairs, once: (worse, better, published points, edition);
     without pairs that no edition has both of, or that it has as equal."""
-    by_name = {line.row.name: line for line in lines}
+    by_name = {line.row.name: line for line in lines if line.results}
     compared = [(reference, name) for reference in table.references for name in by_name if name != reference]
     pairs = []
     for pair in dict.fromkeys(frozenset(names) for names in [*compared, *table.pairs]):
+        if not pair <= by_name.keys():
+            continue
         one, other = (line for name, line in by_name.items() if name in pair)
         for edition in (*FINAL, "iclr2021"):
             values = one.row.published_as("top1", edition), other.row.published_as("top1", edition)
@@ -111,7 +135,7 @@ def _claim(table: Table, worse: Line, better: Line, published: float, edition: s
 
 
 def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
-    """`claims` as sentences, markdown."""
+    """`claims` as sentences, markdown; and which rows were not run."""
     marks = {SUPPORTED: "supported", CONTRADICTED: "**contradicted here**", OPEN: "cannot be told here"}
     sentences = []
     for _, row in claims(table, lines, seeds).iterrows():
@@ -121,7 +145,8 @@ def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
             f"- {_escaped(row.claim)}: published {row.published:+.1f}{edition}, measured {row.measured:+.1f} ± "
             f"{row['±']:.1f}: {marks[row.verdict]}{note}."
         )
-    return "\n".join(sentences)
+    absent = [_escaped(line.row.name) for line in lines if not line.results]
+    return "\n".join(sentences + ([f"- {NOT_RUN}: {', '.join(absent)}."] if absent else []))
 
 
 def all_rows(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
@@ -150,12 +175,15 @@ def order_table(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> p
     """How well published and measured order agree, a row a table (by name) and one for all networks: Spearman's
     rank correlation with its interval (`statistics.rank_correlation`). A network that stands in several tables
     counts once among all."""
-    published = [line for lines in measured.values() for line in lines if line.published is not None]
+    published = [line for lines in measured.values() for line in lines if line.results and line.published is not None]
     once = {line.results[0].folder: line for line in published}
     groups = {get_table(name).title: lines for name, lines in measured.items()} | {"all networks": once.values()}
     rows = []
     for title, lines in groups.items():
-        known = [line for line in lines if line.published is not None]
+        known = [line for line in lines if line.results and line.published is not None]
+        if len(known) < 2:
+            rows.append({"table": title, "networks": len(known)})
+            continue
         correlation, low, high = rank_correlation(known, seeds)
         cells = {"networks": len(known), "rank correlation": correlation, "95% low": low, "95% high": high}
         rows.append({"table": title} | cells | {"seeds": min(len(line.results) for line in known)})
@@ -163,9 +191,12 @@ def order_table(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> p
 
 
 def class_table(lines: Sequence[Line]) -> pd.DataFrame:
-    """Top-1 in % of every class (rows) for every line (columns), means over seeds."""
-    names = [pocket_class.name for pocket_class in CLASSES]
-    table = pd.DataFrame({"class": names, "family": [pocket_class.family for pocket_class in CLASSES]})
+    """Top-1 in % of every class (rows) for every line that was run (columns), means over seeds."""
+    lines = [line for line in lines if line.results]
+    if not lines:
+        return pd.DataFrame({"class": []})
+    _, val = videos(lines[0].runs[0].data)
+    table = pd.DataFrame({"class": val.class_names} | ({"family": val.groups} if val.groups else {}))
     for line in lines:
         labels = pd.Series(line.results[0].evaluation.labels, line.results[0].evaluation.videos)
         table[line.row.name] = 100 * right_share(line.results).groupby(labels).mean().reindex(table.index)

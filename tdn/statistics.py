@@ -7,7 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from tdn.experiment import Result, stored
-from tdn.study import Line, Profile
+from tdn.profiles import Profile
+from tdn.study import Line
 from tdn.tables import TABLES
 
 Z = stats.norm.ppf(0.975)
@@ -22,7 +23,7 @@ def seed_error(profile: Profile) -> float:
 
     All seeds share one start (`Profile.start`): what another pretraining would change is not in it.
     """
-    networks = dict.fromkeys(tuple(profile.runs(row)) for table in TABLES.values() for row in table.rows)
+    networks = dict.fromkeys(tuple(profile.runs(row, table)) for table in TABLES.values() for row in table.rows)
     results = [[stored(config, profile.results) for config in runs] for runs in networks]
     return pooled_error([[result for result in of_network if result.complete] for of_network in results])
 

@@ -1,7 +1,7 @@
-"""The study at one scale: which runs make which table, and their training. `tdn.tables` has the tables' rows."""
+"""The study: which runs there are, how they are trained, and what was measured. `tdn.tables` has the tables' rows,
+`tdn.profiles` the scales."""
 
 import argparse
-import dataclasses
 import functools
 import signal
 import sys
@@ -11,122 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from tdn import experiment, jobs
 from tdn.cost import Cost, measure_cost
-from tdn.data.pocket import PocketSpec
-from tdn.experiment import ROOT, Result, Run
+from tdn.distributed import LAUNCHED, process_group, rank, world
+from tdn.experiment import Result, Run, impossible, stored
 from tdn.model.resnet import VideoResNet
-from tdn.model.tdrl import TemporalDiversity
-from tdn.model.zoo import create_model, resolve_options, unknown_name
-from tdn.tables import TABLES, Row, get_table
-from tdn.train import Recipe
-
-# Channels of the blocks that have the TD loss in ResNet-50, for which lambda is published.
-TD_CHANNELS = 512 + 1024 + 2048
-
-
-# Profiles ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The same study at one scale: its data, the networks' size and the one recipe for all of them."""
-
-    name: str
-    data: PocketSpec
-    depth: int
-    options: dict[str, Any]  # of every network
-    num_segments: int
-    size: int
-    scales: tuple[float, ...]
-    pretraining: Recipe
-    recipe: Recipe
-    seeds: tuple[int, ...]
-
-    @property
-    def results(self) -> Path:
-        return ROOT / "results" / self.name
-
-    def runs(self, row: Row) -> list[Run]:
-        """The runs of a row, one a seed."""
-        model = f"{row.system}_resnet{self.depth}"
-        options = tuple(resolve_options(model, {**self.options, **row.options}).items())
-        start = self.start("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn")
-        recipe = dataclasses.replace(self.recipe, td_lambda=self._td_lambda(row))
-        segments = row.times * self.num_segments
-        return [
-            Run(model, options, segments, self.data, self.size, self.scales, recipe, seed, start)
-            for seed in self.seeds[: row.seeds]
-        ]
-
-    def start(self, system: str = "tsn") -> Run:
-        """The plain 2D network that all others start from, as the papers' start from ImageNet: trained on the same
-        videos, two frames of each at a time. TEA starts from "res2net", the 2D network that it is made of."""
-        model = f"{system}_resnet{self.depth}"
-        options = tuple(resolve_options(model, self.options).items())
-        return Run(model, options, 2, self.data, self.size, self.scales, self.pretraining, seed=0)
-
-    def _td_lambda(self, row: Row) -> float:
-        """The row's lambda, so scaled that the TD loss weighs as much here as in ResNet-50: equation (7) sums over
-        channels, of which there are fewer. 0 for a network without TD loss."""
-        channels = _td_channels(f"{row.system}_resnet{self.depth}", tuple({**self.options, **row.options}.items()))
-        return row.td_lambda * TD_CHANNELS / channels if channels else 0.0
-
-
-@functools.lru_cache
-def _td_channels(model: str, options: tuple[tuple[str, Any], ...]) -> int:
-    with torch.device("meta"):
-        network = create_model(model, **dict(options))
-    return sum(module.channels for module in network.modules() if isinstance(module, TemporalDiversity))
-
-
-# The difficulty of the clips and the recipes were set on another rendering (seed 0), with TSN, the temporal
-# convolution and TDN; on the clips that results are reported on (seed 1) only whole studies were run.
-ADAMW = Recipe(epochs=7, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=0.5)
-POCKET = Profile(
-    name="pocket",
-    data=PocketSpec(train=1440, val=720, seed=1),
-    depth=10,
-    options={"width": 16, "dropout": 0.0},
-    num_segments=8,
-    size=48,
-    scales=(48 / 56,),  # 48 of the videos' 56 pixels: cropped, never resized
-    pretraining=dataclasses.replace(ADAMW, epochs=20, lr=0.01),
-    recipe=ADAMW,
-    seeds=(0, 1),
-)
-SMOKE = dataclasses.replace(
-    POCKET,
-    name="smoke",
-    data=PocketSpec(train=30, val=18),
-    options={"width": 8, "dropout": 0.0},
-    num_segments=4,
-    pretraining=dataclasses.replace(ADAMW, epochs=1),
-    recipe=dataclasses.replace(ADAMW, epochs=1),
-    seeds=(0,),
-)
-PROFILES = {profile.name: profile for profile in (SMOKE, POCKET)}
-
-
-def get_profile(name: str) -> Profile:
-    """Raises ValueError with the valid names for one that does not exist."""
-    if name not in PROFILES:
-        raise ValueError(unknown_name("profile", name, PROFILES))
-    return PROFILES[name]
-
-
-# Measured ----------------------------------------------------------------------------------
+from tdn.model.zoo import create_model, unknown_name
+from tdn.profiles import Profile, get_profile
+from tdn.tables import COMPARISONS, OURS, TABLES, Row, Table, get_table
+from tdn.train import PRECISIONS, Compute
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row with what was measured; `results` has one entry a seed."""
+    """A row with what was measured; `results` has one entry a seed, none where nothing was run; `runs` are those that
+    there should be."""
 
     row: Row
     results: list[Result]
     gmacs: float  # of the full-size network, see `full_size`
     params: float
+    runs: Sequence[Run] = ()
 
     @property
     def published(self) -> float | None:
@@ -134,70 +41,178 @@ class Line:
 
 
 def make_table(name: str, profile: Profile) -> list[Line]:
-    """Every row of a table, measured; trains whatever of it has not been trained."""
-    rows = get_table(name).rows
-    jobs.train([config for row in rows for config in profile.runs(row)], profile.results)
-    lines = []
-    for row in rows:
-        cost = _cost(row.system, tuple(sorted(row.options.items())), row.times)  # networks of several tables once
-        results = [experiment.run(config, profile.results) for config in profile.runs(row)]
-        lines.append(Line(row, results, cost.gmacs, cost.params))
-    return lines
+    """Every row of a table, measured. Where the profile trains in notebooks, what has not been trained is; else such a
+    row has no results."""
+    table = get_table(name)
+    if profile.trains_in_notebooks:
+        jobs.train([config for row in table.rows for config in profile.runs(row, table)], profile.results)
+    return [measured(row, table, profile) for row in table.rows]
+
+
+def measured(row: Row, table: Table, profile: Profile) -> Line:
+    """What there is of a row."""
+    cost = _cost(row.system, tuple(sorted(row.options.items())), row.times, row.deep)  # networks of several tables once
+    runs = profile.runs(row, table)
+    results = [result for result in (stored(config, profile.results) for config in runs) if result.complete]
+    return Line(row, results, cost.gmacs, cost.params, runs)
 
 
 @functools.lru_cache
-def _cost(system: str, options: tuple[tuple[str, Any], ...], times: int) -> Cost:
-    return measure_cost(full_size(Row("", system, dict(options), times=times)))
+def _cost(system: str, options: tuple[tuple[str, Any], ...], times: int, deep: bool) -> Cost:
+    return measure_cost(full_size(Row("", system, dict(options), times=times, deep=deep)))
 
 
 def full_size(row: Row) -> VideoResNet:
-    """The row's network as the paper has it (ResNet-50, 8 x 224 x 224, five times the frames for a `++` row), without
-    memory: for `measure_cost`."""
+    """The row's network as the paper has it (ResNet-50 or 101, 8 x 224 x 224, five times the frames for a `++` row),
+    without memory: for `measure_cost`."""
+    depth = 101 if row.deep else 50
     with torch.device("meta"):
-        return create_model(f"{row.system}_resnet50", num_segments=8 * row.times, **row.options)
+        return create_model(f"{row.system}_resnet{depth}", num_segments=8 * row.times, **row.options)
 
 
 def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
-    """Every run of some tables (of all unless told), each once."""
-    rows = [row for name in tables or TABLES for row in get_table(name).rows]
-    return list(dict.fromkeys(run for row in rows for run in profile.runs(row)))
+    """Every run of some tables, comparisons, or the transfer (of all unless told), each once.
+
+    Raises ValueError for a name that does not exist.
+    """
+    runs = []
+    for name in tables or table_names():
+        if name in COMPARISONS:
+            runs += [run for row in OURS.values() for run in profile.runs(row, comparison_table(name))]
+        elif name == "transfer":
+            for target in profile.transfer.targets:
+                runs += profile.transfer_runs(target) + profile.transfer_runs(target, transferred=False)
+        elif name in TABLES:
+            runs += [run for row in TABLES[name].rows for run in profile.runs(row, TABLES[name])]
+        else:
+            raise ValueError(unknown_name("table", name, table_names()))
+    return list(dict.fromkeys(runs))
+
+
+def table_names() -> list[str]:
+    """What `--table` takes."""
+    return [*TABLES, *COMPARISONS, "transfer"]
+
+
+def comparison_table(name: str) -> Table:
+    """Our rows of a comparison, as a table."""
+    comparison = COMPARISONS[name]
+    rows = list(OURS.values())
+    return Table(comparison.title, "TDN", rows, (rows[0].name,), setting=comparison.setting)
+
+
+def with_starts(runs: Sequence[Run]) -> list[Run]:
+    """The runs and those that they start from, these first, each once."""
+    ordered: dict[Run, None] = {}
+    for config in runs:
+        if isinstance(config.start, Run):
+            ordered |= dict.fromkeys(with_starts([config.start]))
+        ordered[config] = None
+    return list(ordered)
 
 
 # Command line: python -m tdn.train -------------------------------------------------------------
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def command(config: Run, profile: Profile, gpus: int | str = 1) -> str:
+    """What trains one run alone."""
+    program = f"torchrun --nproc-per-node {gpus}" if gpus not in (0, 1) else "python"
+    return f"{program} -m tdn.train --profile {profile.name} --run {config.name}"
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tdn.train", description="Train every run of the study that is not there yet."
+        prog="python -m tdn.train",
+        description="Train every run of the study that is not there yet. Under torchrun all processes train one run "
+        "after the other together.",
     )
-    parser.add_argument("--profile", default="pocket", help="scale: smoke or pocket (default: %(default)s)")
-    parser.add_argument("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(TABLES)}")
-    parser.add_argument("--list", action="store_true", help="print the runs and train nothing")
+    parser.add_argument("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
+    parser.add_argument("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(table_names())}")
+    parser.add_argument("--run", nargs="+", default=[], help="only these runs and what they start from, by name")
+    parser.add_argument("--shard", default="1/1", help="i/n: of the runs to do every n-th, from the i-th on (1 to n)")
+    parser.add_argument("--list", action="store_true", help="print the runs with their commands and train nothing")
     parser.add_argument(
-        "--device-batch", type=int, help="clips on the device at once; gradients accumulate to the recipe's batch"
+        "--start", type=Path, help="weights file to start from in place of ImageNet's, or of another run's"
+    )
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
+    parser.add_argument("--compile", action="store_true", help="networks by torch.compile")
+    parser.add_argument(
+        "--device-batch", type=int, help="clips on a device at once, where a batch norm's share is too many"
     )
     parser.add_argument("--jobs", type=int, default=jobs.default_jobs(), help="runs at a time (default: %(default)s)")
+    return parser
+
+
+@record  # a worker's error is the one that torchrun shows
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = _parser()
     args = parser.parse_args(argv)
-    if args.jobs < 1:
-        parser.error(f"--jobs is a number of runs, 1 or more; got {args.jobs}")
     try:
         profile = get_profile(args.profile)
-        runs = all_runs(profile, args.table)
+        runs = _selected(with_starts(all_runs(profile, args.table)), args.run, args.shard)
+        compute = Compute(args.device_batch, args.precision, args.compile)
+        for name, number in (("--jobs", args.jobs), ("--device-batch", args.device_batch)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} is a number, 1 or more; got {number}")
+        if args.start and not args.start.is_file():
+            raise ValueError(f"no weights file at {args.start}")
     except ValueError as error:
         parser.error(str(error))
-
-    missing = [config for config in runs if not experiment.stored(config, profile.results).complete]
-    print(f"profile {profile.name}: {len(runs)} runs, {len(runs) - len(missing)} of them done; {experiment.device()}")
-    if args.list:
-        for config in runs:
-            print("  to do" if config in missing else "  done ", config.name, f"seed {config.seed}")
-        return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being terminated cleans up as Ctrl-C does
-    recipe, fits = profile.recipe, args.device_batch or profile.recipe.batch
-    at_once = f"{args.jobs} at a time" + (", each on one thread" if experiment.device().type == "cpu" else "")
-    print(f"  {recipe.epochs} epochs, batch {recipe.batch} ({fits} at once), learning rate {recipe.lr} for that batch")
-    print(f"  {at_once}", flush=True)
     try:
-        jobs.train(missing, profile.results, jobs=args.jobs, device_batch=args.device_batch)
+        with process_group():
+            _train(profile, runs, compute, args)
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from the last finished epoch")
+        sys.exit("interrupted; the same command goes on from the last checkpoint")
+
+
+def _selected(runs: list[Run], names: Sequence[str], shard: str) -> list[Run]:
+    by_name = {config.name: config for config in runs}
+    for name in names:
+        if name not in by_name:
+            raise ValueError(unknown_name("run", name, by_name, "those that --list prints"))
+    if names:
+        return with_starts([by_name[name] for name in names])
+    first, _, of = shard.partition("/")
+    if not (first.isdecimal() and of.isdecimal() and 1 <= int(first) <= int(of)):
+        raise ValueError(f"--shard is i/n with i from 1 to n, such as 3/8; got {shard!r}")
+    return runs[int(first) - 1 :: int(of)]
+
+
+def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.Namespace) -> None:
+    missing = [config for config in runs if not stored(config, profile.results).complete]
+    reasons = {config: impossible(config, args.start is not None) for config in missing}
+    possible = [config for config in missing if not reasons.get(config)]
+    if rank() == 0:
+        done = len(runs) - len(missing)
+        print(f"profile {profile.name}: {len(runs)} runs, {done} of them done; {experiment.device()}")
+        for reason in dict.fromkeys(filter(None, reasons.values())):
+            of = sum(other == reason for other in reasons.values())
+            print(f"  {of} runs are not possible here: {reason}")
+        if args.list:
+            _list(profile, runs, missing, reasons)
+    if args.list or not possible:
+        return
+    if rank() == 0:
+        _say_recipes(possible, compute, args.jobs)
+    jobs.train(possible, profile.results, jobs=args.jobs, compute=compute, start=args.start)
+
+
+def _list(profile: Profile, runs: list[Run], missing: list[Run], reasons: dict[Run, str | None]) -> None:
+    for config in runs:
+        state = "done   " if config not in missing else "not possible" if reasons.get(config) else "to do  "
+        print(f"  {state} seed {config.seed}  {command(config, profile, 1 if profile.trains_in_notebooks else 8)}")
+
+
+def _say_recipes(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:
+    for recipe in dict.fromkeys(config.recipe for config in runs):
+        part = compute.part(recipe)
+        print(
+            f"  {recipe.epochs} epochs, batch {recipe.batch} in parts of {part} over {world()} processes, "
+            f"learning rate {recipe.lr} for that batch"
+        )
+    if LAUNCHED:
+        print(f"  one run after the other, on {world()} processes", flush=True)
+    else:
+        each = ", each on one thread" if experiment.device().type == "cpu" else ""
+        print(f"  {at_a_time} at a time{each}", flush=True)

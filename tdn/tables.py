@@ -18,7 +18,8 @@ class Row:
     """One line of a table: what it is called, which network it is, and where it stands in the paper.
 
     `published` names the csv of tdn/paper and the values that pick its line there. `times` is 5 for the `++` rows,
-    which read five times the segments. `td_lambda` weighs the TD loss of the full-size network, where it has one.
+    which read five times the segments, 2 for 16 frames. `deep` is ResNet-101. `td_lambda` weighs the TD loss of the
+    full-size network, where it has one.
     `seeds` is how many of the profile's seeds the row is trained with, at most; None for all.
     """
 
@@ -29,6 +30,7 @@ class Row:
     times: int = 1
     td_lambda: float = 2e-4
     seeds: int | None = None
+    deep: bool = False
 
     def printed(self, column: str, *editions: str) -> str | None:
         """`top1` (% on Something-Something V1) or `gmacs` as an edition prints it (the final one unless told); None
@@ -196,13 +198,14 @@ BEYOND = [
 @dataclass(frozen=True)
 class Table:
     """A table of the papers; `references` are the rows with which the text compares all others, `pairs` what else it
-    compares."""
+    compares, `setting` names the data set and recipe (`profiles.Profile.settings`)."""
 
     title: str
     paper: str  # TDN, TDRL or neither
     rows: list[Row]
     references: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...] = ()
+    setting: str = "ssv1"
 
 
 TABLES = {
@@ -221,12 +224,21 @@ TABLES = {
         TEMPORAL_MODULES,
         ("TDN",),
     ),
-    "tdrl_tsm": Table("Components on TSM (TDRL 3)", "TDRL", TDRL_TSM, ("TSM", "TSM + PEM + TD loss")),
+    "tdrl_tsm": Table("Components on TSM (TDRL 3)", "TDRL", TDRL_TSM, ("TSM", "TSM + PEM + TD loss"), setting="tdrl"),
     "tdrl_tim": Table(
-        "Components on TIM (TDRL 4)", "TDRL", TDRL_TIM, ("TIM", "TIM + PEM + TD loss"), (("TIM + MEM", "TIM + PEM"),)
+        "Components on TIM (TDRL 4)",
+        "TDRL",
+        TDRL_TIM,
+        ("TIM", "TIM + PEM + TD loss"),
+        (("TIM + MEM", "TIM + PEM"),),
+        "tdrl",
     ),
     "tdrl_share": Table(
-        "Share of channels in the TD loss (TDRL 5)", "TDRL", TDRL_SHARE, ("no TD loss", "TD loss on 50 %")
+        "Share of channels in the TD loss (TDRL 5)",
+        "TDRL",
+        TDRL_SHARE,
+        ("no TD loss", "TD loss on 50 %"),
+        setting="tdrl",
     ),
     "tdrl_position": Table(
         "Before or after the temporal module (TDRL 6)",
@@ -234,9 +246,41 @@ TABLES = {
         TDRL_POSITION,
         ("TIM",),
         (("TD loss before TIM", "TD loss after TIM"),),
+        "tdrl",
     ),
-    "tdrl_lambda": Table("Weight of the TD loss (TDRL 7)", "TDRL", TDRL_LAMBDA, ("lambda 0", "lambda 2e-4")),
+    "tdrl_lambda": Table(
+        "Weight of the TD loss (TDRL 7)", "TDRL", TDRL_LAMBDA, ("lambda 0", "lambda 2e-4"), setting="tdrl"
+    ),
     "beyond": Table("TDN with TDRL's ideas", "neither", BEYOND, ("TDN",)),
+}
+
+
+# State of the art ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of published results of many (CVPR 2 and 3) and the file of tdn/paper that has them; our rows stand
+    beside those of `method`, by backbone and frames."""
+
+    title: str
+    file: str
+    setting: str
+    frames: str = "frames"  # the column that says them
+    method: str = "TDN"
+
+
+COMPARISONS = {
+    "something_v1": Comparison("Something-Something V1 (CVPR 2)", "tdn_something_v1.csv", "ssv1"),
+    "something_v2": Comparison("Something-Something V2 (CVPR 2)", "tdn_something_v2.csv", "ssv2"),
+    "kinetics": Comparison("Kinetics-400 (CVPR 3)", "tdn_kinetics400.csv", "k400", "frames_x_clips_x_crops"),
+}
+# By backbone and frames as published; 8+16 is the mean of two networks' scores.
+OURS = {
+    ("ResNet50", "8"): Row("TDN, 8 frames", "tdn"),
+    ("ResNet50", "16"): Row("TDN, 16 frames", "tdn", times=2, seeds=1),
+    ("ResNet101", "8"): Row("TDN, deeper, 8 frames", "tdn", seeds=1, deep=True),
+    ("ResNet101", "16"): Row("TDN, deeper, 16 frames", "tdn", times=2, seeds=1, deep=True),
 }
 
 

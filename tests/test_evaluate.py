@@ -5,17 +5,19 @@ import pytest
 import torch
 from test_train import Linear
 
-from tdn.data.clips import ClipDataset, Video, VideoSet
+from tdn.data.clips import TestClips, Video, VideoSet
+from tdn.data.views import Views
 from tdn.evaluate import Evaluation, evaluate
 
 CPU = torch.device("cpu")
+VIEWS = Views(size=64)
 
 
 def test_every_video_is_scored_once_whatever_the_batch(video_sets):
     _, val = video_sets  # 19 videos
     model = Linear().train()
-    whole = evaluate(model, ClipDataset(val, 2, 1), 64, CPU, batch=19)
-    parts = evaluate(model, ClipDataset(val, 2, 1), 64, CPU, batch=4)
+    whole = evaluate(model, TestClips(val, 2, 1, VIEWS), CPU, batch=19)
+    parts = evaluate(model, TestClips(val, 2, 1, VIEWS), CPU, batch=4)
     assert whole.videos.tolist() == parts.videos.tolist() == list(range(19))
     assert whole.labels.tolist() == [video.label for video in val.videos]
     np.testing.assert_allclose(whole.scores, parts.scores, atol=1e-6)
@@ -34,12 +36,12 @@ def test_top_k_by_definition():
 
 def test_unreadable_videos_are_left_out_and_named(video_sets, broken_videos):
     videos = [*video_sets[1].videos[:5], *(Video(path, 0) for path in broken_videos.values())]
-    evaluation = evaluate(Linear(), ClipDataset(VideoSet(videos, video_sets[1].class_names), 2, 1), 64, CPU, batch=2)
+    evaluation = evaluate(Linear(), TestClips(VideoSet(videos, video_sets[1].class_names), 2, 1, VIEWS), CPU, 2)
     assert evaluation.videos.tolist() == [0, 1, 2, 3, 4]
     assert [item.path for item in evaluation.unreadable] == list(broken_videos.values())
 
     nothing = VideoSet([Video(broken_videos["empty"], 0)], video_sets[1].class_names)
-    empty = evaluate(Linear(), ClipDataset(nothing, 2, 1), 64, CPU)
+    empty = evaluate(Linear(), TestClips(nothing, 2, 1, VIEWS), CPU)
     assert empty.scores.shape == (0, 18) and len(empty.unreadable) == 1
 
 
@@ -47,7 +49,7 @@ def test_broken_weights_have_no_accuracy(video_sets):
     model = Linear()
     torch.nn.init.constant_(model.fc.weight, float("nan"))
     with pytest.raises(FloatingPointError, match="not finite"):
-        evaluate(model, ClipDataset(video_sets[1], 2, 1), 64, CPU)
+        evaluate(model, TestClips(video_sets[1], 2, 1, VIEWS), CPU)
 
 
 def test_scores_survive_the_disk(tmp_path):
@@ -59,10 +61,10 @@ def test_scores_survive_the_disk(tmp_path):
 
 
 def test_mixed_precision_is_close(video_sets):
-    clips = ClipDataset(video_sets[1], 2, 1)
+    clips = TestClips(video_sets[1], 2, 1, VIEWS)
     torch.manual_seed(0)
     model = Linear()
-    full = evaluate(model, clips, 64, CPU)
-    half = evaluate(model, clips, 64, CPU, precision=torch.bfloat16)
+    full = evaluate(model, clips, CPU)
+    half = evaluate(model, clips, CPU, precision=torch.bfloat16)
     assert half.scores.dtype == np.float32
     assert half.scores == pytest.approx(full.scores, abs=0.05) and not np.array_equal(half.scores, full.scores)

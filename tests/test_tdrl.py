@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from reference import randomise
 
 import tdn
-from tdn.data.clips import ClipDataset
+from tdn.data.clips import TrainingClips
 from tdn.data.transforms import to_input
 from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity, temporal_diversity, temporal_diversity_loss
-from tdn.train import Recipe, fit
+from tdn.recipes import Recipe
+from tdn.train import fit
 
 
 @pytest.mark.parametrize("segments", [1, 2, 3, 8])
@@ -124,8 +125,9 @@ def test_the_network_hands_out_the_sum_over_its_blocks():
 def train(video_sets, folder, **recipe):
     torch.manual_seed(0)
     model = tdn.create_model("tdrl_resnet10", 18, 4, width=8, dropout=0.0)
-    clips = ClipDataset(video_sets[0], 4, 1, seed=3)
-    return model, fit(model, clips, Recipe(3, 12, 0.01, "adamw", **recipe), 48, folder, torch.device("cpu"), seed=3)
+    clips = TrainingClips(video_sets[0], 4, 1, seed=3)
+    recipe = Recipe(3, 12, 0.01, "adamw", **recipe)
+    return model, fit(model, clips, recipe, 48, folder, torch.device("cpu")).history
 
 
 def test_the_trainer_weighs_the_loss_by_lambda(video_sets, tmp_path):
@@ -139,7 +141,7 @@ def test_the_trainer_weighs_the_loss_by_lambda(video_sets, tmp_path):
     with pytest.raises(ValueError, match=r"td_lambda 0\.1 would do nothing"):
         fit(
             plain,
-            ClipDataset(video_sets[0], 4, 1),
+            TrainingClips(video_sets[0], 4, 1),
             Recipe(1, 12, 0.01, td_lambda=0.1),
             48,
             tmp_path,
@@ -149,17 +151,17 @@ def test_the_trainer_weighs_the_loss_by_lambda(video_sets, tmp_path):
 
 def test_a_step_with_the_loss_is_the_gradient_of_equation_2(video_sets, tmp_path):
     """One step of plain SGD on all clips at once, against the loss put together by hand."""
-    clips = ClipDataset(video_sets[0], 4, 1, seed=3)
+    clips = TrainingClips(video_sets[0], 4, 1, seed=3)
     torch.manual_seed(0)
     model = tdn.create_model("tdrl_resnet10", 18, 4, width=8, dropout=0.0)
     by_hand = tdn.create_model("tdrl_resnet10", 18, 4, width=8, dropout=0.0)
     by_hand.load_state_dict(model.state_dict())
     recipe = Recipe(1, 36, 0.1, weight_decay=0, td_lambda=0.05, clip_norm=1e9)
-    fit(model, clips, recipe, 48, tmp_path, torch.device("cpu"), seed=3)
+    fit(model, clips, recipe, 48, tmp_path, torch.device("cpu"))
 
-    clips.set_epoch(0)
+    clips.start_epoch(0)
     samples = [clips[i] for i in range(36)]
-    inputs = to_input([s.clip for s in samples], [s.crop for s in samples], 48)
+    inputs = to_input([s.clip for s in samples], [s.crops[0] for s in samples], 48)
     loss = F.cross_entropy(by_hand.train()(inputs), torch.tensor([s.label for s in samples]))
     (loss + 0.05 * temporal_diversity(by_hand).mean()).backward()
     for (name, mine), expected in zip(model.named_parameters(), by_hand.parameters(), strict=True):

@@ -8,11 +8,14 @@ import torch
 from torch import nn
 
 import tdn
-from tdn.data.clips import ClipDataset, Video, VideoSet
-from tdn.train import Recipe, fit
+from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
+from tdn.data.views import Views
+from tdn.recipes import Recipe
+from tdn.train import Compute, fit
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch=12, lr=0.01)
+VIEWS = Views(size=64)
 
 
 class Linear(nn.Module):
@@ -31,9 +34,9 @@ class Linear(nn.Module):
 def train(video_sets, folder, recipe, model=None, epochs=None, **arguments):
     torch.manual_seed(0)
     model = model or Linear()
-    clips = ClipDataset(video_sets[0], 2, model.window, seed=3)
+    clips = TrainingClips(video_sets[0], 2, model.window, seed=3)
     recipe = dataclasses.replace(recipe, epochs=epochs) if epochs else recipe
-    return model, fit(model, clips, recipe, 64, folder, CPU, seed=3, **arguments)
+    return model, fit(model, clips, recipe, 64, folder, CPU, **arguments).history
 
 
 def weights(model):
@@ -47,7 +50,7 @@ def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(video_sets, tmp_pa
         video_set.keep_in_memory()
     recipe = Recipe(4, 12, 0.01, optimizer, schedule=schedule, steps=(2,), patience=0, warmup_epochs=1.5)
     options = dict(width=8, dropout=0.5)
-    val_clips = ClipDataset(video_sets[1], 2, 5)
+    val_clips = TestClips(video_sets[1], 2, 5, VIEWS)
 
     def new():
         torch.manual_seed(1)
@@ -58,7 +61,7 @@ def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(video_sets, tmp_pa
     class Stop(Exception):
         pass
 
-    class Interrupted(ClipDataset):
+    class Interrupted(TrainingClips):
         def __getitem__(self, index):
             if self.epoch == 2 and index == 7:
                 raise Stop
@@ -66,7 +69,7 @@ def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(video_sets, tmp_pa
 
     clips = Interrupted(video_sets[0], 2, 5, seed=3)
     with pytest.raises(Stop):
-        fit(new(), clips, recipe, 64, tmp_path / "cut", CPU, 3, val_clips)
+        fit(new(), clips, recipe, 64, tmp_path / "cut", CPU, val_clips)
     resumed, resumed_history = train(video_sets, tmp_path / "cut", recipe, new(), val_clips=val_clips)
 
     assert torch.equal(weights(whole), weights(resumed))
@@ -76,7 +79,7 @@ def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(video_sets, tmp_pa
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(video_sets, tmp_path):
     whole, _ = train(video_sets, tmp_path / "a", RECIPE)
-    parts, _ = train(video_sets, tmp_path / "b", RECIPE, device_batch=5)  # 5 + 5 + 2
+    parts, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(device_batch=5))  # 5 + 5 + 2
     torch.testing.assert_close(weights(parts), weights(whole), atol=1e-6, rtol=1e-5)
 
 
@@ -110,7 +113,7 @@ def test_plateau_divides_by_ten_when_validation_saturates(video_sets, tmp_path):
             return super().forward(clips) * 0  # validation top-1 never moves
 
     recipe = Recipe(6, 12, 0.5, schedule="plateau", patience=1)
-    _, history = train(video_sets, tmp_path, recipe, Constant(), val_clips=ClipDataset(video_sets[1], 2, 1))
+    _, history = train(video_sets, tmp_path, recipe, Constant(), val_clips=TestClips(video_sets[1], 2, 1, VIEWS))
     assert [row["lr"] for row in history] == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05, 0.005])
     with pytest.raises(ValueError, match="needs validation"):
         train(video_sets, tmp_path / "other", recipe)
@@ -140,7 +143,7 @@ def test_networks_learn(video_sets, tmp_path):
 
 def test_bfloat16_trains_float32_weights(video_sets, tmp_path):
     model = tdn.create_model("tdn_resnet10", 18, 2, width=8)
-    model, history = train(video_sets, tmp_path, dataclasses.replace(RECIPE, precision="bf16"), model)
+    model, history = train(video_sets, tmp_path, RECIPE, model, compute=Compute(precision="bf16"))
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
     assert 2 < history[0]["loss"] < 4
 
@@ -149,9 +152,9 @@ def test_bfloat16_trains_float32_weights(video_sets, tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_gpu(video_sets, tmp_path, precision):
     model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
-    clips = ClipDataset(video_sets[0], 2, 5, seed=3)
-    recipe = Recipe(8, 12, 0.01, "adamw", precision=precision)
-    history = fit(model, clips, recipe, 64, tmp_path, torch.device("cuda"), device_batch=5)
+    clips = TrainingClips(video_sets[0], 2, 5, seed=3)
+    recipe, compute = Recipe(8, 12, 0.01, "adamw"), Compute(device_batch=5, precision=precision)
+    history = fit(model, clips, recipe, 64, tmp_path, torch.device("cuda"), compute=compute).history
     assert history[-1]["loss"] < history[0]["loss"]
 
 
@@ -184,4 +187,4 @@ def test_options_that_do_not_exist_are_answered_with_the_valid_ones():
     with pytest.raises(ValueError, match="step, plateau, cosine"):
         Recipe(1, 1, 0.1, schedule="poly")
     with pytest.raises(ValueError, match="fp32, bf16, fp16"):
-        Recipe(1, 1, 0.1, precision="half")
+        Compute(precision="half")

@@ -7,7 +7,8 @@ import torch
 
 import tdn
 from tdn.cost import neighbour_products
-from tdn.data.clips import ClipDataset, VideoSet
+from tdn.data.clips import TestClips, TrainingClips, VideoSet
+from tdn.data.views import Views
 from tdn.evaluate import evaluate
 from tdn.model.tdrl import ProgressiveEnhancement
 from tdn.model.temporal import (
@@ -21,7 +22,8 @@ from tdn.model.temporal import (
     TemporalShift,
 )
 from tdn.model.zoo import SYSTEMS, create_model, model_names
-from tdn.train import Recipe, fit
+from tdn.recipes import Recipe
+from tdn.train import fit
 
 NAMES = [f"{name}_{'resnet50' if 'resnet50' in s.backbones else s.backbones[0]}" for name, s in SYSTEMS.items()]
 
@@ -77,13 +79,15 @@ def test_every_network_trains_a_step_and_evaluates_on_pocket_clips(name, video_s
     model = create_model(name, 18, 8, **({"width": 8} if narrow else {}))
     before = {key: value.clone() for key, value in model.named_parameters()}
     some = [VideoSet(videos.videos[:5], videos.class_names) for videos in video_sets]
-    train_clips, val_clips = (ClipDataset(videos, 8, model.window, seed=1) for videos in some)
+    train_clips = TrainingClips(some[0], 8, model.window, seed=1)
+    val_clips = TestClips(some[1], 8, model.window, Views(size=48))
     td_lambda = 2e-4 if "tdrl" in name else 0
-    history = fit(model, train_clips, Recipe(1, 4, 0.1, td_lambda=td_lambda), 48, tmp_path, torch.device("cpu"), seed=1)
+    recipe = Recipe(1, 4, 0.1, td_lambda=td_lambda)
+    history = fit(model, train_clips, recipe, 48, tmp_path, torch.device("cpu")).history
     assert 1 < history[0]["loss"] < 10 and ("td_loss" in history[0]) == bool(td_lambda)
     still = [key for key, value in model.named_parameters() if torch.equal(value, before[key])]
     assert not still, "every parameter takes part in the step"
-    evaluation = evaluate(model, val_clips, 48, torch.device("cpu"), batch=3)
+    evaluation = evaluate(model, val_clips, torch.device("cpu"), batch=3)
     assert evaluation.scores.shape == (5, 18) and not evaluation.unreadable
 
 

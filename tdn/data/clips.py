@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from tdn.data.sampling import sample_windows
-from tdn.data.transforms import Crop, centre_crop, mirrored_labels, random_crop
+from tdn.data.transforms import Crop, mirrored_labels, random_crop
 from tdn.data.video import Choose, VideoError, all_frames, read_frames
+from tdn.data.views import Views
 
 
 class Video(NamedTuple):
@@ -57,7 +58,7 @@ class VideoSet:
         self.groups = list(groups) if groups else None
         self.known_unreadable = dict(known_unreadable or {})
         self.second_decoder: dict[int, str] = {}
-        self._memory: list[Tensor | Unreadable] | None = None
+        self._memory: list[Tensor | None] | None = None
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -69,8 +70,6 @@ class VideoSet:
         if self._memory is None:
             return self._read(index, choose)
         kept = self._memory[index]
-        if isinstance(kept, Unreadable):
-            raise VideoError(*kept)
         numbers = torch.from_numpy(choose(len(kept)))
         return kept.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)  # [] takes twenty times as long
 
@@ -78,16 +77,15 @@ class VideoSet:
     def in_memory(self) -> bool:
         return self._memory is not None
 
-    def keep_in_memory(self) -> bool:
-        """Decodes everything once, if it takes at most half of the free memory; says whether it did.
+    def keep_in_memory(self, share: float = 0.5) -> bool:
+        """Decodes everything once, if it takes at most this share of the free memory; says whether it did.
 
-        The size is estimated from the first videos. Files that can't be read are remembered as such.
+        The size is estimated from the first videos. Files that can't be read join `known_unreadable`.
         """
         if self.in_memory:
             return True
-        first = [self._decode(index) for index in range(min(16, len(self)))]
-        sizes = [frames.numel() for frames in first if isinstance(frames, Tensor)]
-        if not sizes or np.mean(sizes) * len(self) > psutil.virtual_memory().available / 2:
+        sizes = [frames.numel() for frames in map(self._decode, range(min(16, len(self)))) if frames is not None]
+        if not sizes or np.mean(sizes) * len(self) > psutil.virtual_memory().available * share:
             return False
         with ThreadPoolExecutor() as pool:
             decoded = pool.map(self._decode, range(len(self)))
@@ -95,18 +93,8 @@ class VideoSet:
         return True
 
     def unreadable(self) -> list[Unreadable]:
-        """The videos that can't be read; where they are not in memory, every file's first and last frame is."""
-
-        def first_and_last(frames: int) -> np.ndarray:
-            return np.array([0, frames - 1])
-
-        found = []
-        for index in range(len(self)):
-            try:
-                self.frames(index, first_and_last)
-            except VideoError as error:
-                found.append(Unreadable(error.path, error.reason))
-        return found
+        """The videos that are known to be unreadable: after `keep_in_memory`, all that are."""
+        return [Unreadable(self.videos[index].path, reason) for index, reason in sorted(self.known_unreadable.items())]
 
     def _read(self, index: int, choose: Choose) -> Tensor:
         frames, decord_failed = read_frames(self.videos[index].path, choose)
@@ -114,77 +102,102 @@ class VideoSet:
             self.second_decoder[index] = decord_failed
         return frames
 
-    def _decode(self, index: int) -> Tensor | Unreadable:
+    def _decode(self, index: int) -> Tensor | None:
         try:
-            return self._read(index, all_frames).contiguous()
+            return self.frames(index, all_frames).contiguous()
         except VideoError as error:
-            return Unreadable(error.path, error.reason)
+            self.known_unreadable[index] = error.reason
+            return None
 
 
 @dataclass(frozen=True)
 class Sample:
     """One clip: uint8 frames `(T, W, C, H, W')`, its label (already exchanged if the crop is mirrored), the
-    crop to take on the device, the number of its video in the set, and why decord could not read it where PyAV did."""
+    crops to take on the device, the number of its video in the set, which of the video's clips it is, and why decord
+    could not read it where PyAV did."""
 
     clip: Tensor
     label: int
-    crop: Crop
-    index: int
+    crops: tuple[Crop, ...]
+    video: int
+    number: int = 0
     second_decoder: str | None = None
 
 
-class ClipDataset(Dataset):
-    """One clip of every video of a set.
+class TrainingClips(Dataset):
+    """One random clip of every video of a set.
 
-    While training everything random about a clip is drawn from (seed, epoch, video), whatever process reads
-    it and in whatever order: call `set_epoch` before each epoch. At test a clip is the middle of its
-    segments and its centre crop.
+    Everything random about a clip is drawn from (seed, epoch, video), whatever process reads it and in whatever
+    order: call `start_epoch` before each epoch.
 
     Args:
         num_segments, window: T and W of the network.
-        scales: sides of the square crop as shares of the shorter side of the video; at test the first one.
-        seed: None for test clips.
+        scales: sides of the square crop as shares of the shorter side of the video.
     """
 
     def __init__(
-        self,
-        videos: VideoSet,
-        num_segments: int,
-        window: int,
-        scales: Sequence[float] = (0.875,),
-        seed: int | None = None,
+        self, videos: VideoSet, num_segments: int, window: int, scales: Sequence[float] = (0.875,), seed: int = 0
     ):
         self.videos = videos
         self.num_segments, self.window = num_segments, window
         self.scales = tuple(scales)
         self.seed = seed
         self.epoch = 0
+        self._unreadable: dict[str, str] = {}
         self._mirrored = mirrored_labels(videos.class_names)
 
-    def set_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, unreadable: Mapping[str, str] | None = None) -> None:
+        """`unreadable`: paths that need not be tried again, and the reasons."""
         self.epoch = epoch
+        self._unreadable = dict(unreadable or {})
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, video: int) -> Sample | Unreadable:
         """A video that can't be read comes back as what it is, never as another video."""
-        rng = None if self.seed is None else np.random.default_rng((self.seed, self.epoch, index))
-        label = self.videos.videos[index].label
+        rng = np.random.default_rng((self.seed, self.epoch, video))
+        path = self.videos.videos[video].path
+        if self._unreadable and str(path) in self._unreadable:
+            return Unreadable(path, self._unreadable[str(path)])
         try:
-            clip = self.videos.frames(index, lambda frames: sample_windows(frames, self.num_segments, self.window, rng))
+            clip = self.videos.frames(video, lambda frames: sample_windows(frames, self.num_segments, self.window, rng))
         except VideoError as error:
             return Unreadable(error.path, error.reason)
-        second = self.videos.second_decoder.get(index)
-        height, width = clip.shape[-2:]
-        if rng is None:
-            return Sample(clip, label, centre_crop(height, width, self.scales[0]), index, second)
+        label = self.videos.videos[video].label
         mirrored = self._mirrored[label]
-        crop = random_crop(rng, height, width, self.scales, flip=mirrored is not None)
-        return Sample(clip, mirrored if crop.flip else label, crop, index, second)
+        crop = random_crop(rng, *clip.shape[-2:], self.scales, flip=mirrored is not None)
+        second = self.videos.second_decoder.get(video)
+        return Sample(clip, mirrored if crop.flip else label, (crop,), video, 0, second)
 
 
-def worker_count(clips: ClipDataset) -> int:
+class TestClips(Dataset):
+    """The clips of every video's `views`, `views.clips` a video; item i is clip i % clips of video i // clips."""
+
+    __test__ = False  # for pytest: no test
+
+    def __init__(self, videos: VideoSet, num_segments: int, window: int, views: Views):
+        self.videos = videos
+        self.num_segments, self.window = num_segments, window
+        self.views = views
+
+    def __len__(self) -> int:
+        return len(self.videos) * self.views.clips
+
+    def __getitem__(self, index: int) -> Sample | Unreadable:
+        """As of `TrainingClips`."""
+        video, number = divmod(index, self.views.clips)
+        try:
+            clip = self.videos.frames(
+                video, lambda frames: self.views.windows(frames, self.num_segments, self.window, number)
+            )
+        except VideoError as error:
+            return Unreadable(error.path, error.reason)
+        label, second = self.videos.videos[video].label, self.videos.second_decoder.get(video)
+        return Sample(clip, label, self.views.squares(*clip.shape[-2:]), video, number, second)
+
+
+def worker_count(clips: TrainingClips | TestClips) -> int:
     """Processes of a DataLoader over `clips`: none where memory only has to be indexed."""
     return 0 if clips.videos.in_memory else min(torch.get_num_threads(), 8)
 

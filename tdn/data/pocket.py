@@ -100,6 +100,47 @@ class PocketSpec:
         if min(self.train, self.val, self.seed) < 0:
             raise ValueError(f"numbers of clips and the seed must not be negative: {self}")
 
+    @property
+    def num_classes(self) -> int:
+        return len(CLASSES)
+
+    def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
+        """Training and validation videos, rendered below `data` where missing."""
+        return load(render(data, self))
+
+
+@dataclass(frozen=True)
+class PocketPart:
+    """Some families of the pocket benchmark as a data set of their own; with a `split`, 1 to 3, trained on a third of
+    their training videos.
+
+    What the transfer notebook goes between, in place of Kinetics and UCF101 with its three splits.
+    """
+
+    whole: PocketSpec
+    families: tuple[str, ...]
+    split: int | None = None
+
+    @property
+    def classes(self) -> list[int]:
+        """Their labels in the whole benchmark."""
+        return [label for label, of_class in enumerate(CLASSES) if of_class.family in self.families]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
+        """As of `PocketSpec`."""
+        train, val = (
+            [Video(video.path, self.classes.index(video.label)) for video in part.videos if video.label in self.classes]
+            for part in self.whole.videos(data)
+        )
+        if self.split is not None:  # videos come in rounds of all classes
+            train = [video for i, video in enumerate(train) if i // self.num_classes % 3 == self.split - 1]
+        names, families = zip(*(CLASSES[label] for label in self.classes), strict=True)
+        return VideoSet(train, names, families), VideoSet(val, names, families)
+
 
 def _draw_length(rng: np.random.Generator) -> int:
     return int(rng.integers(LENGTHS[0], LENGTHS[1] + 1))

@@ -39,12 +39,6 @@ def random_crop(rng: np.random.Generator, height: int, width: int, scales: Seque
     return Crop(int(top), int(left), side, bool(flip and rng.random() < 0.5))
 
 
-def centre_crop(height: int, width: int, scale: float) -> Crop:
-    """The middle square with `scale` of the shorter side (224 of 256 is 0.875)."""
-    side = round(scale * min(height, width))
-    return Crop((height - side) // 2, (width - side) // 2, side)
-
-
 def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tensor:
     """Normalised network input `(N, T, W, C, size, size)` from N uint8 clips `(T, W, C, H, W')`.
 

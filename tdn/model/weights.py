@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from tdn.model.blocks import BasicBlock, Bottleneck
 from tdn.model.resnet import VideoResNet
+from tdn.model.zoo import create_model
 
 # Released name -> ours, applied in this order after `module.` is gone.
 RELEASED_NAMES = [
@@ -52,16 +53,49 @@ def load_weights(model: VideoResNet, source: str | os.PathLike | Mapping) -> Vid
         FileNotFoundError: no such file.
         ValueError: not a weights file; or a key or shape does not fit, each one listed.
     """
+    state = read_weights(source)
+    _require_match(model.state_dict(), state, source if isinstance(source, str | os.PathLike) else "state dict")
+    model.load_state_dict(state)
+    return model
+
+
+def read_weights(source: str | os.PathLike | Mapping) -> dict[str, Tensor]:
+    """The state dict of a file or a mapping, in our names; as `load_weights`, which fits it into a network."""
     state = source if isinstance(source, Mapping) else _read(Path(source))
     for wrapper in ("state_dict", "model"):
         if isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    if any(key.startswith("base_model.") for key in state):
-        state = _from_released(state)
-    _require_match(model.state_dict(), state, source if isinstance(source, str | os.PathLike) else "state dict")
-    model.load_state_dict(state)
-    return model
+    return _from_released(state) if any(key.startswith("base_model.") for key in state) else state
+
+
+def load_model(path: str | os.PathLike, num_segments: int | None = None) -> tuple[nn.Module, str, list[str] | None]:
+    """The network of a weights file, with its weights, its name, and the names of its classes where the file has them.
+
+    Our files say all of it. Of the authors' released ones it is TDN, the backbone and the number of classes are taken
+    from the weights, and `num_segments` must be said: the file does not hold it.
+
+    Raises as `load_weights`; ValueError where a file that is neither does not say its network, or `num_segments` is
+    missing or contradicts the file.
+    """
+    content = _read(Path(path))
+    state = read_weights(content)
+    network, names = content.get("network"), content.get("class_names")
+    if network is not None:
+        if num_segments not in (None, network["num_segments"]):
+            raise ValueError(f"{path} is a network of {network['num_segments']} segments, not {num_segments}")
+        name, options, num_segments = network["name"], network["options"], network["num_segments"]
+    else:
+        blocks = len({key.split(".")[1] for key in state if key.startswith("stage4.")})
+        if blocks not in (6, 23) or not any(key.startswith("s_tdm.") for key in state):
+            raise ValueError(f"{path} does not say which network it is of, and is no released TDN-ResNet50 or 101")
+        if num_segments is None:
+            raise ValueError(f"{path} does not say its number of segments: 8 or 16 of the released ones (--segments)")
+        name, options = f"tdn_resnet{ {6: 50, 23: 101}[blocks] }", {}
+    if "fc.weight" not in state:
+        raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files)")
+    model = create_model(name, len(state["fc.weight"]), num_segments, **options)
+    return load_weights(model, state), name, names
 
 
 def load_imagenet(model: VideoResNet) -> VideoResNet:
@@ -94,15 +128,21 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
 
 
 def start_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
-    """Starts the stages of `model` from those of a plain 2D network (of `tsn_...`, say); gives the model back.
+    """Starts the stages of `model` from those of a plain 2D network (of `tsn_...`, say), or all of it but the
+    classifier from weights of the same network; gives the model back.
 
-    The motion branch starts from the same weights: its stem from the RGB stem's mean over the input channels,
-    repeated for its own, as released; its later stages from the stages they copy. The classifier and the temporal
-    modules keep their own start.
+    From a 2D network, the motion branch starts from the same weights: its stem from the RGB stem's mean over the
+    input channels, repeated for its own, as released; its later stages from the stages they copy. The classifier and
+    the temporal modules keep their own start.
 
     Raises ValueError where the stages do not fit.
     """
     ours = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    whole = {key: value for key, value in model.state_dict().items() if not key.startswith("fc.")}
+    if ours.keys() == whole.keys():
+        _require_match(whole, ours, "the network to start from")
+        model.load_state_dict(ours, strict=False)
+        return model
     for key in list(ours):
         stage, rest = key[len("stage")], key.split(".", 1)[1]
         if stage in model.s_tdm:
@@ -111,11 +151,7 @@ def start_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
         channels = model.s_tdm["1"].cnn.conv.in_channels
         mean = ours["stage1.conv.weight"].mean(1, keepdim=True)
         ours["s_tdm.1.cnn.conv.weight"] = mean.repeat(1, channels, 1, 1)
-    expected = {
-        key: value
-        for key, value in model.state_dict().items()
-        if not key.startswith("fc.") and not any(own in key for own in OWN_START)
-    }
+    expected = {key: value for key, value in whole.items() if not any(own in key for own in OWN_START)}
     _require_match(expected, ours, "the 2D network")
     model.load_state_dict(ours, strict=False)
     return model

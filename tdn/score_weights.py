@@ -1,0 +1,160 @@
+"""`python -m tdn.evaluate`: what a weights file, ours or the authors', gives on a data set; and ensembles of scores."""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from tdn.cost import measure_cost
+from tdn.data.clips import TestClips, VideoSet
+from tdn.data.datasets import DatasetSpec
+from tdn.data.views import Views, parse_views
+from tdn.distributed import device, process_group, rank
+from tdn.evaluate import Evaluation, ensemble, evaluate
+from tdn.experiment import DATA, ROOT, environment, videos
+from tdn.files import write_text
+from tdn.model.weights import load_model
+from tdn.report import markdown
+from tdn.tables import COMPARISONS, published
+from tdn.train import PRECISIONS
+
+NEAR_CHANCE = 3  # times the accuracy of guessing: fewer, and the classes are likely in another order
+ROW_DIGITS = 1
+
+
+def evaluate_weights(
+    weights: Path,
+    spec: DatasetSpec,
+    views: Sequence[Views],
+    results: Path,
+    num_segments: int | None = None,
+    class_names: Sequence[str] | None = None,
+    precision: str = "fp32",
+    batch: int = 16,
+) -> pd.DataFrame:
+    """Scores the validation videos of a data set under each of `views`, and keeps scores, per-class accuracy and what
+    they are of in a folder of `results` for each; a row of views each.
+
+    Args:
+        class_names: in the order of the network's outputs, where it is not the data set's and the file does not say.
+        batch: views on the device at once.
+
+    Raises as `load_model` and `DatasetSpec.videos`; ValueError where the classes are not those of the data set.
+    """
+    model, name, names = load_model(weights, num_segments)
+    _, val_set = videos(spec, DATA)
+    order = output_order(val_set, model.fc.out_features, class_names or names)
+    model.to(device(), memory_format=torch.channels_last)
+    rows = []
+    for of in views:
+        clips = TestClips(val_set, model.num_segments, model.window, of)
+        evaluation = evaluate(model, clips, device(), batch, PRECISIONS[precision])
+        evaluation.scores = evaluation.scores[:, order]
+        row = {"network": name, "segments": model.num_segments, "data": spec.name, **_views_row(model, of)}
+        row |= accuracy_row(evaluation) | published_row(spec.name, name, model.num_segments)
+        rows.append(row)
+        if rank() == 0:
+            digits = hashlib.sha256(weights.read_bytes()).hexdigest()
+            folder = results / f"{spec.name}-{name}-{model.num_segments}-{of}-{of.size}-{digits[:10]}"
+            _keep(folder, evaluation, val_set, row | {"weights": f"{weights.name}, sha256 {digits}", **environment()})
+    return pd.DataFrame(rows)
+
+
+def output_order(val_set: VideoSet, outputs: int, class_names: Sequence[str] | None) -> list[int]:
+    """For each class of the data set, which of the network's outputs is its score. Raises ValueError where they are
+    not the same classes."""
+    wanted = val_set.class_names
+    if outputs != len(wanted):
+        raise ValueError(f"the network has {outputs} classes, the data set {len(wanted)}")
+    if class_names is None:
+        return list(range(outputs))
+    place = {name: output for output, name in enumerate(class_names)}
+    missing = [name for name in wanted if name not in place]
+    if missing or len(class_names) != outputs:
+        shown = ", ".join(map(repr, missing[:3]))
+        raise ValueError(f"{len(missing)} of the data set's classes are none of the network's, such as {shown}")
+    return [place[name] for name in wanted]
+
+
+def accuracy_row(evaluation: Evaluation) -> dict[str, Any]:
+    """Top-1, top-5 and the mean over classes, in %, and on how many videos they stand."""
+    return {
+        "top-1": 100 * evaluation.top(1),
+        "top-5": 100 * evaluation.top(5),
+        "mean of classes": 100 * float(np.nanmean(evaluation.per_class)),
+        "by chance": 100 / evaluation.scores.shape[1],
+        "videos": f"{len(evaluation.labels)} of {evaluation.of}",
+    }
+
+
+def published_row(dataset: str, name: str, num_segments: int) -> dict[str, float]:
+    """The published top-1 of TDN with this backbone and number of frames, where the paper has it."""
+    comparison = next((c for c in COMPARISONS.values() if c.setting == dataset), None)
+    system, _, backbone = name.partition("_resnet")
+    if comparison is None or system != "tdn":
+        return {}
+    table = published(comparison.file, method=comparison.method, backbone=f"ResNet{backbone}")
+    row = table[table[comparison.frames].str.split("x").str[0] == str(num_segments)]
+    return {"published top-1": float(row["top1"].iloc[0])} if len(row) else {}
+
+
+def _views_row(model: nn.Module, views: Views) -> dict[str, Any]:
+    gmacs = measure_cost(model, views.size).gmacs
+    return {"views": str(views), "size": views.size, "GMACs a view": gmacs, "GMACs": gmacs * views.number}
+
+
+def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[str, Any]) -> None:
+    evaluation.save(folder / "scores.npz")
+    classes = pd.DataFrame({"class": val_set.class_names, "videos": evaluation.confusion.sum(1)})
+    classes["top-1"] = 100 * evaluation.per_class
+    write_text(folder / "classes.csv", classes.to_csv(index=False, float_format="%.2f"))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
+    print(f"scores, accuracy of each class and manifest: {folder}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tdn.evaluate", description=__doc__)
+    parser.add_argument("--weights", type=Path, help="file of ours or of the authors (.pt, .pth, .pth.tar)")
+    parser.add_argument("--dataset", help="its name or folder, as python -m tdn.data shows them")
+    parser.add_argument("--split", type=int, default=1, help="of the official splits of ucf101 and hmdb51")
+    parser.add_argument("--views", nargs="+", default=["1x1"], help="clips x crops, one or more (default: 1x1)")
+    parser.add_argument("--size", type=int, help="pixels of a crop (default: 224 for one crop, else 256)")
+    parser.add_argument("--segments", type=int, help="frames of the network, where its file does not say: 8 or 16")
+    parser.add_argument("--classes", type=Path, help="names in the order of the network's outputs, a line each")
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
+    parser.add_argument("--batch", type=int, default=16, help="views on the device at once (default: %(default)s)")
+    parser.add_argument("--ensemble", nargs="+", type=Path, metavar="SCORES", help="folders of kept scores to average")
+    args = parser.parse_args(argv)
+    try:
+        if args.ensemble:
+            together = ensemble([Evaluation.load(folder / "scores.npz") for folder in args.ensemble])
+            print(markdown(pd.DataFrame([accuracy_row(together)]), ROW_DIGITS))
+            return
+        if not args.weights or not args.dataset:
+            raise ValueError("--weights and --dataset are needed, or --ensemble")
+        names = args.classes.read_text().splitlines() if args.classes else None
+        views = [parse_views(text, args.size) for text in args.views]
+        with process_group():
+            table = evaluate_weights(
+                args.weights,
+                DatasetSpec(args.dataset, args.split),
+                views,
+                ROOT / "results" / "paper" / "runs",
+                args.segments,
+                names,
+                args.precision,
+                args.batch,
+            )
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if rank() == 0:
+        print(markdown(table, ROW_DIGITS))
+        if (table["top-1"] < NEAR_CHANCE * table["by chance"]).any():
+            print("That is next to chance: are the network's classes in another order? --classes FILE says which.")
