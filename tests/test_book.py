@@ -23,7 +23,7 @@ time.sleep(600)"""
 
 @pytest.fixture(autouse=True)
 def results_in_a_temporary_place(tmp_path, monkeypatch):
-    monkeypatch.setattr("tdn.study.ROOT", tmp_path)
+    monkeypatch.setattr("tdn.profiles.ROOT", tmp_path)
     monkeypatch.setenv("TDN_HOME", str(tmp_path))  # for the processes started here
 
 

@@ -15,8 +15,9 @@ from conftest import SPEC
 import tdn
 from tdn import experiment
 from tdn.data import pocket
+from tdn.data.views import Views
 from tdn.experiment import Run
-from tdn.train import Recipe
+from tdn.recipes import Recipe
 
 TINY = Run(
     model="tsn_resnet10",
@@ -25,6 +26,7 @@ TINY = Run(
     data=SPEC,
     size=48,
     scales=(0.8,),
+    views=Views(size=48, scale=0.8),
     recipe=Recipe(epochs=4, batch=12, lr=0.01),
     seed=0,
 )
@@ -77,17 +79,20 @@ def test_identity_covers_every_field_and_nothing_else(monkeypatch):
         dataclasses.replace(TINY, data=dataclasses.replace(SPEC, seed=6)),
         dataclasses.replace(TINY, size=64),
         dataclasses.replace(TINY, scales=(0.8, 0.7)),
+        dataclasses.replace(TINY, views=Views(2, 1, 48, 0.8)),
         dataclasses.replace(TINY, seed=1),
         dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, lr=0.02)),
         dataclasses.replace(TINY, start=TINY),
         dataclasses.replace(TINY, start=dataclasses.replace(TINY, seed=1)),
+        dataclasses.replace(TINY, start=experiment.IMAGENET),
+        dataclasses.replace(TINY, data=pocket.PocketPart(SPEC, ("both",))),
     ]
     assert {field.name for field in dataclasses.fields(Run)} == {
         *("model", "options", "num_segments", "data"),
-        *("size", "scales", "recipe", "seed", "start"),
+        *("size", "scales", "views", "recipe", "seed", "start"),
     }, "a new field needs a line above"
     names = {run.name for run in [TINY, *changed]}
-    assert len(names) == 11
+    assert len(names) == 14
     assert dataclasses.replace(TINY).name == TINY.name
     monkeypatch.setattr(pocket, "RENDER_VERSION", 99)
     assert TINY.name not in names, "other pixels, another run"
@@ -127,7 +132,7 @@ def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_r
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not experiment.stored(config, tmp_path).complete
-    done = len(torch.load(checkpoint, weights_only=True)["history"])
+    done = len(torch.load(checkpoint, weights_only=True)["training"]["history"])
     assert 1 <= done < 60
 
     resumed = experiment.run(config, tmp_path, data_root)

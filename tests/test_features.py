@@ -10,12 +10,12 @@ import tdn
 from tdn import experiment, features, figures
 from tdn.data.transforms import MEAN, STD
 from tdn.model.tdrl import ProgressiveEnhancement
-from tdn.study import PROFILES
-from tdn.tables import TDRL_TIM
+from tdn.profiles import PROFILES
+from tdn.tables import TABLES, TDRL_TIM
 
 
 def small_run():
-    run = PROFILES["smoke"].runs(TDRL_TIM[4])[0]
+    run = PROFILES["smoke"].runs(TDRL_TIM[4], TABLES["tdrl_tim"])[0]
     return dataclasses.replace(run, data=SPEC, start=None)
 
 

@@ -12,7 +12,8 @@ from reference import stored
 
 from tdn import figures, report
 from tdn.cost import measure_cost
-from tdn.study import PROFILES, Line, full_size
+from tdn.profiles import PROFILES
+from tdn.study import Line, full_size
 from tdn.tables import DIFFERENCE_OPERATOR, LOCATION, SHORT_VS_LONG, TABLES, TEMPORAL_MODULES, Row
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -136,7 +137,7 @@ def test_every_printed_cost_comes_out(lines):
 
 def test_tables_and_figures_become_files(lines, tmp_path, monkeypatch):
     profile = PROFILES["smoke"]
-    monkeypatch.setattr("tdn.study.ROOT", tmp_path)
+    monkeypatch.setattr("tdn.profiles.ROOT", tmp_path)
     table = report.accuracy_table(SHORT, lines)
     report.save_table(table, "t", profile, lines)
     folder = tmp_path / "results" / "smoke" / "tables"

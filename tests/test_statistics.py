@@ -6,7 +6,8 @@ from reference import stored
 from scipy import stats
 
 from tdn import statistics
-from tdn.study import PROFILES, Line
+from tdn.profiles import PROFILES
+from tdn.study import Line
 from tdn.tables import TABLES, Row
 
 
@@ -72,14 +73,14 @@ def test_rank_correlation(tmp_path):
 
 
 def test_seed_error_of_a_profile_takes_each_network_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("tdn.study.ROOT", tmp_path)
+    monkeypatch.setattr("tdn.profiles.ROOT", tmp_path)
     profile = PROFILES["pocket"]
     assert statistics.seed_error(profile) == 0, "nothing trained"
     tdn = next(row for row in TABLES["s_tdm_fusion"].rows if row.name == "F + H")  # stands in five tables
     tsn = TABLES["short_vs_long"].rows[0]
     results = {}
     for row, shares in ((tdn, (60, 64, 62)), (tsn, (30, 31))):  # TSN's third seed is missing
-        folders = [statistics.stored(run, profile.results).folder for run in profile.runs(row)]
+        folders = [statistics.stored(run, profile.results).folder for run in profile.runs(row, TABLES["short_vs_long"])]
         results[row.name] = [stored(f, np.arange(100) < n) for f, n in zip(folders, shares, strict=False)]
     assert statistics.seed_error(profile) == pytest.approx(statistics.pooled_error(results.values()))
     assert statistics.seed_error(profile) > 0

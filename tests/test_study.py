@@ -3,11 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
 
-from tdn import study, tables
+from tdn import profiles, study, tables
 from tdn.cost import measure_cost
+from tdn.experiment import IMAGENET, Run, impossible
 from tdn.model.tdrl import TemporalDiversity
-from tdn.study import PROFILES
+from tdn.profiles import PROFILES
 from tdn.tables import SHORT_VS_LONG, TABLES, TDRL_LAMBDA, TDRL_TIM, TEMPORAL_MODULES, Row
 
 
@@ -48,15 +50,19 @@ def test_costs_are_those_of_the_papers():
     assert max(gmacs("s_tdm_fusion")) < 35.62 and max(gmacs("l_tdm_design")) < 35.62
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def ablations(profile):
+    return study.all_runs(profile, list(TABLES))
+
+
+@pytest.mark.parametrize("profile", [PROFILES["smoke"], PROFILES["pocket"]], ids=lambda profile: profile.name)
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
-    runs = study.all_runs(profile)
-    assert len({run.name for run in runs}) == len(runs)  # shared rows once
+    runs = ablations(profile)
+    assert len({run.name for run in study.all_runs(profile)}) == len(study.all_runs(profile))  # shared rows once
     assert {run.start for run in runs} == {profile.start("tsn"), profile.start("res2net")}
     assert {run.model for run in runs if run.start == profile.start("res2net")} == {"tea_resnet10"}
     assert profile.start().start is None
     same_recipe = {dataclasses.replace(run.recipe, td_lambda=0) for run in runs}
-    assert len({(run.data, run.size, run.scales) for run in runs}) == len(same_recipe) == 1
+    assert len({(run.data, run.size, run.scales, run.views) for run in runs}) == len(same_recipe) == 1
     assert {run.num_segments for run in runs} == {profile.num_segments, 5 * profile.num_segments}
     for run in runs:
         model = run.create_model()
@@ -69,17 +75,17 @@ def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
 
 
 def test_a_row_has_at_most_its_own_number_of_seeds():
-    pocket = PROFILES["pocket"]
-    seeds = {row.name: [run.seed for run in pocket.runs(row)] for row in TEMPORAL_MODULES}
+    pocket, table = PROFILES["pocket"], TABLES["temporal_modules"]
+    seeds = {row.name: [run.seed for run in pocket.runs(row, table)] for row in TEMPORAL_MODULES}
     assert seeds["TSM"] == [0, 1] and seeds["TSM++"] == [0]
-    assert len(PROFILES["smoke"].runs(TEMPORAL_MODULES[2])) == 1
+    assert len(PROFILES["smoke"].runs(TEMPORAL_MODULES[2], table)) == 1
 
 
 def test_the_td_loss_weighs_what_it_weighs_at_full_size():
     """Largest possible value of lambda times the loss: every similarity 1 in every block that has it."""
     rows = {row.name: row for row in (*TDRL_TIM, *TDRL_LAMBDA, *tables.BEYOND)}
     for name, full in (("TIM + TD loss", 2e-4), ("lambda 4e-4", 4e-4), ("TDN + TD loss", 2e-4), ("TIM", 0)):
-        run = PROFILES["pocket"].runs(rows[name])[0]
+        run = PROFILES["pocket"].runs(rows[name], TABLES["tdrl_tim"])[0]
         places = [m for m in run.create_model().modules() if isinstance(m, TemporalDiversity)]
         assert run.recipe.td_lambda * sum(p.channels for p in places) == pytest.approx(full * (512 + 1024 + 2048))
 
@@ -94,7 +100,7 @@ def test_rows_are_the_networks_they_are_named_after():
         "TDN (both)": ([1, 2], [3, 4, 5], [3, 4, 5]),
     }
     for row in SHORT_VS_LONG:
-        run = PROFILES["pocket"].runs(row)[0]
+        run = PROFILES["pocket"].runs(row, TABLES["short_vs_long"])[0]
         model = run.create_model()
         modules = [
             [number for number in range(2, 6) if hasattr(model.stages[number - 1][0].temporal, name)]
@@ -128,6 +134,9 @@ def test_typos_are_answered_with_the_nearest_names(capsys):
         (["--profile", "smokey"], "smoke"),
         (["--table", "1e"], "short_vs_long"),
         (["--jobs", "0"], "1 or more"),
+        (["--run", "tdn_resnet10-0123456789"], "--list prints"),
+        (["--shard", "9/8"], "i from 1 to n"),
+        (["--start", "/nowhere/weights.pt"], "no weights file at /nowhere/weights.pt"),
     ):
         with pytest.raises(SystemExit) as error:
             study.main(arguments)
@@ -136,10 +145,10 @@ def test_typos_are_answered_with_the_nearest_names(capsys):
 
 
 def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "ROOT", tmp_path)
+    monkeypatch.setattr(profiles, "ROOT", tmp_path)
     study.main(["--profile", "smoke", "--list"])
     printed = capsys.readouterr().out.splitlines()
-    runs = len(study.all_runs(PROFILES["smoke"]))
+    runs = len(study.with_starts(study.all_runs(PROFILES["smoke"])))
     assert printed[0].startswith(f"profile smoke: {runs} runs, 0 of them done")
     assert len(printed) == runs + 1 and all("to do" in line for line in printed[1:])
     assert list(tmp_path.iterdir()) == []
@@ -148,5 +157,71 @@ def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
 def test_two_ways_to_ask_for_one_network_are_one_run():
     spelled_out = Row("TDN, spelled out", "tdn", {"s_tdm_stages": (1, 2), "dropout": 0.0})
     pocket = PROFILES["pocket"]
-    assert pocket.runs(spelled_out) == pocket.runs(Row("TDN", "tdn"))
-    assert pocket.runs(Row("other", "tdn", {"s_tdm_stages": (1,)})) != pocket.runs(Row("TDN", "tdn"))
+    of = TABLES["short_vs_long"]
+    assert pocket.runs(spelled_out, of) == pocket.runs(Row("TDN", "tdn"), of)
+    assert pocket.runs(Row("other", "tdn", {"s_tdm_stages": (1,)}), of) != pocket.runs(Row("TDN", "tdn"), of)
+
+
+def test_shards_are_all_runs_once_and_a_named_run_brings_what_it_starts_from():
+    profile = PROFILES["pocket"]
+    runs = study.with_starts(study.all_runs(profile))
+    shards = [study._selected(runs, [], f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
+    transfer = profile.transfer_runs("pocket, family both")[1]
+    source = transfer.start
+    assert study._selected(runs, [transfer.name], "1/1") == [source.start, source, transfer]
+
+
+def test_transfers_go_from_other_classes_to_three_splits_at_a_tenth_of_the_rate():
+    pocket = PROFILES["pocket"]
+    tuned, without = (pocket.transfer_runs("pocket, family both", which) for which in (True, False))
+    assert [run.data.split for run in tuned] == [run.data.split for run in without] == [1, 2, 3]
+    (source,) = {run.start for run in tuned}
+    assert not set(source.data.classes) & set(tuned[0].data.classes)
+    assert {run.start for run in without} == {pocket.start()}
+    assert tuned[0].recipe.lr == pytest.approx(without[0].recipe.lr / 10)
+
+
+def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
+    for name in ("SSV1", "SSV2", "K400", "UCF101", "HMDB51"):
+        monkeypatch.delenv(f"TDN_{name}", raising=False)
+    monkeypatch.setenv("TDN_HOME", "/nowhere")
+    paper = PROFILES["paper"]
+    runs = study.all_runs(paper)
+    assert len({run.name for run in runs}) == len(runs)
+    by_data = {}
+    for run in runs:
+        assert run.size == 224 and run.scales == (1.0, 0.875, 0.75, 0.66)
+        recipe = run.recipe
+        protocol = (recipe.epochs, recipe.batch, recipe.lr, recipe.weight_decay, recipe.steps, str(run.views))
+        by_data.setdefault(run.data.name, set()).add((*protocol, run.views.size, dict(run.options).get("dropout", 0.5)))
+    tdrl = (50, 64, 0.01, 1e-4, (30, 40, 45), "1x1", 224, 0.5)
+    something = (60, 64, 0.01, 5e-4, (30, 45, 55), "1x1", 224, 0.5)
+    tuned = (25, 64, 0.002, 5e-4, (12, 19, 22), "10x3", 256, 0.8)
+    assert by_data == {
+        "ssv1": {something, tdrl},
+        "ssv2": {something},
+        "k400": {(100, 128, 0.02, 1e-4, (50, 75, 90), "10x3", 256, 0.5)},
+        "ucf101": {tuned},
+        "hmdb51": {tuned},
+    }
+    from_kinetics = [run.start for run in runs if isinstance(run.start, Run)]
+    assert len(from_kinetics) == 6 and len(set(from_kinetics)) == 1 and from_kinetics[0] in runs
+    assert from_kinetics[0].num_segments == 16, "the paper transfers the 16-frame network"
+    assert {run.start for run in runs if not isinstance(run.start, Run)} == {IMAGENET}
+    with torch.device("meta"):
+        assert runs[0].create_model().fc.out_features == 174
+
+
+def test_what_is_not_possible_is_said_with_its_reason_and_its_command(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TDN_HOME", str(tmp_path))
+    monkeypatch.delenv("TDN_SSV1", raising=False)
+    monkeypatch.setattr(profiles, "ROOT", tmp_path)
+    study.main(["--profile", "paper", "--table", "temporal_modules", "--list"])
+    printed = capsys.readouterr().out
+    assert "12 runs are not possible here: Something-Something V1" in printed and "TDN_SSV1=" in printed
+    assert printed.count("torchrun --nproc-per-node 8 -m tdn.train --profile paper --run ") == 12
+    (tmp_path / "ssv1").mkdir()
+    monkeypatch.setenv("TDN_SSV1", str(tmp_path / "ssv1"))
+    tea = next(run for run in study.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
+    assert "Res2Net" in impossible(tea) and impossible(tea, has_start=True) is None
