@@ -1,7 +1,10 @@
 # Everything runs in .venv, which holds exactly what environment.yml lists.
 
 PROFILE ?= pocket
+GPUS ?= 1
 PYTHON := .venv/bin/python
+# Several GPUs train one run after the other together.
+TRAIN := $(if $(filter 1,$(GPUS)),$(PYTHON),$(PYTHON) -m torch.distributed.run --standalone --nproc-per-node $(GPUS)) -m tdn.train
 
 # A conda environment would otherwise see packages of the user's home directory.
 export PYTHONNOUSERSITE := 1
@@ -12,10 +15,10 @@ export GOMP_SPINCOUNT ?= 1000
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
 
-.PHONY: help env lab test smoke reproduce clean
+.PHONY: help env lab test smoke reproduce bench clean
 
 help:  ## list the targets (default)
-	@echo "make TARGET [PROFILE=smoke|pocket]   (PROFILE is now $(PROFILE))"
+	@echo "make TARGET [PROFILE=smoke|pocket|paper] [GPUS=n]   (PROFILE is now $(PROFILE))"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 
@@ -69,8 +72,12 @@ smoke:  ## every notebook at the smallest scale: does it run?
 reproduce: .venv/.installed  ## train what is missing, then every table and figure of PROFILE
 	@echo "reproduce: training the missing runs of profile $(PROFILE), then running the notebooks;"
 	@echo "           tables and figures go to results/$(PROFILE)/"
-	$(PYTHON) -m tdn.train --profile $(PROFILE)
+	$(TRAIN) --profile $(PROFILE)
 	$(PYTHON) -m tdn.book --profile $(PROFILE)
+
+bench: .venv/.installed  ## how fast clips are read, and in how much memory: 10 minutes
+	@echo "bench: on videos made for it; tables go to results/bench/"
+	$(PYTHON) -m tdn.bench
 
 # Only one profile: runs may be hours of work.
 clean:  ## remove rendered clips, results/smoke, and the runs and executed notebooks of PROFILE

@@ -108,7 +108,9 @@ def impossible(config: Run, has_start: bool = False) -> str | None:
     if has_start:
         return None
     if config.start == IMAGENET and dict(config.options).get("conv2", "dense") != "dense":
-        return "it starts from a Res2Net trained on ImageNet, which torchvision does not have; --start FILE takes one"
+        return (
+            "it starts from a Res2Net trained on ImageNet, which torchvision does not have; --start-from FILE takes one"
+        )
     return impossible(config.start) if isinstance(config.start, Run) else None
 
 
@@ -288,8 +290,8 @@ def _manifest(config: Run, training: Training, compute: Compute, start: Path | N
         "processes": world(),
         **asdict(compute),
     }
-    if start and not isinstance(config.start, Run):
-        manifest["start"] = f"{start.name}, sha256 {hashlib.sha256(start.read_bytes()).hexdigest()}"
+    if start:
+        manifest["start"] = f"{start.parent.name}/{start.name}, sha256 {hashlib.sha256(start.read_bytes()).hexdigest()}"
     return manifest
 
 

@@ -34,12 +34,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Fine-tuning on small data sets (CVPR Table 4): a network of `source` goes on in each of `targets`, which have a
-    setting a split; `without` is the recipe for the same without the transfer."""
+    """Fine-tuning on small data sets (CVPR Table 4): the `row`'s network of `source` goes on in each of `targets`,
+    which have a setting a split."""
 
     source: Setting
     targets: Mapping[str, tuple[Setting, ...]]
-    without: Recipe
     row: Row
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -77,16 +76,12 @@ class Profile:
         return [self._run(row, setting, seed) for seed in self.seeds[: row.seeds]]
 
     def transfer_runs(self, target: str, transferred: bool = True) -> list[Run]:
-        """A run a split of `target`, from the network of `transfer.source`; or from the 2D network, for comparison."""
-        row, runs = self.transfer.row, []
+        """A run a split of `target`, from the network of `transfer.source`; or, to compare, from where that began."""
+        row = self.transfer.row
+        source = self._run(row, self.transfer.source, 0)
         row = dataclasses.replace(row, options={**row.options, **self.transfer.options})
-        source = self._run(self.transfer.row, self.transfer.source, 0)
-        for setting in self.transfer.targets[target]:
-            if transferred:
-                runs.append(dataclasses.replace(self._run(row, setting, 0), start=source))
-            else:
-                runs.append(self._run(row, dataclasses.replace(setting, recipe=self.transfer.without), 0))
-        return runs
+        runs = [self._run(row, setting, 0) for setting in self.transfer.targets[target]]
+        return [dataclasses.replace(config, start=source) for config in runs] if transferred else runs
 
     def start(self, system: str = "tsn", deep: bool = False) -> Run | str:
         """What all networks start from. The papers' start from ImageNet; those of the pocket benchmark from a plain 2D
@@ -138,7 +133,7 @@ def _pocket(
     views = Views(size=48, scale=48 / 56)  # 48 of the videos' 56 pixels: cropped, never resized
     setting = Setting(data, recipe, views)
     target = PocketPart(data, ("both",))
-    tuned = dataclasses.replace(recipe, epochs=fine, lr=recipe.lr / 10)  # a tenth of the rate, as in UCF_HMDB
+    tuned = dataclasses.replace(recipe, epochs=fine)  # of three rates the best, on the other rendering
     parts = tuple(Setting(dataclasses.replace(target, split=split), tuned, views) for split in SPLITS)
     return Profile(
         name,
@@ -146,7 +141,6 @@ def _pocket(
         transfer=Transfer(
             source=Setting(PocketPart(data, ("short", "long")), recipe, views),
             targets={"pocket, family both": parts},
-            without=dataclasses.replace(recipe, epochs=fine),
             row=TDN_8,
         ),
         depths=(10, 18),
@@ -181,7 +175,6 @@ PAPER = Profile(
             name: tuple(Setting(DatasetSpec(name, split), UCF_HMDB, THIRTY_VIEWS) for split in SPLITS)
             for name in ("ucf101", "hmdb51")
         },
-        without=UCF_HMDB,
         row=TDN_16,
         options={"dropout": UCF_HMDB_DROPOUT},
     ),

@@ -119,19 +119,25 @@ def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[s
     print(f"scores, accuracy of each class and manifest: {folder}")
 
 
+def parser() -> argparse.ArgumentParser:
+    command_line = argparse.ArgumentParser(prog="python -m tdn.evaluate", description=__doc__)
+    add = command_line.add_argument
+    add("--weights", type=Path, help="file of ours or of the authors (.pt, .pth, .pth.tar)")
+    add("--dataset", help="its name or folder, as python -m tdn.data shows them")
+    add("--split", type=int, default=1, help="of the official splits of ucf101 and hmdb51")
+    add("--views", nargs="+", default=["1x1"], help="clips x crops, one or more (default: 1x1)")
+    add("--size", type=int, help="pixels of a crop (default: 224 for one crop, else 256)")
+    add("--segments", type=int, help="frames of the network, where its file does not say: 8 or 16")
+    add("--classes", type=Path, help="names in the order of the network's outputs, a line each")
+    add("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
+    add("--batch", type=int, default=16, help="views on the device at once (default: %(default)s)")
+    add("--ensemble", nargs="+", type=Path, metavar="SCORES", help="folders of kept scores to average")
+    return command_line
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tdn.evaluate", description=__doc__)
-    parser.add_argument("--weights", type=Path, help="file of ours or of the authors (.pt, .pth, .pth.tar)")
-    parser.add_argument("--dataset", help="its name or folder, as python -m tdn.data shows them")
-    parser.add_argument("--split", type=int, default=1, help="of the official splits of ucf101 and hmdb51")
-    parser.add_argument("--views", nargs="+", default=["1x1"], help="clips x crops, one or more (default: 1x1)")
-    parser.add_argument("--size", type=int, help="pixels of a crop (default: 224 for one crop, else 256)")
-    parser.add_argument("--segments", type=int, help="frames of the network, where its file does not say: 8 or 16")
-    parser.add_argument("--classes", type=Path, help="names in the order of the network's outputs, a line each")
-    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
-    parser.add_argument("--batch", type=int, default=16, help="views on the device at once (default: %(default)s)")
-    parser.add_argument("--ensemble", nargs="+", type=Path, metavar="SCORES", help="folders of kept scores to average")
-    args = parser.parse_args(argv)
+    command_line = parser()
+    args = command_line.parse_args(argv)
     try:
         if args.ensemble:
             together = ensemble([Evaluation.load(folder / "scores.npz") for folder in args.ensemble])
@@ -153,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 args.batch,
             )
     except (ValueError, OSError) as error:
-        parser.error(str(error))
+        command_line.error(str(error))
     if rank() == 0:
         print(markdown(table, ROW_DIGITS))
         if (table["top-1"] < NEAR_CHANCE * table["by chance"]).any():

@@ -15,7 +15,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from tdn import experiment, jobs
 from tdn.cost import Cost, measure_cost
-from tdn.distributed import LAUNCHED, process_group, rank, world
+from tdn.distributed import LAUNCHED, from_first, process_group, rank, world
 from tdn.experiment import Result, Run, impossible, stored
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model, unknown_name
@@ -117,47 +117,45 @@ def with_starts(runs: Sequence[Run]) -> list[Run]:
 def command(config: Run, profile: Profile, gpus: int | str = 1) -> str:
     """What trains one run alone."""
     program = f"torchrun --nproc-per-node {gpus}" if gpus not in (0, 1) else "python"
-    return f"{program} -m tdn.train --profile {profile.name} --run {config.name}"
+    return f"{program} -m tdn.train --profile {profile.name} --runs {config.name}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line. No option may begin one of torchrun's, which would take it (`--run-path`, `--start-method`)."""
+    command_line = argparse.ArgumentParser(
         prog="python -m tdn.train",
         description="Train every run of the study that is not there yet. Under torchrun all processes train one run "
         "after the other together.",
     )
-    parser.add_argument("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
-    parser.add_argument("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(table_names())}")
-    parser.add_argument("--run", nargs="+", default=[], help="only these runs and what they start from, by name")
-    parser.add_argument("--shard", default="1/1", help="i/n: of the runs to do every n-th, from the i-th on (1 to n)")
-    parser.add_argument("--list", action="store_true", help="print the runs with their commands and train nothing")
-    parser.add_argument(
-        "--start", type=Path, help="weights file to start from in place of ImageNet's, or of another run's"
-    )
-    parser.add_argument("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
-    parser.add_argument("--compile", action="store_true", help="networks by torch.compile")
-    parser.add_argument(
-        "--device-batch", type=int, help="clips on a device at once, where a batch norm's share is too many"
-    )
-    parser.add_argument("--jobs", type=int, default=jobs.default_jobs(), help="runs at a time (default: %(default)s)")
-    return parser
+    add = command_line.add_argument
+    add("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
+    add("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(table_names())}")
+    add("--runs", nargs="+", default=[], help="only these runs and what they start from, by name")
+    add("--shard", default="1/1", help="i/n: of the runs to do every n-th, from the i-th on (1 to n)")
+    add("--list", action="store_true", help="print the runs with their commands and train nothing")
+    add("--start-from", type=Path, help="weights file to start from in place of ImageNet's, or of another run's")
+    add("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
+    add("--compile", action="store_true", help="networks by torch.compile")
+    add("--device-batch", type=int, help="clips on a device at once, where a batch norm's share is too many")
+    add("--jobs", type=int, default=jobs.default_jobs(), help="runs at a time (default: %(default)s)")
+    return command_line
 
 
 @record  # a worker's error is the one that torchrun shows
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = _parser()
-    args = parser.parse_args(argv)
+    command_line = parser()
+    args = command_line.parse_args(argv)
     try:
         profile = get_profile(args.profile)
-        runs = _selected(with_starts(all_runs(profile, args.table)), args.run, args.shard)
+        runs = _selected(with_starts(all_runs(profile, args.table)), args.runs, args.shard)
         compute = Compute(args.device_batch, args.precision, args.compile)
         for name, number in (("--jobs", args.jobs), ("--device-batch", args.device_batch)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} is a number, 1 or more; got {number}")
-        if args.start and not args.start.is_file():
-            raise ValueError(f"no weights file at {args.start}")
+        if args.start_from and not args.start_from.is_file():
+            raise ValueError(f"no weights file at {args.start_from}")
     except ValueError as error:
-        parser.error(str(error))
+        command_line.error(str(error))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being terminated cleans up as Ctrl-C does
     try:
         with process_group():
@@ -180,9 +178,12 @@ def _selected(runs: list[Run], names: Sequence[str], shard: str) -> list[Run]:
 
 
 def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.Namespace) -> None:
-    missing = [config for config in runs if not stored(config, profile.results).complete]
-    reasons = {config: impossible(config, args.start is not None) for config in missing}
-    possible = [config for config in missing if not reasons.get(config)]
+    # The first process looks: others may be on machines that do not see the results.
+    complete = from_first([stored(config, profile.results).complete for config in runs])
+    missing = [config for config, done in zip(runs, complete, strict=True) if not done]
+    why_not = from_first([impossible(config, args.start_from is not None) for config in missing])
+    reasons = dict(zip(missing, why_not, strict=True))
+    possible = [config for config in missing if not reasons[config]]
     if rank() == 0:
         done = len(runs) - len(missing)
         print(f"profile {profile.name}: {len(runs)} runs, {done} of them done; {experiment.device()}")
@@ -195,7 +196,7 @@ def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.N
         return
     if rank() == 0:
         _say_recipes(possible, compute, args.jobs)
-    jobs.train(possible, profile.results, jobs=args.jobs, compute=compute, start=args.start)
+    jobs.train(possible, profile.results, jobs=args.jobs, compute=compute, start=args.start_from)
 
 
 def _list(profile: Profile, runs: list[Run], missing: list[Run], reasons: dict[Run, str | None]) -> None:

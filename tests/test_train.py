@@ -148,12 +148,20 @@ def test_bfloat16_trains_float32_weights(video_sets, tmp_path):
     assert 2 < history[0]["loss"] < 4
 
 
+def test_a_compiled_network_trains_alike(video_sets, tmp_path):
+    eager, _ = train(video_sets, tmp_path / "a", RECIPE)
+    compiled, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(compile=True))
+    assert set(compiled.state_dict()) == set(eager.state_dict()), "the names of the weights stay"
+    torch.testing.assert_close(weights(compiled), weights(eager), atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.gpu
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_gpu(video_sets, tmp_path, precision):
+def test_gpu(video_sets, tmp_path, precision, compiled):
     model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
     clips = TrainingClips(video_sets[0], 2, 5, seed=3)
-    recipe, compute = Recipe(8, 12, 0.01, "adamw"), Compute(device_batch=5, precision=precision)
+    recipe, compute = Recipe(8, 12, 0.01, "adamw"), Compute(5, precision, compiled)
     history = fit(model, clips, recipe, 64, tmp_path, torch.device("cuda"), compute=compute).history
     assert history[-1]["loss"] < history[0]["loss"]
 

@@ -1,5 +1,6 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -198,8 +199,13 @@ class TestClips(Dataset):
 
 
 def worker_count(clips: TrainingClips | TestClips) -> int:
-    """Processes of a DataLoader over `clips`: none where memory only has to be indexed."""
-    return 0 if clips.videos.in_memory else min(torch.get_num_threads(), 8)
+    """Processes of a DataLoader over `clips`: none where memory only has to be indexed, else one a core of this
+    process's share of the machine, up to 16."""
+    if clips.videos.in_memory:
+        return 0
+    beside = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
+    cores = len(os.sched_getaffinity(0)) // int(beside) if beside else torch.get_num_threads()
+    return min(max(cores, 1), 16)
 
 
 def collate(items: Sequence[Sample | Unreadable]) -> tuple[list[Sample], list[Unreadable]]:
