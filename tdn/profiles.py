@@ -186,6 +186,17 @@ PAPER = Profile(
     many_views=THIRTY_VIEWS,
     pictures=SMOKE.pictures,
 )
+
+
+def own_run(data: DatasetSpec, model: str, num_segments: int) -> Run:
+    """A network on one's own data: the recipe and views of Something-Something, from ImageNet. Raises ValueError for an
+    unknown model."""
+    options = tuple(resolve_options(model, {}).items())
+    setting = dataclasses.replace(PAPER.settings["ssv1"], data=data)
+    of = (setting.data, PAPER.size, PAPER.scales, setting.views, setting.recipe)
+    return Run(model, options, num_segments, *of, seed=0, start=IMAGENET)
+
+
 PROFILES = {profile.name: profile for profile in (SMOKE, POCKET, PAPER)}
 
 

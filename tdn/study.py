@@ -15,11 +15,12 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from tdn import experiment, jobs
 from tdn.cost import Cost, measure_cost
+from tdn.data.datasets import DatasetSpec
 from tdn.distributed import LAUNCHED, from_first, process_group, rank, world
 from tdn.experiment import Result, Run, impossible, stored
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model, unknown_name
-from tdn.profiles import Profile, get_profile
+from tdn.profiles import PAPER, Profile, get_profile, own_run
 from tdn.tables import COMPARISONS, OURS, TABLES, Row, Table, get_table
 from tdn.train import PRECISIONS, Compute
 
@@ -131,6 +132,11 @@ def parser() -> argparse.ArgumentParser:
     add("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
     add("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(table_names())}")
     add("--runs", nargs="+", default=[], help="only these runs and what they start from, by name")
+    add(
+        "--dataset", help="in place of the study: train on this data set, by its name or folder, with the profile paper"
+    )
+    add("--model", default="tdn_resnet50", help="for --dataset (default: %(default)s)")
+    add("--segments", type=int, default=8, help="for --dataset (default: %(default)s)")
     add("--shard", default="1/1", help="i/n: of the runs to do every n-th, from the i-th on (1 to n)")
     add("--list", action="store_true", help="print the runs with their commands and train nothing")
     add("--start-from", type=Path, help="weights file to start from in place of ImageNet's, or of another run's")
@@ -146,8 +152,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     command_line = parser()
     args = command_line.parse_args(argv)
     try:
-        profile = get_profile(args.profile)
-        runs = _selected(with_starts(all_runs(profile, args.table)), args.runs, args.shard)
+        if args.dataset:
+            profile, spec = PAPER, DatasetSpec(args.dataset)
+            spec.missing()  # an unknown name is an error
+            runs = [own_run(spec, args.model, args.segments)]
+        else:
+            profile = get_profile(args.profile)
+            runs = _selected(with_starts(all_runs(profile, args.table)), args.runs, args.shard)
         compute = Compute(args.device_batch, args.precision, args.compile)
         for name, number in (("--jobs", args.jobs), ("--device-batch", args.device_batch)):
             if number is not None and number < 1:
@@ -160,6 +171,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with process_group():
             _train(profile, runs, compute, args)
+    except ConnectionError as error:  # ImageNet's weights
+        if LAUNCHED:
+            raise
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from the last checkpoint")
 
@@ -197,6 +212,8 @@ def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.N
     if rank() == 0:
         _say_recipes(possible, compute, args.jobs)
     jobs.train(possible, profile.results, jobs=args.jobs, compute=compute, start=args.start_from)
+    if args.dataset and rank() == 0:
+        print(f"weights, scores and manifest: {stored(possible[0], profile.results).folder}")
 
 
 def _list(profile: Profile, runs: list[Run], missing: list[Run], reasons: dict[Run, str | None]) -> None:

@@ -2,15 +2,18 @@
 
 import dataclasses
 
+import layouts
 import pytest
 import torch
 from torch.distributed.run import get_args_parser
 
 from tdn import profiles, score_weights, study, tables
 from tdn.cost import measure_cost
+from tdn.data.datasets import DatasetSpec
 from tdn.experiment import IMAGENET, Run, impossible
 from tdn.model.tdrl import TemporalDiversity
 from tdn.profiles import PROFILES
+from tdn.recipes import SOMETHING
 from tdn.tables import SHORT_VS_LONG, TABLES, TDRL_LAMBDA, TDRL_TIM, TEMPORAL_MODULES, Row
 
 
@@ -233,3 +236,11 @@ def test_torchrun_takes_none_of_our_options_for_its_own(parser):
     for action in parser._actions[1:]:
         command = ["--nproc-per-node", "8", "-m", "tdn.train", action.option_strings[-1], "value"]
         assert get_args_parser().parse_args(command).training_script_args == command[-2:]
+
+
+def test_ones_own_data_is_trained_as_something_something(tmp_path):
+    run = profiles.own_run(DatasetSpec(str(layouts.folder(tmp_path / "mine"))), "tdn_resnet18", 16)
+    assert run.recipe == SOMETHING and run.start == IMAGENET and str(run.views) == "1x1"
+    assert run.create_model().fc.out_features == 3 and run.num_segments == 16
+    with pytest.raises(ValueError, match="did you mean tdn_resnet50"):
+        profiles.own_run(run.data, "tdn_resnet5", 8)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 
 import pytest
 import torch
@@ -148,6 +149,7 @@ def test_bfloat16_trains_float32_weights(video_sets, tmp_path):
     assert 2 < history[0]["loss"] < 4
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
 def test_a_compiled_network_trains_alike(video_sets, tmp_path):
     eager, _ = train(video_sets, tmp_path / "a", RECIPE)
     compiled, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(compile=True))
