@@ -115,8 +115,14 @@ def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[s
     classes = pd.DataFrame({"class": val_set.class_names, "videos": evaluation.confusion.sum(1)})
     classes["top-1"] = 100 * evaluation.per_class
     write_text(folder / "classes.csv", classes.to_csv(index=False, float_format="%.2f"))
+    label, answer = np.nonzero(evaluation.confusion)
+    names = np.array(val_set.class_names)
+    confusion = pd.DataFrame({"class": names[label], "answer": names[answer]})
+    confusion["videos"] = evaluation.confusion[label, answer]
+    wrong = confusion[label != answer].sort_values("videos", ascending=False, kind="stable")
+    write_text(folder / "confusion.csv", wrong.to_csv(index=False))
     write_text(folder / "about.json", json.dumps(about, indent=1))
-    print(f"scores, accuracy of each class and manifest: {folder}")
+    print(f"scores, accuracy of each class, what it is taken for, and manifest: {folder}")
 
 
 def parser() -> argparse.ArgumentParser:

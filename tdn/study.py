@@ -72,22 +72,30 @@ def full_size(row: Row) -> VideoResNet:
 
 
 def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
-    """Every run of some tables, comparisons, or the transfer (of all unless told), each once.
+    """As `named_runs`, without the names."""
+    return list(named_runs(profile, tables))
+
+
+def named_runs(profile: Profile, tables: Sequence[str] = ()) -> dict[Run, str]:
+    """Every run of some tables, comparisons, or the transfer (of all unless told), each once, and what it is there.
 
     Raises ValueError for a name that does not exist.
     """
-    runs = []
+    runs: dict[Run, str] = {}
     for name in tables or table_names():
-        if name in COMPARISONS:
-            runs += [run for row in OURS.values() for run in profile.runs(row, comparison_table(name))]
-        elif name == "transfer":
-            for target in profile.transfer.targets:
-                runs += profile.transfer_runs(target) + profile.transfer_runs(target, transferred=False)
-        elif name in TABLES:
-            runs += [run for row in TABLES[name].rows for run in profile.runs(row, TABLES[name])]
-        else:
+        if name not in table_names():
             raise ValueError(unknown_name("table", name, table_names()))
-    return list(dict.fromkeys(runs))
+        if name == "transfer":
+            for target in profile.transfer.targets:
+                for transferred, start in ((True, "fine-tuned"), (False, "for comparison")):
+                    for config in profile.transfer_runs(target, transferred):
+                        runs.setdefault(config, f"{name}, {start}: {target}, split {config.data.split}")
+        else:
+            table = comparison_table(name) if name in COMPARISONS else TABLES[name]
+            for row in table.rows:
+                for config in profile.runs(row, table):
+                    runs.setdefault(config, f"{name}: {row.name}")
+    return runs
 
 
 def table_names() -> list[str]:
@@ -217,9 +225,11 @@ def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.N
 
 
 def _list(profile: Profile, runs: list[Run], missing: list[Run], reasons: dict[Run, str | None]) -> None:
+    names = named_runs(profile)
     for config in runs:
-        state = "done   " if config not in missing else "not possible" if reasons.get(config) else "to do  "
-        print(f"  {state} seed {config.seed}  {command(config, profile, 1 if profile.trains_in_notebooks else 8)}")
+        state = "done   " if config not in missing else "not possible" if reasons[config] else "to do  "
+        of = command(config, profile, 1 if profile.trains_in_notebooks else 8)
+        print(f"  {state} {of}  # {names.get(config, 'others start from it')}, seed {config.seed}")
 
 
 def _say_recipes(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:

@@ -8,6 +8,7 @@ import sys
 
 import layouts
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from reference import released_weights
@@ -169,6 +170,8 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
     _, val = DatasetSpec("ssv2").videos(tmp_path)
     expected = evaluate(model, TestClips(val, 8, 5, Views(size=64)), device())
     np.testing.assert_allclose(kept.scores, expected.scores, rtol=1e-3, atol=1e-3)
+    wrong = pd.read_csv(folder / "confusion.csv")
+    assert wrong["videos"].sum() == round((1 - kept.top(1)) * 3) and (wrong["class"] != wrong["answer"]).all()
     assert json.loads((folder / "about.json").read_text())["weights"].startswith("best.pth.tar, sha256 ")
     capsys.readouterr()
     main(["--ensemble", str(folder), str(folder)])
