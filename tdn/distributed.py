@@ -1,9 +1,11 @@
 """What a process does among those that torchrun started; alone, it is the first of one."""
 
+import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -27,11 +29,9 @@ def process_group() -> Iterator[None]:
     gpu = device()
     if gpu.type == "cuda":
         torch.cuda.set_device(gpu)
-    dist.init_process_group("nccl" if gpu.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group("nccl" if gpu.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+    yield
+    dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
 
 
 def device() -> torch.device:
@@ -80,7 +80,8 @@ def replicated(model: nn.Module, device: torch.device) -> nn.Module:
     if world() == 1:
         return model
     ids = [device] if device.type == "cuda" else None
-    # Buffers are RunningStatistics' business.
+    for buffer in model.buffers():  # told to leave them to RunningStatistics, it does not do that at the start either
+        dist.broadcast(buffer, 0)
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
@@ -93,17 +94,17 @@ class Deal:
     """Which videos make which update, in parts that go through the network at once, and which parts are this
     process's: every n-th.
 
-    The order is drawn from the clips' seed and the epoch. Videos known to be unreadable are left out, so that
-    batches are full. A last batch that is not full is left for another epoch, so that every update has `batch` videos
-    (all, where there are fewer).
+    The order is drawn from the clips' seed and the epoch. The videos `left_out` (numbers; known to be unreadable) are
+    not dealt, so that batches are full. A last batch that is not full is left for another epoch, so that every update
+    has `batch` videos (all, where there are fewer).
 
     Raises ValueError where no video is left, or where there are more processes than parts.
     """
 
-    def __init__(self, clips: TrainingClips, batch: int, part: int):
+    def __init__(self, clips: TrainingClips, batch: int, part: int, left_out: Collection[int] = ()):
         self.clips, self.part = clips, part
-        known = clips.videos.known_unreadable
-        self.videos = [video for video in range(len(clips)) if video not in known]
+        without = set(left_out)
+        self.videos = [video for video in range(len(clips)) if video not in without]
         if not self.videos:
             raise ValueError(f"not one of {len(clips)} training videos could be read: {clips.videos.unreadable()[:1]}")
         self.batch = min(batch, len(self.videos))
@@ -119,27 +120,37 @@ class Deal:
         """This process's share of each update from number `first` on."""
         order = torch.Generator().manual_seed(1_000_003 * self.clips.seed + epoch)
         batches = BatchSampler(RandomSampler(self.videos, generator=order), self.batch, drop_last=True)
-        mine = _Share(batches, self.videos, self.part, first)
-        workers = worker_count(self.clips)
-        loader = iter(
-            DataLoader(self.clips, batch_sampler=mine, generator=order, collate_fn=collate, num_workers=workers)
+        # Video by video: a whole part of large videos would wait in memory for every worker.
+        loader = DataLoader(
+            self.clips,
+            batch_size=None,
+            sampler=_Share(batches, self.videos, self.part, first),
+            generator=order,
+            collate_fn=_as_it_is,
+            num_workers=worker_count(self.clips),
         )
+        items = iter(loader)
+        sizes = [min(self.part, self.batch - start) for start in range(0, self.batch, self.part)]
         for _ in range(first, self.updates):
-            yield [next(loader) for _ in range(rank(), self.parts, world())]
+            yield [collate(list(itertools.islice(items, size))) for size in sizes[rank() :: world()]]
+
+
+def _as_it_is(item: Sample | Unreadable) -> Sample | Unreadable:
+    return item
 
 
 class _Share:
-    """The parts of this process, in order, from the batch number `first` on."""
+    """The videos of this process's parts, in order, from the batch number `first` on."""
 
     def __init__(self, batches: BatchSampler, videos: list[int], part: int, first: int):
         self.batches, self.videos, self.part, self.first = batches, videos, part, first
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[int]:
         for number, batch in enumerate(self.batches):
             videos = [self.videos[place] for place in batch]
             parts = [videos[start : start + self.part] for start in range(0, len(videos), self.part)]
             if number >= self.first:
-                yield from parts[rank() :: world()]
+                yield from itertools.chain(*parts[rank() :: world()])
 
 
 class RunningStatistics:

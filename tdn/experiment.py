@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,10 +20,10 @@ from filelock import FileLock, Timeout
 
 from tdn.data import pocket
 from tdn.data.clips import TestClips, TrainingClips, VideoSet
-from tdn.data.datasets import DatasetSpec
+from tdn.data.datasets import DatasetSpec, home
 from tdn.data.views import Views
 from tdn.distributed import device, from_first, rank, world
-from tdn.evaluate import Evaluation, evaluate
+from tdn.evaluate import Evaluation, evaluate, to_device
 from tdn.files import write_text, write_whole
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import load_imagenet, load_weights, read_weights, start_from
@@ -33,7 +32,7 @@ from tdn.recipes import Recipe
 from tdn.train import Compute, Training, fit
 
 CHECKOUT = Path(__file__).parents[1]
-ROOT = Path(os.environ.get("TDN_HOME", CHECKOUT))  # where rendered data and results are kept
+ROOT = home()  # where rendered data and results are kept
 DATA = ROOT / ".data"
 IMAGENET = "imagenet"
 RESULT_VERSION = 2  # part of every run's identity: raise it when the same configuration gives another result
@@ -144,23 +143,31 @@ def run(
 
 @contextmanager
 def _alone(folder: Path, name: str) -> Iterator[None]:
-    """For the first process: no other program is at work in this folder."""
-    if rank() > 0:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+    """No other program is at work in this folder."""
+    if rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
+    waited = 0
+    while not from_first(rank() > 0 or _acquired(lock, 30 if waited else 0)):  # together, or the others time out
+        if rank() == 0 and not waited:
+            print(f"{name} is being trained by another process; waiting for it", flush=True)
+        waited += 1
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{name} is being trained by another process; waiting for it", flush=True)
-        lock.acquire()
-    try:
-        for part in folder.glob(".*.part"):  # of a killed process; the lock says that none is at work
-            part.unlink()
+        if rank() == 0:
+            for part in folder.glob(".*.part"):  # of a killed process; the lock says that none is at work
+                part.unlink()
         yield
     finally:
-        lock.release()
+        if rank() == 0:
+            lock.release()
+
+
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return False
+    return True
 
 
 def trained(config: Run, results: Path) -> VideoResNet:
@@ -175,7 +182,7 @@ def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute:
         return result.evaluation
     path = result.folder / f"scores-{views}-{views.size}-{views.scale:.3f}.npz"
     if not path.exists():
-        model = trained(config, results).to(device())
+        model = to_device(trained(config, results), device())
         _, val_set = videos(config.data, data)
         clips = TestClips(val_set, config.num_segments, model.window, views)
         evaluate(model, clips, device(), 2 * compute.part(config.recipe), compute.dtype).save(path)
@@ -214,7 +221,7 @@ def _make(
         print(f"training on {readable} of {len(train_set)} videos, the others are missing or unreadable")
     model = config.create_model()
     if rank() == 0:  # the others get its weights
-        write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
+        _note_start(folder, config, start)
         if start:
             start_from(model, read_weights(start))
         elif config.start == IMAGENET:
@@ -234,15 +241,28 @@ def _make(
     weights = {"model": model.state_dict(), "network": network, "class_names": val_set.class_names}
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
     write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, start), indent=1))
-    unreadable = [[str(path), reason] for path, reason in train_set.unreadable()]
-    unreadable += [[path, reason] for path, reason in training.unreadable.items() if [path, reason] not in unreadable]
+    unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
     by_pyav = {str(train_set.videos[number].path): reason for number, reason in train_set.second_decoder.items()}
     metrics = _metrics(evaluation, val_set) | {
         "train_of": len(train_set),
-        "train_unreadable": unreadable,
+        "train_unreadable": [[path, reason] for path, reason in unreadable.items()],
         "train_second_decoder": [[path, reason] for path, reason in (by_pyav | training.second_decoder).items()],
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
+
+
+def _note_start(folder: Path, config: Run, start: Path | None) -> None:
+    """Writes config.json; ValueError where the run is half done from another weights file."""
+    digest = hashlib.sha256(start.read_bytes()).hexdigest() if start else None
+    file = folder / "config.json"
+    if (folder / "checkpoint.pt").exists() and file.exists():
+        before = json.loads(file.read_text()).get("start_sha256")
+        if before != digest:
+            raise ValueError(
+                f"{config.name} is half done from other weights (sha256 {before}, not {digest}): finish it with those, "
+                f"or remove {folder}"
+            )
+    write_text(file, json.dumps(asdict(config) | {"start_sha256": digest}, indent=1))
 
 
 def _say_unreadable(result: Result) -> None:
@@ -290,6 +310,8 @@ def _manifest(config: Run, training: Training, compute: Compute, start: Path | N
         "processes": world(),
         **asdict(compute),
     }
+    if isinstance(config.data, DatasetSpec):
+        manifest["data"] = f"annotation {config.data.fingerprint()}"
     if start:
         manifest["start"] = f"{start.parent.name}/{start.name}, sha256 {hashlib.sha256(start.read_bytes()).hexdigest()}"
     return manifest

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from tdn.cost import measure_cost
 from tdn.data.clips import TestClips, VideoSet
-from tdn.data.datasets import DatasetSpec
+from tdn.data.datasets import DatasetSpec, dataset_named
 from tdn.data.views import Views, parse_views
 from tdn.distributed import device, process_group, rank
-from tdn.evaluate import Evaluation, ensemble, evaluate
+from tdn.evaluate import Evaluation, ensemble, evaluate, to_device
 from tdn.experiment import DATA, ROOT, environment, videos
 from tdn.files import write_text
 from tdn.model.weights import load_model
@@ -51,19 +50,21 @@ def evaluate_weights(
     model, name, names = load_model(weights, num_segments)
     _, val_set = videos(spec, DATA)
     order = output_order(val_set, model.fc.out_features, class_names or names)
-    model.to(device(), memory_format=torch.channels_last)
+    to_device(model, device())
     rows = []
     for of in views:
         clips = TestClips(val_set, model.num_segments, model.window, of)
         evaluation = evaluate(model, clips, device(), batch, PRECISIONS[precision])
         evaluation.scores = evaluation.scores[:, order]
         row = {"network": name, "segments": model.num_segments, "data": spec.name, **_views_row(model, of)}
-        row |= accuracy_row(evaluation) | published_row(spec.name, name, model.num_segments)
+        row |= accuracy_row(evaluation) | published_row(spec.name, name, model.num_segments, of)
         rows.append(row)
         if rank() == 0:
             digits = hashlib.sha256(weights.read_bytes()).hexdigest()
-            folder = results / f"{spec.name}-{name}-{model.num_segments}-{of}-{of.size}-{digits[:10]}"
-            _keep(folder, evaluation, val_set, row | {"weights": f"{weights.name}, sha256 {digits}", **environment()})
+            data = spec.index_file(Path()).stem  # its name, split, or a hash of its folder
+            folder = results / f"{data}-{name}-{model.num_segments}-{of}-{of.size}-{precision}-{digits[:10]}"
+            about = row | {"split": spec.split, "precision": precision, "weights": f"{weights.name}, sha256 {digits}"}
+            _keep(folder, evaluation, val_set, about | environment())
     return pd.DataFrame(rows)
 
 
@@ -94,14 +95,17 @@ def accuracy_row(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def published_row(dataset: str, name: str, num_segments: int) -> dict[str, float]:
-    """The published top-1 of TDN with this backbone and number of frames, where the paper has it."""
+def published_row(dataset: str, name: str, num_segments: int, views: Views) -> dict[str, float]:
+    """The published top-1 of TDN with this backbone, number of frames and views, where the paper has it."""
     comparison = next((c for c in COMPARISONS.values() if c.setting == dataset), None)
     system, _, backbone = name.partition("_resnet")
     if comparison is None or system != "tdn":
         return {}
     table = published(comparison.file, method=comparison.method, backbone=f"ResNet{backbone}")
-    row = table[table[comparison.frames].str.split("x").str[0] == str(num_segments)]
+    frames = f"{num_segments}x{views}" if "clips" in comparison.frames else str(num_segments)
+    row = table[table[comparison.frames] == frames]
+    if "clips" not in comparison.frames and views.number > 1:  # there it is the one view
+        return {}
     return {"published top-1": float(row["top1"].iloc[0])} if len(row) else {}
 
 
@@ -156,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with process_group():
             table = evaluate_weights(
                 args.weights,
-                DatasetSpec(args.dataset, args.split),
+                dataset_named(args.dataset, args.split),
                 views,
                 ROOT / "results" / "paper" / "runs",
                 args.segments,
@@ -164,9 +168,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 args.precision,
                 args.batch,
             )
+            if rank() == 0:
+                print(markdown(table, ROW_DIGITS))
+                if (table["top-1"] < NEAR_CHANCE * table["by chance"]).any():
+                    print("That is next to chance: are the network's classes in another order? See --classes FILE.")
     except (ValueError, OSError) as error:
         command_line.error(str(error))
-    if rank() == 0:
-        print(markdown(table, ROW_DIGITS))
-        if (table["top-1"] < NEAR_CHANCE * table["by chance"]).any():
-            print("That is next to chance: are the network's classes in another order? --classes FILE says which.")

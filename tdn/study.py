@@ -15,7 +15,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from tdn import experiment, jobs
 from tdn.cost import Cost, measure_cost
-from tdn.data.datasets import DatasetSpec
+from tdn.data.datasets import dataset_named
 from tdn.distributed import LAUNCHED, from_first, process_group, rank, world
 from tdn.experiment import Result, Run, impossible, stored
 from tdn.model.resnet import VideoResNet
@@ -161,12 +161,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = command_line.parse_args(argv)
     try:
         if args.dataset:
-            profile, spec = PAPER, DatasetSpec(args.dataset)
+            if args.runs or args.table or args.shard != "1/1":
+                raise ValueError("--dataset trains one network of its own: without --table, --runs and --shard")
+            profile, spec = PAPER, dataset_named(args.dataset)
             spec.missing()  # an unknown name is an error
             runs = [own_run(spec, args.model, args.segments)]
         else:
             profile = get_profile(args.profile)
-            runs = _selected(with_starts(all_runs(profile, args.table)), args.runs, args.shard)
+            runs = all_runs(profile, args.table)
+            runs = _selected(runs if args.start_from else with_starts(runs), args.runs, args.shard)
         compute = Compute(args.device_batch, args.precision, args.compile)
         for name, number in (("--jobs", args.jobs), ("--device-batch", args.device_batch)):
             if number is not None and number < 1:
@@ -193,7 +196,7 @@ def _selected(runs: list[Run], names: Sequence[str], shard: str) -> list[Run]:
         if name not in by_name:
             raise ValueError(unknown_name("run", name, by_name, "those that --list prints"))
     if names:
-        return with_starts([by_name[name] for name in names])
+        return [by_name[name] for name in names]  # what they start from comes with them
     first, _, of = shard.partition("/")
     if not (first.isdecimal() and of.isdecimal() and 1 <= int(first) <= int(of)):
         raise ValueError(f"--shard is i/n with i from 1 to n, such as 3/8; got {shard!r}")
@@ -213,7 +216,7 @@ def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.N
         for reason in dict.fromkeys(filter(None, reasons.values())):
             of = sum(other == reason for other in reasons.values())
             print(f"  {of} runs are not possible here: {reason}")
-        if args.list:
+        if args.list and not args.dataset:
             _list(profile, runs, missing, reasons)
     if args.list or not possible:
         return
@@ -229,7 +232,7 @@ def _list(profile: Profile, runs: list[Run], missing: list[Run], reasons: dict[R
     for config in runs:
         state = "done   " if config not in missing else "not possible" if reasons[config] else "to do  "
         of = command(config, profile, 1 if profile.trains_in_notebooks else 8)
-        print(f"  {state} {of}  # {names.get(config, 'others start from it')}, seed {config.seed}")
+        print(f"  {state} {of}  # {names.get(config, 'what others start from')}, seed {config.seed}")
 
 
 def _say_recipes(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:

@@ -25,7 +25,7 @@ from tdn.distributed import (
     summed,
     world,
 )
-from tdn.evaluate import evaluate
+from tdn.evaluate import evaluate, to_device
 from tdn.files import write_text, write_whole
 from tdn.model.tdrl import TemporalDiversity, temporal_diversity
 from tdn.recipes import Recipe
@@ -65,10 +65,11 @@ class Compute:
 
 @dataclass
 class Training:
-    """What `fit` did: a row an epoch (`history`), the training videos that can't be read and those that only PyAV
-    read, each path with the reason."""
+    """What `fit` did: a row an epoch (`history`); the numbers of the videos that were known to be unreadable at the
+    start; the paths that turned out to be, and those that only PyAV read, with the reason."""
 
     history: list[dict[str, float]] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     second_decoder: dict[str, str] = field(default_factory=dict)
 
@@ -113,16 +114,17 @@ def fit(
     has_td_loss = any(isinstance(module, TemporalDiversity) for module in model.modules())
     if recipe.td_lambda and not has_td_loss:
         raise ValueError(f"td_lambda {recipe.td_lambda} would do nothing: the network has no TD loss")
-    deal = Deal(clips, recipe.batch, compute.part(recipe))
-    is_3d = any(parameter.ndim == 5 for parameter in model.parameters())
-    layout = torch.channels_last_3d if is_3d else torch.channels_last  # faster convolutions on CPU and GPU
-    model.to(device, memory_format=layout).train()
+    checkpoint = folder / "checkpoint.pt"
+    state = _read(checkpoint)
+    # What is dealt stays the same, whatever the machines and processes that go on know.
+    left_out = state["training"]["left_out"] if state else from_first(sorted(clips.videos.known_unreadable))
+    deal = Deal(clips, recipe.batch, compute.part(recipe), left_out)
+    to_device(model, device).train()
     optimizer = _optimizer(model, recipe)
     schedules = _schedules(optimizer, recipe, deal.updates)
     scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
     parts = {"model": model, "optimizer": optimizer, "scaler": scaler, **schedules}
-    checkpoint = folder / "checkpoint.pt"
-    training, (first, sums, seconds) = _resume(checkpoint, parts)
+    training, (first, sums, seconds) = _resume(state, parts, Training(left_out=left_out))
     update = _Update(model, recipe, size, device, compute, optimizer, scaler, clips.seed)
 
     done = len(training.history) * deal.updates + first
@@ -218,17 +220,19 @@ class _Update:
         self.statistics.finish()
         if sums[2]:
             self.scaler.unscale_(self.optimizer)
-            if sums[2] != self.recipe.batch:  # unreadable videos, or a set smaller than a batch
+            # Processes take the mean of their gradients, wanted is the sum; and a batch may have unreadable videos.
+            factor = world() * self.recipe.batch / sums[2].item()
+            if factor != 1:
                 for parameter in self.model.parameters():
                     if parameter.grad is not None:
-                        parameter.grad *= self.recipe.batch / sums[2]
+                        parameter.grad *= factor
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return sums.cpu()
 
     def _part(self, samples: Sequence[Sample]) -> Tensor:
-        clips = [sample.clip.to(self.device, non_blocking=True) for sample in samples]
+        clips = [sample.clip.to(self.device) for sample in samples]
         labels = torch.tensor([sample.label for sample in samples], device=self.device)
         inputs = to_input(clips, [sample.crops[0] for sample in samples], self.size)
         recipe = self.recipe
@@ -236,8 +240,7 @@ class _Update:
             scores = self.network(inputs)
             loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing, reduction="sum")
         td_loss = temporal_diversity(self.model).sum()
-        # Processes take the mean of their gradients; wanted is the sum.
-        self.scaler.scale((loss + recipe.td_lambda * td_loss) / recipe.batch * world()).backward()
+        self.scaler.scale((loss + recipe.td_lambda * td_loss) / recipe.batch).backward()
         right = (scores.argmax(1) == labels).sum()
         return torch.stack([loss.detach(), right, torch.tensor(len(samples), device=self.device), td_loss.detach()])
 
@@ -289,7 +292,8 @@ def _note(training: Training, clips: TrainingClips, share: Sequence[tuple[list[S
 
 
 def _save(path: Path, parts: dict[str, Any], training: Training, within: tuple[int, Tensor, float]) -> None:
-    """`within`: updates of the epoch that are done, their sums, their seconds. Every process has the same weights."""
+    """`within`: updates of the epoch that are done, their sums, their seconds. Every process has the same weights; what
+    the others found unreadable within the epoch comes in at its end."""
     if rank() > 0:
         return
     state = {name: part.state_dict() for name, part in parts.items()}
@@ -299,16 +303,22 @@ def _save(path: Path, parts: dict[str, Any], training: Training, within: tuple[i
         write_text(path.with_name("history.csv"), pd.DataFrame(training.history).to_csv(index=False))
 
 
-def _resume(path: Path, parts: dict[str, Any]) -> tuple[Training, tuple[int, Tensor, float]]:
-    """What `_save` wrote, read by the first process for all; a fresh start where there is nothing."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """What `_save` wrote, read by the first process for all."""
     state = None
     if rank() == 0 and path.exists():
         state = torch.load(path, map_location="cpu", weights_only=True)  # each part moves its own where it belongs
-    state = from_first(state)
+    return from_first(state)
+
+
+def _resume(
+    state: dict[str, Any] | None, parts: dict[str, Any], fresh: Training
+) -> tuple[Training, tuple[int, Tensor, float]]:
     if state is None:
-        return Training(), (0, torch.zeros(4), 0.0)
+        return fresh, (0, torch.zeros(4), 0.0)
     for name, part in parts.items():
-        part.load_state_dict(state[name])
+        if state[name]:  # that of a scaler is empty but with fp16
+            part.load_state_dict(state[name])
     return Training(**state["training"]), state["within"]
 
 

@@ -121,5 +121,5 @@ def test_a_set_too_large_for_memory_stays_on_disk(video_sets, monkeypatch):
         available = size * 10  # room for about five videos in half of it
 
     monkeypatch.setattr("psutil.virtual_memory", lambda: Free)
-    assert not train.keep_in_memory() and not train.in_memory
+    assert not train.keep_in_memory() and not train.in_memory and not train.known_unreadable
     assert TrainingClips(train, 2, 1)[0].clip.shape == (2, 1, 3, 56, 56)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from tdn.data.clips import TrainingClips
 from tdn.distributed import Deal, RunningStatistics
 
 PROGRAM = """
@@ -31,6 +32,8 @@ from tdn.train import fit
 def main():
     data, folder, epochs, wrong = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     train, val = SPEC.videos(data)
+    if wrong == "known" and int(os.environ["RANK"]) == 0:  # to this process alone
+        train.known_unreadable = dict([(3, "broken"), (17, "broken")])
     if wrong == "unreadable":  # 11 of 36: some updates have parts without a video
         train = VideoSet([v._replace(path=v.path.with_name("gone.mp4")) if i % 3 == 0 and i < 33 else v
                           for i, v in enumerate(train.videos)], train.class_names)
@@ -42,6 +45,7 @@ def main():
         if rank() == 0:
             torch.manual_seed(0)
             model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.5)
+            model.stage1.bn.running_mean += 3  # as of a network that was trained before
         class Clips(TrainingClips):
             def __getitem__(self, video):
                 often = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" or wrong == "error"
@@ -118,6 +122,13 @@ def test_a_process_whose_videos_can_not_be_read_takes_part_with_nothing(data_roo
     assert unreadable == expected[1] and len(unreadable) == 1, "one path, that of all of them"
 
 
+def test_processes_that_know_other_unreadable_videos_deal_the_same(data_root, tmp_path):
+    one, two = (run(number, data_root, tmp_path / str(number), 1, "known") for number in (1, 2))
+    assert one.returncode == two.returncode == 0, two.stderr
+    loss = [outcome(tmp_path / name)[0][0]["loss"] for name in "12"]
+    assert loss[0] == pytest.approx(loss[1], abs=1e-4)
+
+
 def test_the_error_of_a_worker_is_what_ends_the_run(data_root, tmp_path):
     done = run(2, data_root, tmp_path / "n", 2, "error")
     assert done.returncode != 0 and "the disk of this machine is full" in done.stderr
@@ -146,6 +157,20 @@ def test_more_processes_than_parts_are_refused(video_sets, monkeypatch):
     assert Deal(_Clips(video_sets[0]), 12, 3).parts == 4
     with pytest.raises(ValueError, match="4 processes, but a batch of 12 has only 3 parts of 4 videos"):
         Deal(_Clips(video_sets[0]), 12, 4)
+
+
+def test_videos_that_are_left_out_are_not_dealt_and_all_others_are(video_sets):
+    clips = TrainingClips(video_sets[0], 2, 1)
+    deal = Deal(clips, 10, 4, left_out=[0, 35])
+    assert (deal.updates, deal.parts) == (3, 3)
+    dealt = [[[sample.video for sample in samples] for samples, _ in share] for share in deal.epoch(0, 0)]
+    assert [[len(part) for part in update] for update in dealt] == [[4, 4, 2]] * 3
+    every = [video for update in dealt for part in update for video in part]
+    assert len(set(every)) == 30 and not {0, 35} & set(every)
+    later = [[[sample.video for sample in samples] for samples, _ in share] for share in deal.epoch(0, 2)]
+    assert later == dealt[2:], "from the update that is asked for"
+    with pytest.raises(ValueError, match="not one of 36"):
+        Deal(clips, 10, 4, left_out=range(36))
 
 
 def test_running_statistics_are_the_mean_over_the_parts():

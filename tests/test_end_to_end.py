@@ -24,7 +24,7 @@ from tdn.experiment import Run
 from tdn.files import write_text
 from tdn.model.weights import load_model
 from tdn.recipes import Recipe
-from tdn.score_weights import evaluate_weights, main, output_order
+from tdn.score_weights import evaluate_weights, main, output_order, published_row
 from tdn.study import Line
 from tdn.tables import Row, Table
 from tdn.train import Compute
@@ -165,6 +165,11 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
     assert table["videos"].tolist() == ["3 of 3"] and table["GMACs a view"][0] < 35.6
 
     (folder,) = (tmp_path / "kept").iterdir()
+    with pytest.raises(ValueError, match="half done from other weights"):
+        half = experiment.stored(tiny(DatasetSpec("ssv2")), tmp_path).folder
+        write_text(half / "checkpoint.pt", "")
+        write_text(half / "config.json", "{}")
+        experiment.run(tiny(DatasetSpec("ssv2")), tmp_path, tmp_path, start=file)
     kept = Evaluation.load(folder / "scores.npz")
     model, _, _ = load_model(file, 8)
     _, val = DatasetSpec("ssv2").videos(tmp_path)
@@ -181,6 +186,7 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
         (["--weights", str(file), "--dataset", "ssv2", "--views", "10*3"], "clips x crops"),
         (["--weights", str(tmp_path / "none.pt"), "--dataset", "ssv2"], "no weights file at"),
         (["--dataset", "ssv2"], "--weights and --dataset are needed"),
+        (["--weights", str(file), "--dataset", "./none", "--segments", "8"], "there is no folder"),
     ):
         with pytest.raises(SystemExit):
             main(arguments)
@@ -195,6 +201,15 @@ def test_classes_in_another_order_are_put_right_by_their_names(video_sets):
         output_order(val, 17, None)
     with pytest.raises(ValueError, match="1 of the data set's classes are none of the network's"):
         output_order(val, 18, ["something else", *val.class_names[1:]])
+
+
+def test_the_published_number_is_that_of_the_same_views():
+    assert published_row("k400", "tdn_resnet50", 8, Views(10, 3, 256, 1.0)) == {"published top-1": 76.6}
+    assert published_row("k400", "tdn_resnet50", 8, Views()) == {} == published_row("k400", "tsm_resnet50", 8, Views())
+    assert published_row("ssv2", "tdn_resnet101", 16, Views()) == {"published top-1": 66.9}
+    assert (
+        published_row("ssv2", "tdn_resnet101", 16, Views(2)) == {} == published_row("mine", "tdn_resnet50", 8, Views())
+    )
 
 
 def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):

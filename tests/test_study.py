@@ -166,14 +166,15 @@ def test_two_ways_to_ask_for_one_network_are_one_run():
     assert pocket.runs(Row("other", "tdn", {"s_tdm_stages": (1,)}), of) != pocket.runs(Row("TDN", "tdn"), of)
 
 
-def test_shards_are_all_runs_once_and_a_named_run_brings_what_it_starts_from():
+def test_shards_are_all_runs_once_and_runs_stand_after_what_they_start_from():
     profile = PROFILES["pocket"]
     runs = study.with_starts(study.all_runs(profile))
     shards = [study._selected(runs, [], f"{i}/3") for i in (1, 2, 3)]
     assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
     transfer = profile.transfer_runs("pocket, family both")[1]
     source = transfer.start
-    assert study._selected(runs, [transfer.name], "1/1") == [source.start, source, transfer]
+    assert study._selected(runs, [transfer.name], "1/1") == [transfer]
+    assert study.with_starts([transfer]) == [source.start, source, transfer]
 
 
 def test_transfers_go_from_other_classes_to_three_splits():

@@ -149,6 +149,12 @@ def test_bfloat16_trains_float32_weights(video_sets, tmp_path):
     assert 2 < history[0]["loss"] < 4
 
 
+def test_a_run_begun_in_one_precision_goes_on_in_another(video_sets, tmp_path):
+    train(video_sets, tmp_path, RECIPE, epochs=1)
+    _, history = train(video_sets, tmp_path, RECIPE, compute=Compute(precision="fp16"))
+    assert len(history) == 2
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
 def test_a_compiled_network_trains_alike(video_sets, tmp_path):
     eager, _ = train(video_sets, tmp_path / "a", RECIPE)

@@ -1,14 +1,13 @@
 """`python -m tdn.data`: which data sets there are, and whether their videos can be read."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import torch
 
 from tdn.data import index
-from tdn.data.datasets import PUBLISHED, DatasetSpec, configured, home, location
+from tdn.data.datasets import PUBLISHED, configured, dataset_named, home, location
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,9 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(dataset: str, split: int) -> int:
-    if os.sep in dataset or dataset.startswith((".", "~")):
-        dataset = os.path.abspath(os.path.expanduser(dataset))
-    spec = DatasetSpec(dataset, split)
+    spec = dataset_named(dataset, split)
     root, file, workers = location(spec.name), spec.index_file(home() / ".data"), torch.get_num_threads()
     print(f"reading the annotation of {spec.name} in {root}", flush=True)
     labelled, fingerprint = spec.labelled(), spec.fingerprint()

@@ -81,11 +81,11 @@ class VideoSet:
     def keep_in_memory(self, share: float = 0.5) -> bool:
         """Decodes everything once, if it takes at most this share of the free memory; says whether it did.
 
-        The size is estimated from the first videos. Files that can't be read join `known_unreadable`.
+        The size is estimated from a frame of the first videos. Files that can't be read join `known_unreadable`.
         """
         if self.in_memory:
             return True
-        sizes = [frames.numel() for frames in map(self._decode, range(min(16, len(self)))) if frames is not None]
+        sizes = [size for size in map(self._size, range(min(16, len(self)))) if size]
         if not sizes or np.mean(sizes) * len(self) > psutil.virtual_memory().available * share:
             return False
         with ThreadPoolExecutor() as pool:
@@ -102,6 +102,19 @@ class VideoSet:
         if decord_failed:
             self.second_decoder[index] = decord_failed
         return frames
+
+    def _size(self, index: int) -> int:
+        """Bytes of the decoded video; 0 where its first frame can't be read."""
+        counted = []
+
+        def first(frames: int) -> np.ndarray:
+            counted.append(frames)
+            return np.zeros(1, int)
+
+        try:
+            return self.frames(index, first).numel() * counted[0]
+        except VideoError:
+            return 0
 
     def _decode(self, index: int) -> Tensor | None:
         try:

@@ -164,6 +164,14 @@ def _layout(name: str, root: Path) -> Layout:
     return PUBLISHED[name].layout if name in PUBLISHED else own(root)
 
 
+def dataset_named(text: str, split: int = 1) -> DatasetSpec:
+    """A data set as a person writes it: a name, or the path of a folder (`./mine`, `~/mine`). Raises as
+    `DatasetSpec`."""
+    if os.sep in text or text.startswith((".", "~")):
+        text = os.path.abspath(os.path.expanduser(text))
+    return DatasetSpec(text, split)
+
+
 # where
 
 
