@@ -75,7 +75,7 @@ reproduce: .venv/.installed  ## train what is missing, then every table and figu
 	$(TRAIN) --profile $(PROFILE)
 	$(PYTHON) -m tdn.book --profile $(PROFILE)
 
-bench: .venv/.installed  ## how fast clips are read, and in how much memory: 10 minutes
+bench: .venv/.installed  ## how fast clips are read, and in how much memory: 7 minutes
 	@echo "bench: on videos made for it; tables go to results/bench/"
 	$(PYTHON) -m tdn.bench
 

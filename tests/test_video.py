@@ -1,10 +1,16 @@
 """Decoding, and files that can't be decoded."""
 
+import gc
+import os
 import pickle
 import re
 import struct
+import wave
+import weakref
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +20,46 @@ from tdn.data import pocket, video
 from tdn.data.video import VideoError, all_frames, read_frames
 
 CLIPS = Path(__file__).parents[2] / "shared/clips"
+
+
+@pytest.fixture(params=["decord", "PyAV"])
+def decoder(request, monkeypatch):
+    """The test runs once with each decoder as the only one."""
+    if request.param == "PyAV":
+        monkeypatch.setattr(video, "decord", None)
+    else:
+        monkeypatch.setattr(video, "_read_av", lambda path, choose: pytest.fail("decord did not read it"))
+    return request.param
+
+
+def numbered(frames, height, width):
+    """Frames that differ: noise, a red top left corner, and the brighter the later."""
+    noise = np.random.default_rng(0).integers(0, 40, (height // 8 + 1, width // 8 + 1)).repeat(8, 0).repeat(8, 1)
+    grey = noise[:height, :width] + np.linspace(0, 200, frames)[:, None, None]
+    clip = np.repeat(grey[..., None], 3, -1).astype(np.uint8)
+    clip[:, : height // 3, : width // 3] = 250, 20, 20
+    return clip
+
+
+def write_video(path, clip, codec="libx264", pixels="yuv420p", ticks=None, options=None):
+    """`ticks`: when each frame is shown, in hundredths of a second; else 25 frames a second."""
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = *clip.shape[1:3], pixels
+        stream.options = options or {}
+        stream.codec_context.time_base = Fraction(1, 100)
+        for image, tick in zip(clip, range(0, 4 * len(clip), 4) if ticks is None else ticks, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = int(tick), Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def assert_shows(frames, clip, off=8):
+    assert frames.dtype == torch.uint8 and frames.shape == (len(clip), 3, *clip.shape[1:3])
+    shown = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
+    assert (frames.float() - shown).abs().mean((1, 2, 3)).max() < off
 
 
 def test_frames_come_as_chosen(tmp_path):
@@ -72,22 +118,89 @@ def test_files_of_other_projects(name, frames, size, monkeypatch):
     assert all((by_decord - by_pyav).abs().mean() < 4 for by_decord in decord)
 
 
-def test_a_rotated_file_is_read_upright_by_both(tmp_path, monkeypatch):
-    pixels = np.zeros((6, 64, 96, 3), np.uint8)
-    pixels[:, :20, :30, 0] = 255  # red, top left
-    path = tmp_path / "held_sideways.mp4"
-    pocket.encode(path, pixels)
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_rotated_file_is_read_upright(turns, decoder, tmp_path):
+    clip = numbered(6, 64, 96)
+    path = write_video(tmp_path / "held_sideways.mp4", clip)
     content = bytearray(path.read_bytes())
-    matrix = content.index(b"tkhd") + 44  # how to show the track: turned by 90 degrees to the right
-    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 64 << 16, 0, 1 << 30)
+    matrix = content.index(b"tkhd") + 44  # how to show the track: turned so often by 90 degrees to the right
+    cos, sin = [(1, 0), (0, 1), (-1, 0), (0, -1)][turns]
+    moved = [(0, 0), (64, 0), (96, 64), (0, 96)][turns]
+    one = 1 << 16
+    content[matrix : matrix + 36] = struct.pack(
+        ">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, moved[0] * one, moved[1] * one, 1 << 30
+    )
     path.write_bytes(content)
-    upright = torch.from_numpy(np.rot90(pixels, -1, (1, 2)).copy()).permute(0, 3, 1, 2).float()
-    assert upright[0, 0, :30, -20:].min() == 255, "red, top right"
-    for decoder in (video.decord, None):
-        monkeypatch.setattr(video, "decord", decoder)
-        frames, _ = read_frames(path, all_frames)
-        assert frames.shape == (6, 3, 96, 64)
-        assert (frames.float() - upright).abs().mean() < 6
+    assert_shows(read_frames(path, all_frames)[0], np.rot90(clip, -turns, (1, 2)))
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.webm"])
+def test_frames_of_a_variable_rate_are_those_that_were_encoded(name, decoder, tmp_path):
+    clip = numbered(30, 64, 96)
+    ticks = np.random.default_rng(1).integers(1, 60, 30).cumsum()
+    codec, options = ("libvpx-vp9", {}) if name == "v.webm" else ("libx264", {"g": "12"})
+    path = write_video(tmp_path / name, clip, codec, ticks=ticks, options=options)
+    assert_shows(read_frames(path, all_frames)[0], clip)
+    some = [2, 11, 12, 25, 29]  # not one after the other, with key frames between
+    assert_shows(read_frames(path, lambda count: np.array(some))[0], clip[some])
+
+
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "codec", "pixels"),
+    [
+        (5, 240, 427, "libvpx-vp9", "yuv420p"),  # as Something-Something V2 comes
+        (5, 33, 17, "libvpx-vp9", "yuv420p"),
+        (5, 63, 95, "libx264", "yuv444p"),
+        (4, 32, 1920, "libx264", "yuv420p"),
+        (4, 1080, 34, "libx264", "yuv420p"),
+        (1, 64, 96, "libx264", "yuv420p"),
+        (2, 64, 96, "libx264", "yuv420p"),
+    ],
+)
+def test_odd_sizes_and_lengths(frames, height, width, codec, pixels, decoder, tmp_path):
+    clip = numbered(frames, height, width)
+    path = write_video(tmp_path / ("v.webm" if "vp9" in codec else "v.mp4"), clip, codec, pixels)
+    assert_shows(read_frames(path, all_frames)[0], clip, off=14)  # colours at the edge of red, in so few pixels
+
+
+def test_tiny_frames(tmp_path):
+    clip = numbered(4, 16, 16)
+    path = write_video(tmp_path / "tiny.mp4", clip, pixels="yuv444p")
+    frames, decord_failed = read_frames(path, all_frames)
+    assert_shows(frames, clip)
+    assert decord_failed.startswith("cannot read frames of this width")
+
+
+def test_a_name_that_is_not_utf_8(tmp_path):
+    clip = numbered(4, 64, 96)
+    path = write_video(tmp_path / "v.mp4", clip).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    frames, decord_failed = read_frames(path, all_frames)
+    assert_shows(frames, clip)
+    assert decord_failed == "its name is not UTF-8"
+    folder = write_folder(tmp_path / "v", clip, "{:05d}.png").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert_shows(read_frames(folder, all_frames)[0], clip)
+
+
+@pytest.mark.parametrize("cut", ["start", "end"])
+def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path):
+    """As by `ffmpeg -ss 0.2 -i ... -c copy`: such frames stay in the file, for those that build on them. decord counts
+    them, and repeats the last frame that is shown in their place."""
+    clip = numbered(40, 64, 96)
+    path = write_video(tmp_path / "whole.mp4", clip, options={"g": "20"})
+    content = bytearray(path.read_bytes())
+    edit = content.index(b"elst") + 12  # duration in milliseconds, then the start in units of the track
+    duration, start = struct.unpack(">Ii", content[edit : edit + 8])
+    with av.open(str(path)) as container:
+        seconds = container.streams.video[0].time_base
+    edited = (duration, start + round(0.2 / seconds)) if cut == "start" else (1000, start)
+    content[edit : edit + 8] = struct.pack(">Ii", *edited)
+    path.write_bytes(content)
+    shown = clip[5:] if cut == "start" else clip[:25]
+    frames, decord_failed = read_frames(path, all_frames)
+    assert "edit list" in decord_failed
+    assert_shows(frames, shown)
+    some = [0, 20, 24]
+    assert_shows(read_frames(path, lambda count: np.array(some))[0], shown[some])
 
 
 def write_folder(folder, frames, name="{:05d}.jpg"):
@@ -111,6 +224,7 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
     with pytest.raises(VideoError, match=r"v: 00005\.jpg is no image that can be read"):
         read_frames(folder, all_frames)
     empty = write_folder(tmp_path / "nothing", [])
+    (empty / "list.txt").write_text("no frame")
     with pytest.raises(VideoError, match="nothing: no frames"):
         read_frames(empty, all_frames)
     mixed = write_folder(tmp_path / "mixed", [rendered[0], rendered[0][:40]])
@@ -128,3 +242,107 @@ def test_an_unreadable_file_is_named_with_its_reason(broken_videos, kind):
     assert error.value.reason and str(error.value) == f"{path}: {error.value.reason}"
     again = pickle.loads(pickle.dumps(error.value))  # it has to come out of worker processes
     assert (again.path, again.reason) == (error.value.path, error.value.reason)
+
+
+def write_sound(path, codec, cover=None):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=44100)
+        if cover is not None:
+            picture = container.add_stream("mjpeg", rate=1)
+            picture.height, picture.width, picture.pix_fmt = *cover.shape[:2], "yuvj420p"
+            picture.disposition = av.stream.Disposition.attached_pic
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")))
+        buffer = av.AudioFifo()
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        silence.sample_rate, silence.pts = 44100, 0
+        buffer.write(silence)
+        while frame := buffer.read(1024 if codec == "aac" else 1152):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    picture = numbered(1, 64, 96)[0]
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    (tmp_path / "picture.png").rename(tmp_path / "picture.mp4")
+    (tmp_path / "words.txt").write_text("FFmpeg plays text files\n" * 50)
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000)
+        sound.writeframes(bytes(8000))
+    write_sound(tmp_path / "sound.mp4", "aac")
+    write_sound(tmp_path / "cover.mp3", "libmp3lame", cover=picture)
+    for name, reason in (
+        ("picture.mp4", "a picture or text, no video"),
+        ("words.txt", "a picture or text, no video"),
+        ("sound.wav", "no video in the file"),
+        ("sound.mp4", "no video in the file"),
+        ("cover.mp3", "no video in the file"),
+    ):
+        reasons = set()
+        for _ in range(2):
+            with pytest.raises(VideoError, match=reason) as error:
+                read_frames(tmp_path / name, all_frames)
+            reasons.add(error.value.reason)
+        assert len(reasons) == 1, "the same words each time"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_half_a_download_is_refused_even_where_the_frames_asked_for_are_there(share, tmp_path):
+    path = write_video(tmp_path / "v.mp4", np.random.default_rng(0).integers(0, 256, (30, 64, 96, 3), np.uint8))
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat"), "what is in the file stands at its start"
+    path.write_bytes(content[: int(len(content) * share)])
+    for frames in (all_frames, lambda count: np.array([0, 1])):
+        with pytest.raises(VideoError, match=r"breaks off: holds \d+ of its 30 frames"):
+            read_frames(path, frames)
+
+
+def test_frames_of_two_sizes_are_refused(tmp_path):
+    """decord would repeat the last frame of the first size."""
+    small, large = (write_video(tmp_path / f"{h}.ts", numbered(6, h, 96)) for h in (64, 80))
+    small.write_bytes(small.read_bytes() + large.read_bytes())
+    with pytest.raises(VideoError, match="decord: frames that cannot be decoded; PyAV: its frames are not all of one"):
+        read_frames(small, all_frames)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+    folder = write_folder(tmp_path / "v", numbered(2, 64, 96))
+    for refused, name in ((path, "v.mp4"), (folder / "00001.jpg", "v"), (folder, "v")):
+        refused.chmod(0)
+        with pytest.raises(VideoError, match="Permission denied"):
+            read_frames(tmp_path / name, all_frames)
+        refused.chmod(0o755)
+
+
+def test_an_error_of_the_choice_keeps_its_type_and_holds_no_memory(tmp_path):
+    """Only in the decoders' own errors a second decoder is tried."""
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+    seen = []
+
+    def choose(count):
+        something = np.zeros(1)
+        seen.append(weakref.ref(something))
+        raise ZeroDivisionError(count)
+
+    gc.disable()
+    try:
+        with pytest.raises(ZeroDivisionError, match="4"):
+            read_frames(path, choose)
+        assert [ref() for ref in seen] == [None]
+    finally:
+        gc.enable()
+
+
+def test_the_second_decoder_is_asked_for_the_frames_that_the_first_was(tmp_path):
+    path = write_video(tmp_path / "narrow.mp4", numbered(30, 64, 48))
+    drawn = []
+
+    def choose(count):
+        drawn.append(np.random.default_rng().integers(0, count, 6))
+        return drawn[-1]
+
+    frames, decord_failed = read_frames(path, choose)
+    assert decord_failed and len(drawn) == 1
+    assert_shows(frames, numbered(30, 64, 48)[drawn[0]])

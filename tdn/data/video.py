@@ -1,8 +1,12 @@
 """Frames from video files, through decord or, where it fails, PyAV; and from folders of JPEG frames."""
 
+import functools
+import queue
 import re
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,6 +18,8 @@ try:
     import decord
 except ImportError:  # no wheel for this machine, say
     decord = None
+
+SECONDS = 60  # that a decoder may take for one video: most take a thousandth, but disks can be slow and movies long
 
 Choose = Callable[[int], np.ndarray]  # from the number of frames to the numbers of those wanted, 0-based, any shape
 
@@ -33,27 +39,26 @@ class VideoError(Exception):
 def read_frames(path: Path, choose: Choose) -> tuple[Tensor, str | None]:
     """Decodes the frames whose numbers `choose(num_frames)` gives, in any shape `S`.
 
-    Gives uint8 RGB `(*S, C, H, W')`, upright where the file says how it was held; and why PyAV had to read it, None
-    where decord did. A folder holds frames as JPEG or PNG files, in order of their names. The reader lives for this
-    call alone, in the process that needs it.
+    Gives uint8 RGB `(*S, C, H, W')`, upright where the file says how it was held, the colours of a pixel side by side
+    in memory (torch's channels_last); and why PyAV had to read it, None where decord did. A folder holds frames as
+    JPEG or PNG files, in order of their names. The reader lives for this call alone, in the process that needs it.
+
+    A decoder that hangs is left after `SECONDS`, with its thread, the open file and what it had decoded (and a core,
+    if it runs in a loop): nothing can stop it but the end of the process, which it does not hold up.
 
     Raises:
         VideoError: the file can't be opened, is no video, has no frame, or a chosen frame can't be decoded, by
-            neither decoder. (A Matroska file that breaks off is, to the decoders, a shorter video.)
+            neither decoder, in their time. (A Matroska file that breaks off is, to the decoders, a shorter video.)
     """
     path = Path(path)
+    choose = functools.cache(choose)  # the second decoder is asked for the same frames, though the choice be random
+    if _in_time(_is_folder, path):
+        return _arrange(path, *_read_folder(path, choose)), None
     try:
-        if path.is_dir():
-            return _read_folder(path, choose), None
-        if path.stat().st_size == 0:
-            raise VideoError(path, "empty file")
-    except OSError as error:
-        raise VideoError(path, error.strerror or str(error)) from error
-    try:
-        return _read_decord(path, choose), None
+        return _arrange(path, *_in_time(_read_decord, path, choose)), None
     except VideoError as first:
         try:
-            return _read_av(path, choose), first.reason
+            return _arrange(path, *_in_time(_read_av, path, choose)), first.reason
         except VideoError as second:
             raise VideoError(path, f"decord: {first.reason}; PyAV: {second.reason}") from second
 
@@ -61,6 +66,45 @@ def read_frames(path: Path, choose: Choose) -> tuple[Tensor, str | None]:
 def all_frames(num_frames: int) -> np.ndarray:
     """`choose` for a whole video."""
     return np.arange(num_frames)
+
+
+def _in_time(read: Callable[..., Any], path: Path, *arguments: Any) -> Any:
+    """`read(path, *arguments)`, or what it raises; VideoError after `SECONDS`.
+
+    It runs in a thread of its own, as nothing else can be given up; starting one takes 0.1 ms. What may block (decord,
+    PyAV, the file system) lets other threads run meanwhile. No torch in there: where the process ends while a thread
+    of Python is in a function of torch, it ends in an abort.
+    """
+    answers = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put((read(path, *arguments), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=work, name=f"reading {path}", daemon=True).start()  # daemon: the process ends without it
+    try:
+        result, error = answers.get(timeout=SECONDS)
+    except queue.Empty:
+        raise VideoError(path, f"took more than {SECONDS} s") from None
+    if error is None:
+        return result
+    try:
+        raise error
+    finally:
+        del error  # or the error and this call would keep each other, and the reader, in memory
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        if path.is_dir():
+            return True
+        if path.stat().st_size == 0:
+            raise VideoError(path, "empty file")
+    except OSError as error:
+        raise VideoError(path, error.strerror or str(error)) from error
+    return False
 
 
 def _distinct(path: Path, choose: Choose, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,41 +116,77 @@ def _distinct(path: Path, choose: Choose, num_frames: int) -> tuple[np.ndarray, 
     return needed, place.reshape(indices.shape)
 
 
-def _read_decord(path: Path, choose: Choose) -> Tensor:
+def _arrange(path: Path, frames: Sequence[np.ndarray], place: np.ndarray) -> Tensor:
+    """What `read_frames` gives of distinct frames `(H, W', C)` and the places where they are wanted."""
+    if len({frame.shape for frame in frames}) > 1:
+        raise VideoError(path, "its frames are not all of one size")
+    stacked = np.stack([frames[number] for number in place.flat])  # the only copy
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).unflatten(0, place.shape)
+
+
+def _read_decord(path: Path, choose: Choose) -> tuple[Sequence[np.ndarray], np.ndarray]:
     if decord is None:
         raise VideoError(path, "not installed")
     try:
-        reader = decord.VideoReader(str(path), num_threads=1)
+        # One worker has one core. And without its tolerance of faults it does not repeat the frame before a broken one.
+        reader = decord.VideoReader(str(path), num_threads=1, fault_tol=1e-9)
         num_frames = len(reader)
+        if _has_cut_off_frames(path):
+            raise VideoError(path, "counts frames that an edit list cuts off, and mixes up the others")
         needed, place = _distinct(path, choose, num_frames)
         # After a jump to the last frame of an avi file decord 0.6.0 now and then repeats the frame before the jump;
         # not if it reads the last but one on the way.
         on_the_way = np.union1d(needed, num_frames - 2) if needed[-1] == num_frames - 1 > 0 else needed
-        frames = reader.get_batch(on_the_way).asnumpy()[np.isin(on_the_way, needed)]
-    except (decord.DECORDError, RuntimeError, IndexError) as error:
+        frames = reader.get_batch(on_the_way).asnumpy()
+    except UnicodeEncodeError as error:
+        raise VideoError(path, "its name is not UTF-8") from error
+    except decord.DECORDLimitReachedError as error:
+        raise VideoError(path, "frames that cannot be decoded") from error
+    except (decord.DECORDError, RuntimeError, IndexError, AssertionError) as error:
         if "DECORDArrayCopyFromTo" in str(error):
             raise VideoError(path, "cannot read frames of this width (it fails at 16, 24, 48, 72 px)") from error
-        said = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", str(error))  # without time and place in decord's source
+        # without time and place in decord's source, the file, and numbers that are another each time
+        said = re.sub(r"\[[\d:]+\] \S+:\d+: | \(-?\d+ vs\. -?\d+\)", "", str(error)).replace(f"[{path}]", "")
         raise VideoError(path, said.strip().partition("\n")[0] or type(error).__name__) from error
-    return torch.from_numpy(frames).permute(0, 3, 1, 2)[place]
+    return frames, np.searchsorted(on_the_way, needed)[place]
 
 
-def _read_av(path: Path, choose: Choose) -> Tensor:
-    """Frame by frame from the start, keeping what is wanted; as many frames as the stream has packets."""
+def _has_cut_off_frames(path: Path) -> bool:
+    """Whether the file holds frames that are not to be shown, such as an mp4 or mov file cut without encoding anew."""
     try:
         with av.open(str(path)) as container:
-            stream = container.streams.best("video")
-            if stream is None:
-                raise VideoError(path, "no video in the file")
-            num_frames = sum(1 for packet in container.demux(stream) if packet.size)
-        needed, place = _distinct(path, choose, num_frames)
+            return any(packet.is_discard for packet in container.demux(_video_stream(path, container)))
+    except (av.FFmpegError, OSError):
+        return False  # where decord can open it, let it try
+
+
+def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a piece of music
+        raise VideoError(path, "no video in the file")
+    if container.format.name.endswith("_pipe") or container.format.name in ("image2", "tty"):  # what FFmpeg calls them
+        raise VideoError(path, "a picture or text, no video")
+    return stream
+
+
+def _read_av(path: Path, choose: Choose) -> tuple[Sequence[np.ndarray], np.ndarray]:
+    """Frame by frame from the start, keeping what is wanted; as many frames as there are packets to be shown."""
+    try:
         with av.open(str(path)) as container:
-            kept = _decode(container.decode(container.streams.best("video")), needed)
+            stream = _video_stream(path, container)
+            stream.codec_context.thread_count = 1
+            packets = list(container.demux(stream))  # compressed, so all of them are less than a few frames
+            whole = sum(1 for packet in packets[:-1] if not packet.is_corrupt)  # the last one only says that it ends
+            if container.format.name.startswith("mov") and whole < stream.frames:  # mp4 and mov say how many there are
+                raise VideoError(path, f"breaks off: holds {whole} of its {stream.frames} frames")
+            num_frames = sum(1 for packet in packets if packet.size and not packet.is_discard)
+            needed, place = _distinct(path, choose, num_frames)
+            kept = _decode((frame for packet in packets for frame in packet.decode()), needed)
     except (av.FFmpegError, OSError) as error:
         raise VideoError(path, error.strerror or type(error).__name__) from error
     if len(kept) < len(needed):
         raise VideoError(path, f"breaks off before frame {needed[len(kept)] + 1} of {num_frames}")
-    return torch.from_numpy(np.stack(kept)).permute(0, 3, 1, 2)[place]
+    return kept, place
 
 
 def _decode(frames: Iterable[av.VideoFrame], needed: Sequence[int]) -> list[np.ndarray]:
@@ -114,22 +194,29 @@ def _decode(frames: Iterable[av.VideoFrame], needed: Sequence[int]) -> list[np.n
     for number, frame in enumerate(frames):
         if number == needed[len(kept)]:
             turns = frame.rotation // 90 if frame.rotation in (-270, -180, -90, 90, 180, 270) else 0
-            kept.append(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+            kept.append(np.rot90(frame.to_ndarray(format="rgb24", threads=1), turns))
             if len(kept) == len(needed):
                 break
     return kept
 
 
-def _read_folder(path: Path, choose: Choose) -> Tensor:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    needed, place = _distinct(path, choose, len(files))
+def _read_folder(path: Path, choose: Choose) -> tuple[Sequence[np.ndarray], np.ndarray]:
+    contents, place = _in_time(_read_files, path, choose)
     frames = []
-    for number in needed:
+    for name, content in contents.items():
         try:
-            frames.append(decode_image(str(files[number]), ImageReadMode.RGB))
+            image = decode_image(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
-            raise VideoError(path, f"{files[number].name} is no image that can be read: {reason}") from error
-    if len({frame.shape for frame in frames}) > 1:
-        raise VideoError(path, "its frames are not all of one size")
-    return torch.stack(frames)[place]
+            raise VideoError(path, f"{name} is no image that can be read: {reason}") from error
+        frames.append(image.permute(1, 2, 0).numpy())  # as it was decoded: the colours of a pixel side by side
+    return frames, place
+
+
+def _read_files(path: Path, choose: Choose) -> tuple[dict[str, bytearray], np.ndarray]:
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        needed, place = _distinct(path, choose, len(files))
+        return {files[number].name: bytearray(files[number].read_bytes()) for number in needed}, place
+    except OSError as error:
+        raise VideoError(path, f"{Path(error.filename).name}: {error.strerror}") from error
