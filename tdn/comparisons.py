@@ -7,56 +7,86 @@ import numpy as np
 import pandas as pd
 
 from tdn import experiment, jobs
+from tdn.cost import measure_cost
+from tdn.data.datasets import DatasetSpec
+from tdn.data.pocket import PocketPart
 from tdn.data.views import Views
 from tdn.evaluate import Evaluation, ensemble
 from tdn.experiment import Run, impossible, stored
 from tdn.profiles import Profile
-from tdn.statistics import wilson
-from tdn.study import command, comparison_table, measured
-from tdn.tables import COMPARISONS, OURS, published
+from tdn.report import CLAIM, CONTRADICTED, NOT_RUN, OPEN, SUPPORTED
+from tdn.statistics import Z, accuracy, difference, wilson
+from tdn.study import Line, comparison_table, full_size, measured
+from tdn.tables import COMPARISONS, OURS, PAPER, Row, published
 
-NOT_RUN = "not run"
+Scores = dict[tuple[str, str], Evaluation | None]  # by backbone and frames as published
+
+EDITIONS = {"cvpr2021": "CVPR", "leaderboard": "leaderboard", "iclr2021": "ICLR"}
+INTERVAL = ("measured top-1", "95% low", "95% high")
 
 
-def comparison(name: str, profile: Profile) -> pd.DataFrame:
-    """A row for each published one, with ours beside those of TDN.
+def comparison(name: str, profile: Profile, seeds: float = 0.0) -> pd.DataFrame:
+    """A row for each published one, with ours beside TDN's of the final text.
 
-    Published top-1 and top-5 in %, GMACs as printed; measured top-1 with its 95 % interval (for the choice of videos
-    alone: one random start), top-5, n of N videos, and `GMACs`: views times those of the full-size network.
-    `measured on` says which network, data and views, or what runs it.
+    `printed in` says which editions have the row as it stands; published top-1 and top-5 in %, GMACs as printed.
+    Measured top-1 with its 95 % interval (as in `report.accuracy_table`), top-5, n of N videos; `GMACs` are those of
+    the full-size network, times the views; `measured on` says which network, data and views, or "not run".
     """
     of = COMPARISONS[name]
-    table = published(of.file, "cvpr2021", "leaderboard")
-    ours = our_scores(name, profile)
+    table = _printed(of.file)
+    ours = {} if shown_with(name, profile) else our_scores(name, profile)
     rows = []
     for _, line in table.iterrows():
+        views = f"x{line['views'] or 'N/A'}" if "views" in line else ""
+        note = f"; {line['note']}" if line.get("note") else ""
         row = {column: line[column] for column in ("method", "backbone", of.frames)}
-        row |= {"published top-1": line["top1"], "published top-5": line["top5"], "published GMACs": line["gmacs"]}
-        frames = line[of.frames].split("x")[0].strip("()")
-        if line["method"] == of.method and line["edition"] != "leaderboard":
-            row |= _measured(name, profile, (line["backbone"], frames), ours)
+        row |= {"printed in": line["editions"] + note, "published top-1": line["top1"], "published top-5": line["top5"]}
+        row |= {"published GMACs": line["gmacs"] + views}
+        if line["method"] == of.method and EDITIONS["cvpr2021"] in line["editions"]:
+            row |= _beside(name, profile, (line["backbone"], _frames(line[of.frames])), ours, seeds)
         rows.append(row)
     table = pd.DataFrame(rows)
-    for column in ("published top-1", "published top-5"):
+    for column in ("published top-1", "published top-5", *INTERVAL):
         table[column] = pd.to_numeric(table[column])
-    return table.rename(columns={of.frames: "frames" if of.frames == "frames" else "frames x clips x crops"})
+    empty = [column for column in ("measured top-5", "videos") if table[column].isna().all()]
+    return table.drop(columns=empty).rename(columns={of.frames: of.frames.replace("_x_", " x ")})
 
 
-def our_scores(name: str, profile: Profile) -> dict[tuple[str, str], Evaluation | None]:
-    """By backbone and frames as published (8+16 is the mean of both networks' scores): what was measured, if it was.
-    Trains what is missing, where the profile trains in notebooks."""
+def _printed(file: str) -> pd.DataFrame:
+    """The lines of a file, each once; `editions` that print it so."""
+    lines = published(file, *EDITIONS).fillna("")
+    lines = lines.sort_values("edition", key=lambda of: of.map(list(EDITIONS).index), kind="stable")
+    values = [column for column in lines if column not in ("edition", "paper_table")]
+    editions = lines.groupby(values, sort=False)["edition"].agg(lambda of: ", ".join(map(EDITIONS.get, of)))
+    return editions.rename("editions").reset_index()
+
+
+def _frames(printed: str) -> str:
+    """`8+16` of `(8+16)x10x3`."""
+    return printed.split("x")[0].strip("()")
+
+
+def shown_with(name: str, profile: Profile) -> str | None:
+    """The comparison before this one that has the same runs under the same views, if there is one: all data sets of
+    the small profiles are one benchmark."""
+    setting, views = profile.settings[COMPARISONS[name].setting], _views(name, profile)
+    for other, comparison in COMPARISONS.items():
+        if other == name:
+            return None
+        if (profile.settings[comparison.setting], _views(other, profile)) == (setting, views):
+            return other
+    return None
+
+
+def our_lines(name: str, profile: Profile) -> list[Line]:
+    """Our networks of a comparison, each from its first random start. Trains what is missing, where the profile trains
+    in notebooks."""
     configs = our_runs(name, profile)
     if profile.trains_in_notebooks:
         jobs.train(list(configs.values()), profile.results)
-    views = _views(name, profile)
-    scores: dict[tuple[str, str], Evaluation | None] = {
-        key: experiment.scores(config, profile.results, views) if stored(config, profile.results).complete else None
-        for key, config in configs.items()
-    }
-    for backbone in dict.fromkeys(backbone for backbone, _ in configs):
-        both = [scores[backbone, frames] for frames in ("8", "16")]
-        scores[backbone, "8+16"] = ensemble(both) if None not in both else None
-    return scores
+    table = comparison_table(name)
+    lines = [measured(dataclasses.replace(row, seeds=1), table, profile) for row in OURS.values()]
+    return [dataclasses.replace(line, runs=line.runs[:1]) for line in lines]
 
 
 def our_runs(name: str, profile: Profile) -> dict[tuple[str, str], Run]:
@@ -64,78 +94,210 @@ def our_runs(name: str, profile: Profile) -> dict[tuple[str, str], Run]:
     return {key: profile.runs(row, comparison_table(name))[0] for key, row in OURS.items()}
 
 
+def our_scores(name: str, profile: Profile) -> Scores:
+    """What was measured, if it was; 8+16 is the mean of both networks' scores. Trains as `our_lines`."""
+    our_lines(name, profile)
+    views = _views(name, profile)
+    scores: Scores = {
+        key: _scores(config, profile, views) if stored(config, profile.results).complete else None
+        for key, config in our_runs(name, profile).items()
+    }
+    for backbone in dict.fromkeys(backbone for backbone, _ in list(scores)):
+        both = [scores[backbone, frames] for frames in ("8", "16")]
+        scores[backbone, "8+16"] = ensemble(both) if None not in both else None
+    return scores
+
+
+def _scores(config: Run, profile: Profile, views: Views) -> Evaluation:
+    """`experiment.scores`, with rendered videos decoded only once for all networks and views, if there is room."""
+    if views != config.views and not isinstance(config.data, DatasetSpec):
+        experiment.videos(config.data)[1].keep_in_memory()
+    return experiment.scores(config, profile.results, views)
+
+
 def _views(name: str, profile: Profile) -> Views:
     setting = profile.settings[COMPARISONS[name].setting]
     return profile.many_views if COMPARISONS[name].setting == "k400" else setting.views
 
 
-def _measured(
-    name: str, profile: Profile, key: tuple[str, str], ours: dict[tuple[str, str], Evaluation | None]
-) -> dict[str, object]:
+def _beside(name: str, profile: Profile, key: tuple[str, str], ours: Scores, seeds: float) -> dict[str, object]:
     backbone, frames = key
-    parts = [(backbone, part) for part in frames.split("+")]
-    views = _views(name, profile)
-    table = comparison_table(name)
-    gmacs = sum(measured(OURS[part], table, profile).gmacs for part in parts)
-    row: dict[str, object] = {"GMACs": gmacs * views.number}
+    views, table = _views(name, profile), comparison_table(name)
+    gmacs = sum(measured(OURS[backbone, part], table, profile).gmacs for part in frames.split("+"))
+    row: dict[str, object] = dict.fromkeys((*INTERVAL, "measured top-5", "videos")) | {"GMACs": gmacs * views.number}
+    if not ours:
+        return row | {"measured on": f"see {shown_with(name, profile)}"}
     evaluation = ours[key]
     if evaluation is None:
-        configs = [config for part, config in our_runs(name, profile).items() if part in parts]
-        missing = [config for config in configs if not stored(config, profile.results).complete]
-        reason = "the data set is not here" if impossible(missing[0]) else "to be trained"
-        commands = "; ".join(command(config, profile, 8) for config in missing)
-        return row | {"measured on": f"{NOT_RUN} ({reason}): {commands}"}
-    low, high = wilson(evaluation.top(1), len(evaluation.labels))
+        return row | {"measured on": NOT_RUN}
     depth = profile.depths[backbone == "ResNet101"]
     return row | {
-        "measured top-1": 100 * evaluation.top(1),
-        "95% low": 100 * low,
-        "95% high": 100 * high,
+        **dict(zip(INTERVAL, _interval(evaluation, seeds), strict=True)),
         "measured top-5": 100 * evaluation.top(5),
         "videos": f"{len(evaluation.labels)} of {evaluation.of}",
-        "measured on": f"{profile.name}, ResNet{depth}, {views} views of {views.size} px",
+        "measured on": f"{profile.name}, ResNet{depth}, {views}",
     }
 
 
+def _interval(evaluation: Evaluation, seeds: float) -> tuple[float, float, float]:
+    """As `statistics.accuracy`, of scores that are no run's own."""
+    share = evaluation.top(1)
+    top1, (low, high) = 100 * share, (100 * end for end in wilson(share, len(evaluation.labels)))
+    return top1, max(top1 - np.hypot(top1 - low, seeds), 0), min(top1 + np.hypot(high - top1, seeds), 100)
+
+
+def _difference(first: Evaluation, second: Evaluation, seeds: float = 0.0) -> tuple[float, float]:
+    """As `statistics.difference`, of scores that are no run's own. The mean of two networks' scores counts as one run,
+    though it depends less on the random start."""
+    right = (pd.Series(of.correct, of.videos, dtype=float) for of in (second, first))
+    change = next(right).sub(next(right)).dropna()  # videos that both could read
+    videos = 100 * Z * change.std(ddof=1) / np.sqrt(len(change))
+    return float(100 * change.mean()), float(np.hypot(videos, seeds * np.sqrt(2)))
+
+
+def gains(name: str, profile: Profile, seeds: float = 0.0) -> pd.DataFrame:
+    """What more frames, the mean of two networks' scores and more layers give, as `report.claims`, paired over the
+    videos; where nothing was run `verdict` says so. Networks are named as published."""
+    lines = published(COMPARISONS[name].file, "cvpr2021", method=COMPARISONS[name].method)
+    keys = zip(lines["backbone"], lines[COMPARISONS[name].frames].map(_frames), strict=True)
+    top1 = dict(zip(keys, lines["top1"].astype(float), strict=True))
+    ours = {} if shown_with(name, profile) else our_scores(name, profile)
+    rows = []
+    for claim, better, worse in _pairs():
+        row = {"table": COMPARISONS[name].title, "claim": claim, "edition": "cvpr2021"}
+        row |= {"published": top1[better] - top1[worse], "measured": np.nan, "±": np.nan}
+        if ours.get(better) and ours.get(worse):
+            points, half = _difference(ours[worse], ours[better], seeds)
+            verdict = OPEN if abs(points) <= half else SUPPORTED if points > 0 else CONTRADICTED
+            row |= {"measured": points, "±": half, "verdict": verdict, "seeds": 1}
+        else:
+            row |= {"verdict": NOT_RUN if ours else f"see {shown_with(name, profile)}", "seeds": 0}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=CLAIM)
+
+
+def _pairs() -> list[tuple[str, tuple[str, str], tuple[str, str]]]:
+    """A claim, what should be better, what worse."""
+    shallow, deep = dict.fromkeys(backbone for backbone, _ in OURS)
+    more = [
+        (f"{backbone}: {many} frames better than {few}", (backbone, many), (backbone, few))
+        for backbone in (shallow, deep)
+        for few, many in (("8", "16"), ("16", "8+16"))
+    ]
+    deeper = [
+        (f"{frames} frames: {deep} better than {shallow}", (deep, frames), (shallow, frames))
+        for frames in ("8", "16", "8+16")
+    ]
+    return more + deeper
+
+
 def sweep(config: Run, profile: Profile, views: Sequence[tuple[int, int]]) -> pd.DataFrame:
-    """What more views give one network: a row for each (clips, crops), with top-1 and top-5 in %, and how many of the
-    answers differ from those of the first row."""
+    """What more views give one network: a row for each (clips, crops), with top-1 and top-5 in %, the paired difference
+    to the first row, and how many of the answers are other ones than there. All intervals are for the choice of videos.
+    No row where the network was not trained, or the data set is not here."""
+    possible = stored(config, profile.results).complete and not impossible(config)
     rows, first = [], None
-    for clips, crops in views:
+    for clips, crops in views if possible else ():
         of = dataclasses.replace(config.views, clips=clips, crops=crops)
-        evaluation = experiment.scores(config, profile.results, of)
-        first = evaluation if first is None else first
-        low, high = wilson(evaluation.top(1), len(evaluation.labels))
-        changed = np.mean(evaluation.scores.argmax(1) != first.scores.argmax(1))
-        row = {"views": str(of), "number": of.number, "top-1": 100 * evaluation.top(1)}
-        rows.append(
-            row
-            | {"95% low": 100 * low, "95% high": 100 * high, "top-5": 100 * evaluation.top(5)}
-            | {"answers that change (%)": 100 * changed}
-        )
+        evaluation = _scores(config, profile, of)
+        first = first or evaluation
+        row: dict[str, object] = {"clips x crops": str(of), "views": of.number}
+        row |= dict(zip(INTERVAL, _interval(evaluation, 0), strict=True)) | {"measured top-5": 100 * evaluation.top(5)}
+        if evaluation is not first:
+            points, half = _difference(first, evaluation)
+            both = pd.concat([pd.Series(of.scores.argmax(1), of.videos) for of in (first, evaluation)], axis=1).dropna()
+            changed = (both[0] != both[1]).mean()
+            row |= {"more than with the first": points, "±": half, "other answers (%)": 100 * changed}
+        rows.append(row | {"videos": f"{len(evaluation.labels)} of {evaluation.of}"})
     return pd.DataFrame(rows)
 
 
-def transfer_table(profile: Profile) -> pd.DataFrame:
-    """Fine-tuning on each target, from the larger data set's network and from the 2D network: top-1 in % on each split,
-    their mean and standard deviation; `measured on`, or what runs it. Trains as `our_scores`."""
+def cost_of_views(name: str) -> pd.DataFrame:
+    """What the published test of our networks costs: GMACs of one view, as printed and counted at 224 pixels and at the
+    test's 256, and of all views (TMACs)."""
+    of = COMPARISONS[name]
+    lines = published(of.file, "cvpr2021", method=of.method)
     rows = []
+    for _, line in lines.iterrows():
+        parts = [full_size(OURS[line["backbone"], frames]) for frames in _frames(line[of.frames]).split("+")]
+        at224, at256 = (sum(measure_cost(network, size).gmacs for network in parts) for size in (224, 256))
+        gmacs, views = float(line["gmacs"]), int(line["views"])
+        row = {"backbone": line["backbone"], "frames x clips x crops": line[of.frames], "published GMACs": gmacs}
+        row |= {"GMACs at 224": at224, "GMACs at 256": at256, "views": views}
+        rows.append(row | {"published TMACs": gmacs * views / 1000, "TMACs at 256": at256 * views / 1000})
+    return pd.DataFrame(rows)
+
+
+# Fine-tuning (CVPR Table 4) ----------------------------------------------------------------------------------------
+
+
+def published_transfer() -> pd.DataFrame:
+    """Table 4: top-1 in %, mean over three splits."""
+    lines = pd.read_csv(PAPER / "tdn_ucf101_hmdb51.csv")
+    names = {"ucf101_top1": "published UCF101", "hmdb51_top1": "published HMDB51"}
+    return lines.drop(columns=["edition", "paper_table"]).rename(columns=names)
+
+
+def transfer_lines(profile: Profile) -> dict[tuple[str, bool], Line]:
+    """By target, and whether it starts from the larger data set's network (else from the 2D one): a result a split.
+    Trains as `our_lines`; a line of which a split is missing has no results."""
+    lines = {}
     for target in profile.transfer.targets:
         for transferred in (True, False):
             configs = profile.transfer_runs(target, transferred)
             if profile.trains_in_notebooks:
                 jobs.train(configs, profile.results)
             results = [stored(config, profile.results) for config in configs]
-            row: dict[str, object] = {"data": target, "starts from": _start_of(profile, transferred)}
-            if all(result.complete for result in results):
-                top1 = [100 * result.metrics["top1"] for result in results]
-                row |= {f"split {number}": value for number, value in enumerate(top1, start=1)}
-                row |= {"mean": np.mean(top1), "std": np.std(top1, ddof=1)}
-                row |= {"videos": ", ".join(f"{r.metrics['videos']} of {r.metrics['of']}" for r in results)}
-            else:
-                missing = [c for c, r in zip(configs, results, strict=True) if not r.complete]
-                row["measured on"] = f"{NOT_RUN}: " + "; ".join(command(config, profile, 8) for config in missing)
-            rows.append(row)
+            done = all(result.complete for result in results)
+            row = Row(f"{target}, from {_start_of(profile, transferred)}", profile.transfer.row.system)
+            lines[target, transferred] = Line(row, results if done else [], np.nan, np.nan, configs)
+    return lines
+
+
+def transfer_table(profile: Profile, seeds: float = 0.0) -> pd.DataFrame:
+    """Fine-tuning on each target, from the larger data set's network and from the 2D one: published top-1 in % where it
+    is of this target; measured top-1, mean over splits, with its interval (`statistics.accuracy`, for the videos of one
+    split), of each split, and the splits' standard deviation."""
+    tdn = published_transfer().set_index("method").loc["TDN"]
+    rows = []
+    for (target, transferred), line in transfer_lines(profile).items():
+        row: dict[str, object] = {"data": target, "starts from": _start_of(profile, transferred)}
+        row["published top-1"] = tdn.get(f"published {target.upper()}") if transferred else None
+        row |= dict.fromkeys(INTERVAL)
+        if line.results:
+            metrics = [result.metrics for result in line.results]
+            top1 = [100 * of["top1"] for of in metrics]
+            row |= dict(zip(INTERVAL, accuracy(line.results, seeds), strict=True))
+            row |= {f"split {number}": value for number, value in enumerate(top1, start=1)}
+            row |= {"std over splits": np.std(top1, ddof=1)}
+            row |= {"videos of a split": ", ".join(dict.fromkeys(f"{of['videos']} of {of['of']}" for of in metrics))}
+        rows.append(row | {"measured on": _trained_as(line, profile) if line.results else NOT_RUN})
+    table = pd.DataFrame(rows)
+    table[list(INTERVAL)] = table[list(INTERVAL)].apply(pd.to_numeric)
+    return table if table["published top-1"].notna().any() else table.drop(columns="published top-1")
+
+
+def _trained_as(line: Line, profile: Profile) -> str:
+    config = line.runs[0]
+    return f"{profile.name}, {config.model.split('_')[1].replace('resnet', 'ResNet')}, {config.views}"
+
+
+def transfer_gains(profile: Profile, seeds: float = 0.0) -> pd.DataFrame:
+    """What the larger data set's network gives each target, in points of top-1 with the half width of the 95 %
+    interval: paired over the videos, mean over splits. (Where splits have videos of their own, the mean of their half
+    widths, which is rather too wide.)"""
+    lines, rows = transfer_lines(profile), []
+    for target in profile.transfer.targets:
+        without, transferred = lines[target, False], lines[target, True]
+        if not (without.results and transferred.results):
+            rows.append({"data": target, "gain": np.nan, "±": np.nan})
+            continue
+        if all(isinstance(config.data, PocketPart) for config in transferred.runs):  # the same videos
+            points, half = difference(without.results, transferred.results, seeds)
+        else:
+            pairs = zip(without.results, transferred.results, strict=True)
+            points, half = np.mean([difference([a], [b], seeds) for a, b in pairs], axis=0)
+        rows.append({"data": target, "gain": points, "±": half})
     return pd.DataFrame(rows)
 
 
@@ -145,24 +307,38 @@ def _start_of(profile: Profile, transferred: bool) -> str:
     return "TDN on the other families" if profile.trains_in_notebooks else "TDN on Kinetics-400"
 
 
-def accuracy_and_cost(name: str, profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
+# Figure 1 ------------------------------------------------------------------------------------------------------------
+
+
+def accuracy_and_cost(name: str, profile: Profile, seeds: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Figure 1: published top-1 against GMACs over all views, a row a method (`GMACs` empty where none is printed);
     and ours where it was run, with the cost of the full-size network."""
-    table = comparison(name, profile)
-    frames = table.columns[2]
-    shown = pd.DataFrame({"method": table["method"], "backbone": table["backbone"], "frames": table[frames]})
+    table = comparison(name, profile, seeds)
+    shown = table.iloc[:, :4].rename(columns={table.columns[2]: "frames"})
     shown["top-1"] = table["published top-1"]
     shown["GMACs"] = table["published GMACs"].map(total_gmacs)
-    if "measured top-1" not in table:
-        return shown, pd.DataFrame(columns=["network", "top-1", "95% low", "95% high", "GMACs"])
     own = table.dropna(subset=["measured top-1"])
-    names = own["backbone"] + ", " + own[frames] + " frames"
-    columns = {"measured top-1": "top-1"}
-    return shown, own.assign(network=names).rename(columns=columns)[
-        ["network", "top-1", "95% low", "95% high", "GMACs"]
+    return shown, pd.DataFrame(
+        {
+            "network": own["backbone"] + ", " + own.iloc[:, 2].map(_frames) + " frames",
+            "top-1": own["measured top-1"],
+            "95% low": own["95% low"],
+            "95% high": own["95% high"],
+            "GMACs": own["GMACs"],
+        }
+    )
+
+
+def front(top1: pd.Series, gmacs: pd.Series) -> pd.Series:
+    """Whether no other is as good or better for as much or less; False where the cost is not known."""
+    better = [
+        ((top1 >= of) & (gmacs <= cost) & ((top1 > of) | (gmacs < cost))).any()
+        for of, cost in zip(top1, gmacs, strict=True)
     ]
+    return gmacs.notna() & ~pd.Series(better, top1.index)
 
 
-def total_gmacs(printed: object) -> float:
-    """`67x30` is 67 GMACs for each of 30 views; NaN where nothing is printed."""
-    return float(np.prod([float(part) for part in str(printed).split("x")]))
+def total_gmacs(printed: str) -> float:
+    """`67x30` is 67 GMACs for each of 30 views; NaN where that is not known."""
+    parts = pd.to_numeric(pd.Series(printed.split("x")), errors="coerce")
+    return float(parts.prod(skipna=False))

@@ -8,7 +8,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from tdn.files import write_whole
@@ -76,10 +79,10 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
         claims["published"], places, marker="D", s=18, facecolors="none", edgecolors="black", label="published"
     )
     axis.set_yticks(places, claims["claim"], fontsize=8)
-    title = "Measured difference, 95 % interval" if len(claims) else "Not run"
+    title = "Measured difference, 95 % interval" if claims["measured"].notna().any() else "Not run"
     axis.set(xlabel="points of top-1", title=title)
     axis.legend(fontsize=8)
-    return figure
+    return figure if len(claims) else _not_run(figure)
 
 
 def plot_order(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> Figure:
@@ -95,10 +98,9 @@ def plot_order(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> Fi
             published, top1, yerr=[top1 - low, high - top1], fmt="o", capsize=2, label=get_table(name).title, alpha=0.7
         )
     axis.set(xlabel="published top-1 on SSv1 (%)", ylabel="measured top-1 (%)")
-    if axis.has_data():
-        axis.legend(fontsize=8)
-    else:
-        axis.set_title("Not run")
+    if not axis.has_data():
+        return _not_run(figure)
+    axis.legend(fontsize=8)
     return figure
 
 
@@ -127,28 +129,111 @@ def plot_printed_costs(table: pd.DataFrame) -> Figure:
 
 def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: str) -> Figure:
     """Figure 1: top-1 against GMACs (of `comparisons.accuracy_and_cost`), the published methods on the left with TDN's
-    joined by lines, ours on the right."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1.4, 1))
+    of the final text joined by lines, ours on the right."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.4), width_ratios=(1.8, 1))
     known = published.dropna(subset=["GMACs", "top-1"])
-    others = known[known["method"] != "TDN"]
+    others = known[known["method"] != "TDN"].drop_duplicates(["GMACs", "top-1"])  # spelled otherwise in two editions
     left.scatter(others["GMACs"], others["top-1"], color="tab:gray", s=18)
-    for _, row in others.iterrows():
-        left.annotate(
-            row["method"], (row["GMACs"], row["top-1"]), fontsize=6, xytext=(3, 2), textcoords="offset points"
-        )
-    for backbone, rows in known[known["method"] == "TDN"].groupby("backbone"):
+    tdn = known[(known["method"] == "TDN") & known["printed in"].str.contains("CVPR")]
+    for backbone, rows in tdn.groupby("backbone"):
         left.plot(rows["GMACs"], rows["top-1"], marker="*", markersize=11, label=f"TDN, {backbone}")
     left.set(xscale="log", xlabel="GMACs over all views, as printed", ylabel="published top-1 (%)", title=title)
-    left.legend(fontsize=8, loc="lower right")
-    right.set(xlabel="GMACs of the full-size network", ylabel="measured top-1 (%)", title="Measured, 95 % interval")
+    left.xaxis.set_major_formatter("{x:g}")
+    left.legend(fontsize=8)
+    right.set(
+        xlabel="GMACs of the full-size network, all views", ylabel="measured top-1 (%)", title="Measured, 95 % interval"
+    )
     for _, row in measured.iterrows():
         error = [[row["top-1"] - row["95% low"]], [row["95% high"] - row["top-1"]]]
         right.errorbar(row["GMACs"], row["top-1"], yerr=error, fmt="*", markersize=10, capsize=3, label=row["network"])
     if len(measured):
-        right.set_xscale("log")
         right.legend(fontsize=7, loc="lower right")
     else:
         right.set_title("Not run")
+    figure.tight_layout()
+    names = others["method"] + ", " + others["frames"].map(lambda printed: printed.split("x")[0].strip("()"))
+    _label(left, others[["GMACs", "top-1"]].to_numpy(), names, tdn[["GMACs", "top-1"]].to_numpy())
+    return figure
+
+
+def _label(axis: Axes, places: np.ndarray, texts: Sequence[str], more: np.ndarray) -> None:
+    """Names points (x, y), so that no text covers another, a point (of `more` neither) or the legend, where there is
+    room; a line leads to a text that stands away."""
+    renderer = axis.figure.canvas.get_renderer()
+    points = axis.transData.transform(np.concatenate([places, more]))
+    taken = [axis.get_legend().get_window_extent(renderer)]
+    taken += [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in points]
+    directions = [(1, 0.3), (-1, 0.3), (0, 1), (0, -1), (1, -1), (-1, -1), (1, 1), (-1, 1)]
+    for place, text in zip(places, texts, strict=True):
+        for far, (right, up) in ((far, direction) for far in (5, 14, 24, 36, 50) for direction in directions):
+            side = {1: "left", 0: "center", -1: "right"}[right]
+            line = {"arrowstyle": "-", "linewidth": 0.4, "color": "tab:gray"} if far > 5 else None
+            note = axis.annotate(
+                text,
+                place,
+                (far * right, far * up),
+                textcoords="offset points",
+                fontsize=6,
+                ha=side,
+                va="center",
+                arrowprops=line,
+            )
+            note.update_positions(renderer)
+            box = Text.get_window_extent(note, renderer)  # without the line
+            inside = axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max)
+            if inside and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            note.remove()
+        else:
+            axis.annotate(text, place, (3, 2), textcoords="offset points", fontsize=6)
+
+
+def plot_views(table: pd.DataFrame) -> Figure:
+    """Measured top-1 with its interval against the number of views (of `comparisons.sweep`), a colour for each
+    number of crops; on the right the paired difference to one view."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+    if table.empty:
+        return _not_run(figure)
+    crops = table["clips x crops"].str.split("x").str[1]
+    for number in crops.unique():
+        rows = table[crops == number]
+        top1 = rows["measured top-1"]
+        label = f"{number} crop{'s' if number != '1' else ''}"
+        error = [top1 - rows["95% low"], rows["95% high"] - top1]
+        left.errorbar(rows["views"], top1, yerr=error, fmt="o-", capsize=3, label=label)
+        more = rows.dropna(subset=["±"])
+        right.errorbar(more["views"], more["more than with the first"], yerr=more["±"], fmt="o", capsize=3, label=label)
+    right.axhline(0, color="black", linewidth=0.8)
+    left.set(xlabel="views of a video", ylabel="measured top-1 (%)", title="Measured, 95 % interval")
+    right.set(xlabel="views of a video", ylabel="points of top-1", title="More than with one view, paired")
+    for axis in (left, right):
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(sorted(table["views"].unique()), sorted(table["views"].unique()))
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
+    """Table 4: published top-1 of each method (`comparisons.published_transfer`) on the left; measured means over
+    splits (`comparisons.transfer_table`) on the right, with the interval and a dot a split."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
+    places = np.arange(len(published))[::-1]
+    for shift, name, colour in ((0.2, "UCF101", "tab:blue"), (-0.2, "HMDB51", "tab:orange")):
+        left.barh(places + shift, published[f"published {name}"], height=0.38, color=colour, label=name)
+    left.set_yticks(places, published["method"])
+    left.set(xlim=(0, 100), xlabel="published top-1 (%)", title="Published, mean of three splits")
+    left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
+    places = np.arange(len(measured))[::-1]
+    top1, low, high = (measured[name].astype(float) for name in ("measured top-1", "95% low", "95% high"))
+    error = [top1 - low, high - top1]
+    right.barh(places, top1, xerr=error, color="tab:gray", height=0.4, capsize=3)
+    for split in (column for column in measured if column.startswith("split ")):
+        right.scatter(measured[split], places, color="black", s=14, zorder=3)
+    right.set_yticks(places, measured["data"] + "\nfrom " + measured["starts from"], fontsize=8)
+    title = "Mean of three splits, 95 % interval; a dot a split" if top1.notna().any() else "Not run"
+    right.set(xlim=(0, 100), ylim=(-1, len(measured)), xlabel="measured top-1 (%)", title=title)
     figure.tight_layout()
     return figure
 
@@ -161,10 +246,9 @@ def plot_training(lines: Sequence[Line]) -> Figure:
             history = line.results[0].history
             axis.plot(history["epoch"], history["loss"], label=line.row.name)
     axis.set(xlabel="epoch", ylabel="training loss")
-    if axis.has_data():
-        axis.legend(fontsize=8)
-    else:
-        axis.set_title("Not run")
+    if not axis.has_data():
+        return _not_run(figure)
+    axis.legend(fontsize=8)
     return figure
 
 
@@ -234,6 +318,14 @@ def plot_stage_costs(table: pd.DataFrame) -> Figure:
     axis = table.plot.bar(x="stage", rot=0, figsize=(8, 3.2), width=0.75)
     axis.set(xlabel="", ylabel="GMACs")
     return axis.figure
+
+
+def _not_run(figure: Figure) -> Figure:
+    """The figure, small, with nothing but these words."""
+    figure.clear()
+    figure.set_size_inches(6, 0.8)
+    figure.text(0.5, 0.5, "Not run", ha="center", va="center", color="tab:gray")
+    return figure
 
 
 def _show(axis: Any, image: np.ndarray, **kwargs: Any) -> None:

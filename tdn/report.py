@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from tdn.cost import norms_and_biases
-from tdn.experiment import environment, videos
+from tdn.experiment import environment, impossible, stored, videos
 from tdn.files import write_text
 from tdn.profiles import Profile
 from tdn.statistics import accuracy, difference, rank_correlation, right_share, verdict
-from tdn.study import Line, full_size
-from tdn.tables import FINAL, Table, get_table
+from tdn.study import Line, all_runs, command, full_size, with_starts
+from tdn.tables import FINAL, TABLES, Table, get_table
 
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "cannot tell"
 NOT_RUN = "not run"
@@ -136,17 +136,49 @@ def _claim(table: Table, worse: Line, better: Line, published: float, edition: s
 
 def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
     """`claims` as sentences, markdown; and which rows were not run."""
-    marks = {SUPPORTED: "supported", CONTRADICTED: "**contradicted here**", OPEN: "cannot be told here"}
-    sentences = []
-    for _, row in claims(table, lines, seeds).iterrows():
-        note = ", on one seed" if row.seeds == 1 and row.verdict != OPEN else ""
-        edition = " (ICLR)" if row.edition == "iclr2021" else ""
-        sentences.append(
-            f"- {_escaped(row.claim)}: published {row.published:+.1f}{edition}, measured {row.measured:+.1f} ± "
-            f"{row['±']:.1f}: {marks[row.verdict]}{note}."
-        )
     absent = [_escaped(line.row.name) for line in lines if not line.results]
-    return "\n".join(sentences + ([f"- {NOT_RUN}: {', '.join(absent)}."] if absent else []))
+    said = [sentences(claims(table, lines, seeds)), f"- {NOT_RUN}: {', '.join(absent)}." if absent else ""]
+    return "\n".join(filter(None, said))
+
+
+def sentences(claims: pd.DataFrame) -> str:
+    """A sentence a claim (columns `CLAIM`), markdown; without measured points it says that nothing was run."""
+    marks = {SUPPORTED: "supported", CONTRADICTED: "**contradicted here**", OPEN: "cannot be told here"}
+    said = []
+    for _, row in claims.iterrows():
+        edition = " (ICLR)" if row.edition == "iclr2021" else ""
+        start = f"- {_escaped(row.claim)}: published {row.published:+.1f}{edition}"
+        if row.verdict not in marks:
+            said.append(f"{start}; {row.verdict}.")
+            continue
+        note = ", on one seed" if row.seeds == 1 and row.verdict != OPEN else ""
+        said.append(f"{start}, measured {row.measured:+.1f} ± {row['±']:.1f}: {marks[row.verdict]}{note}.")
+    return "\n".join(said)
+
+
+def random_start(seeds: float) -> str:
+    """What `statistics.seed_error` found, as a sentence."""
+    if not seeds:
+        return "no network has a second random start: intervals are for the choice of videos alone"
+    return f"another random start alone moves a single run by up to {seeds:.1f} points (95 %)"
+
+
+def how_to_run(names: str | Sequence[str], profile: Profile) -> str:
+    """How many runs of a table, or of several (names as `--table` takes them), are missing, what trains them, and what
+    this machine lacks for it, markdown; "" where nothing is missing."""
+    names = [names] if isinstance(names, str) else list(names)
+    runs = with_starts(all_runs(profile, names))
+    missing = [config for config in runs if not stored(config, profile.results).complete]
+    if not missing:
+        return ""
+    commands = [f"python -m tdn.train --profile {profile.name} --table {' '.join(names)} --list"]
+    if not set(names) <= set(TABLES):  # few, and long to train
+        commands += [command(config, profile, 8) for config in missing]
+    reasons = dict.fromkeys(filter(None, map(impossible, missing)))
+    lacking = "\n".join(f"- {_escaped(reason).replace('<', '&lt;')}" for reason in reasons)
+    said = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(runs)} runs. "
+    said += "To list them and their commands:" if len(commands) == 1 else "To list them, and to train each:"
+    return "\n\n".join(["", said, "\n".join(["```", *commands, "```"]), lacking])
 
 
 def all_rows(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
@@ -217,7 +249,9 @@ def save_table(table: pd.DataFrame, name: str, profile: Profile, lines: Sequence
 
 
 def markdown(table: pd.DataFrame, digits: int = 1) -> str:
-    """So many decimals, nothing where nothing is known; the stars of formulas stay stars."""
+    """So many decimals, nothing where nothing is known, "not run" for an empty table; stars of formulas stay stars."""
+    if table.empty:
+        return NOT_RUN
     escaped = table.map(_escaped).rename(columns=_escaped)
     known = escaped.astype(object).where(escaped.notna(), None)
     return known.to_markdown(index=False, floatfmt=f".{digits}f", missingval="")

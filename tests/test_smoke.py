@@ -19,7 +19,9 @@ NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 
 def python(home: Path, *arguments: str) -> str:
-    environment = os.environ | {"TDN_HOME": str(home)}
+    """Prints of a command that has its results in `home` and no data set."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TDN_")}
+    environment["TDN_HOME"] = str(home)
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=CHECKOUT, env=environment, capture_output=True, text=True
     )
@@ -46,9 +48,29 @@ def test_the_book_runs_and_a_second_time_trains_nothing(tmp_path):
     assert len(tables["overview_order"]) == 7 and len(tables["overview_order_tdrl"]) == 6
     assert len(tables["location_costs"]) == 8 and len(tables["models"]) == len(SYSTEMS)
     assert len(tables["costs"]) == len(PRINTED)
+    compared = {"something_v1": (35, 6), "something_v2": (21, 0), "kinetics": (32, 6)}  # V2's runs are V1's
+    assert {name: (len(tables[name]), tables[name]["measured top-1"].count()) for name in compared} == compared
+    assert len(tables["kinetics_views"]) == len(tables["kinetics_costs"]) == 6 and len(tables["accuracy_cost"]) == 35
+    assert tables["transfer"]["measured top-1"].count() == 2 and len(tables["transfer_published"]) == 11
     shown = {path.stem for path in (results / "figures").iterdir()}
     assert shown >= {*TABLES, "overview_claims", "overview_claims_tdrl", "overview_order", "tdrl_pem", "tdrl_td_loss"}
+    assert shown >= {"something_something", "kinetics", "kinetics_views", "transfer", "accuracy_cost"}
 
     runs = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")}
     assert f"{RUNS} runs, {RUNS} of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
     assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")} == runs
+
+
+def test_paper_without_data_shows_what_is_published_and_what_runs_the_rest(tmp_path):
+    python(tmp_path, "tdn.book", "--profile", "paper", "--notebook", "11", "15", "--jobs", "1")
+    results = tmp_path / "results" / "paper"
+    features, transfer = (nbformat.read(path, as_version=4).cells for path in sorted((results / "notebooks").iterdir()))
+    for cells, table in ((features, "tdrl_tim"), (transfer, "transfer")):
+        outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+        assert not [output for output in outputs if output.output_type == "error"]
+        text = "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
+        assert (
+            f"python -m tdn.train --profile paper --table {table} --list" in text and "is not on this machine" in text
+        )
+    assert "| 97.4 |" in " ".join(text.split()) and not list((results / "runs").glob("*"))
+    assert any("image/png" in output.get("data", {}) for output in outputs)
