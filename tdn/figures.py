@@ -150,6 +150,7 @@ def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: s
         right.legend(fontsize=7, loc="lower right")
     else:
         right.set_title("Not run")
+        right.set_axis_off()
     figure.tight_layout()
     names = others["method"] + ", " + others["frames"].map(lambda printed: printed.split("x")[0].strip("()"))
     _label(left, others[["GMACs", "top-1"]].to_numpy(), names, tdn[["GMACs", "top-1"]].to_numpy())
@@ -324,7 +325,9 @@ def _not_run(figure: Figure) -> Figure:
     """The figure, small, with nothing but these words."""
     figure.clear()
     figure.set_size_inches(6, 0.8)
-    figure.text(0.5, 0.5, "Not run", ha="center", va="center", color="tab:gray")
+    axis = figure.add_subplot()
+    axis.text(0.5, 0.5, "Not run", ha="center", va="center", color="tab:gray")
+    axis.set_axis_off()
     return figure
 
 

@@ -156,7 +156,7 @@ def _pocket(
 
 
 POCKET = _pocket("pocket", PocketSpec(train=1440, val=720, seed=1), 8, 16, (0, 1), 20, 7, 25)
-SMOKE = _pocket("smoke", PocketSpec(train=30, val=18), 4, 8, (0,), 1, 1, 1)
+SMOKE = _pocket("smoke", PocketSpec(train=54, val=18), 4, 8, (0,), 1, 1, 1)  # three videos a class: one a split
 
 # Paper: one clip and the centre crop on Something-Something, ten and three on Kinetics and what comes from it.
 ONE_VIEW, THIRTY_VIEWS = Views(), Views(10, 3, size=256, scale=1.0)
