@@ -29,7 +29,12 @@ def process_group() -> Iterator[None]:
     gpu = device()
     if gpu.type == "cuda":
         torch.cuda.set_device(gpu)
-    dist.init_process_group("nccl" if gpu.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+    store, number, processes = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # Workers that torchrun started again find in its store where those before them listened.
+        store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "nccl" if gpu.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=processes, timeout=timedelta(hours=2))
     yield
     dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
 

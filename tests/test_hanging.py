@@ -63,7 +63,8 @@ def test_a_file_that_hangs_is_given_up(tmp_path, monkeypatch):
 
 
 READ = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
 sys.path.insert(0, {tests!r})
 from test_hanging import Sleeper
 from tdn.data import video
