@@ -10,10 +10,10 @@ import pandas as pd
 
 from tdn.model.zoo import SYSTEMS
 from tdn.printed_costs import PRINTED
-from tdn.study import all_runs, get_profile
+from tdn.study import all_runs, get_profile, with_starts
 from tdn.tables import TABLES
 
-RUNS = len(all_runs(get_profile("smoke")))
+RUNS = len(with_starts(all_runs(get_profile("smoke"))))
 CHECKOUT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
