@@ -75,9 +75,10 @@ reproduce: .venv/.installed  ## train what is missing, then every table and figu
 	$(TRAIN) --profile $(PROFILE)
 	$(PYTHON) -m tdn.book --profile $(PROFILE)
 
+# Without the allocator's settings: few programs run with them, and reading by PIL gains most.
 bench: .venv/.installed  ## how fast clips are read, and in how much memory: 7 minutes
 	@echo "bench: on videos made for it; tables go to results/bench/"
-	$(PYTHON) -m tdn.bench
+	env -u MALLOC_MMAP_MAX_ -u MALLOC_TRIM_THRESHOLD_ $(PYTHON) -m tdn.bench
 
 # Only one profile: runs may be hours of work.
 clean:  ## remove rendered clips, results/smoke, and the runs and executed notebooks of PROFILE

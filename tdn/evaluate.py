@@ -23,7 +23,7 @@ class Evaluation:
     """Scores `(n, classes)` before the softmax, labels `(n,)` and numbers `(n,)` in their set of n videos.
 
     `unreadable` are the videos of the set that no score stands for: n + len(unreadable) is the set's size.
-    `second_decoder` are those that PyAV read, with the reason why decord did not.
+    `second_decoder` are those that decord read, with the reason why PyAV did not.
     """
 
     scores: np.ndarray

@@ -242,11 +242,11 @@ def _make(
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
     write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, start), indent=1))
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
-    by_pyav = {str(train_set.videos[number].path): reason for number, reason in train_set.second_decoder.items()}
+    by_decord = {str(train_set.videos[number].path): reason for number, reason in train_set.second_decoder.items()}
     metrics = _metrics(evaluation, val_set) | {
         "train_of": len(train_set),
         "train_unreadable": [[path, reason] for path, reason in unreadable.items()],
-        "train_second_decoder": [[path, reason] for path, reason in (by_pyav | training.second_decoder).items()],
+        "train_second_decoder": [[path, reason] for path, reason in (by_decord | training.second_decoder).items()],
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
 
@@ -270,8 +270,8 @@ def _say_unreadable(result: Result) -> None:
     for what, videos, of in (
         ("training videos could not be read", metrics["train_unreadable"], metrics["train_of"]),
         ("validation videos could not be read", metrics["unreadable"], metrics["of"]),
-        ("training videos were read by PyAV, decord failed", metrics["train_second_decoder"], metrics["train_of"]),
-        ("validation videos were read by PyAV, decord failed", metrics["second_decoder"], metrics["of"]),
+        ("training videos were read by decord, PyAV failed", metrics["train_second_decoder"], metrics["train_of"]),
+        ("validation videos were read by decord, PyAV failed", metrics["second_decoder"], metrics["of"]),
     ):
         if videos:
             print(f"{result.folder.name}: {len(videos)} of {of} {what}:")

@@ -66,7 +66,7 @@ class Compute:
 @dataclass
 class Training:
     """What `fit` did: a row an epoch (`history`); the numbers of the videos that were known to be unreadable at the
-    start; the paths that turned out to be, and those that only PyAV read, with the reason."""
+    start; the paths that turned out to be, and those that only decord read, with the reason."""
 
     history: list[dict[str, float]] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
@@ -278,7 +278,7 @@ def _seed(seed: int, number: int) -> int:
 
 
 def _note(training: Training, clips: TrainingClips, share: Sequence[tuple[list[Sample], list[Unreadable]]]) -> None:
-    """Says and keeps what could not be read, or by PyAV only."""
+    """Says and keeps what could not be read, or by decord only."""
     for samples, bad in share:
         for video in bad:
             if str(video.path) not in training.unreadable:
@@ -288,7 +288,7 @@ def _note(training: Training, clips: TrainingClips, share: Sequence[tuple[list[S
             path = str(clips.videos.videos[sample.video].path)
             if sample.second_decoder and path not in training.second_decoder:
                 training.second_decoder[path] = sample.second_decoder
-                tqdm.write(f"read by PyAV, decord failed: {path}: {sample.second_decoder}")
+                tqdm.write(f"read by decord, PyAV failed: {path}: {sample.second_decoder}")
 
 
 def _save(path: Path, parts: dict[str, Any], training: Training, within: tuple[int, Tensor, float]) -> None:

@@ -1,7 +1,7 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from tdn.data.sampling import sample_windows
-from tdn.data.transforms import Crop, mirrored_labels, random_crop
-from tdn.data.video import Choose, VideoError, all_frames, read_frames
+from tdn.data.transforms import Crop, cut_out, mirrored_labels, random_crop
+from tdn.data.video import Choose, Cut, VideoError, all_frames, read_frames
 from tdn.data.views import Views
 
 
@@ -35,7 +35,7 @@ class Unreadable(NamedTuple):
 class VideoSet:
     """Labelled videos; `frames` reads one, from memory after `keep_in_memory`.
 
-    `second_decoder` tells of the videos that this process has read so far, by number, why decord failed where PyAV
+    `second_decoder` tells of the videos that this process has read so far, by number, why PyAV failed where decord
     read them.
 
     Args:
@@ -64,15 +64,30 @@ class VideoSet:
     def __len__(self) -> int:
         return len(self.videos)
 
-    def frames(self, index: int, choose: Choose) -> Tensor:
+    def frames(self, index: int, choose: Choose, cut: Cut | None = None) -> Tensor:
         """As `video.read_frames`: uint8 frames, or VideoError."""
         if index in self.known_unreadable:
             raise VideoError(self.videos[index].path, self.known_unreadable[index])
         if self._memory is None:
-            return self._read(index, choose)
+            return self._read(index, choose, cut)
         kept = self._memory[index]
         numbers = torch.from_numpy(choose(len(kept)))
-        return kept.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)  # [] takes twenty times as long
+        # [] takes twenty times as long.
+        frames = kept.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)
+        return frames[..., *cut(*frames.shape[-2:])] if cut else frames
+
+    def clip(
+        self, index: int, choose: Choose, crops_of: Callable[[int, int], Sequence[Crop]]
+    ) -> tuple[Tensor, tuple[Crop, ...]]:
+        """As `frames`, but of them no more than the crops `crops_of(height, width)` need; and where these lie in it."""
+        moved = ()
+
+        def cut(height: int, width: int) -> tuple[slice, slice]:
+            nonlocal moved
+            part, moved = cut_out(crops_of(height, width))
+            return part
+
+        return self.frames(index, choose, cut), moved
 
     @property
     def in_memory(self) -> bool:
@@ -97,10 +112,10 @@ class VideoSet:
         """The videos that are known to be unreadable: after `keep_in_memory`, all that are."""
         return [Unreadable(self.videos[index].path, reason) for index, reason in sorted(self.known_unreadable.items())]
 
-    def _read(self, index: int, choose: Choose) -> Tensor:
-        frames, decord_failed = read_frames(self.videos[index].path, choose)
-        if decord_failed:
-            self.second_decoder[index] = decord_failed
+    def _read(self, index: int, choose: Choose, cut: Cut | None) -> Tensor:
+        frames, first_failed = read_frames(self.videos[index].path, choose, cut)
+        if first_failed:
+            self.second_decoder[index] = first_failed
         return frames
 
     def _size(self, index: int) -> int:
@@ -126,9 +141,9 @@ class VideoSet:
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip: uint8 frames `(T, W, C, H, W')`, its label (already exchanged if the crop is mirrored), the
-    crops to take on the device, the number of its video in the set, which of the video's clips it is, and why decord
-    could not read it where PyAV did."""
+    """One clip: uint8 frames `(T, W, C, H, W')`, no more of them than its crops need; its label (already exchanged if
+    the crop is mirrored), the crops to take on the device, the number of its video in the set, which of the video's
+    clips it is, and why PyAV could not read it where decord did."""
 
     clip: Tensor
     label: int
@@ -174,13 +189,16 @@ class TrainingClips(Dataset):
         path = self.videos.videos[video].path
         if self._unreadable and str(path) in self._unreadable:
             return Unreadable(path, self._unreadable[str(path)])
-        try:
-            clip = self.videos.frames(video, lambda frames: sample_windows(frames, self.num_segments, self.window, rng))
-        except VideoError as error:
-            return Unreadable(error.path, error.reason)
         label = self.videos.videos[video].label
         mirrored = self._mirrored[label]
-        crop = random_crop(rng, *clip.shape[-2:], self.scales, flip=mirrored is not None)
+        try:
+            clip, (crop,) = self.videos.clip(
+                video,
+                lambda frames: sample_windows(frames, self.num_segments, self.window, rng),
+                lambda height, width: [random_crop(rng, height, width, self.scales, flip=mirrored is not None)],
+            )
+        except VideoError as error:
+            return Unreadable(error.path, error.reason)
         second = self.videos.second_decoder.get(video)
         return Sample(clip, mirrored if crop.flip else label, (crop,), video, 0, second)
 
@@ -202,13 +220,15 @@ class TestClips(Dataset):
         """As of `TrainingClips`."""
         video, number = divmod(index, self.views.clips)
         try:
-            clip = self.videos.frames(
-                video, lambda frames: self.views.windows(frames, self.num_segments, self.window, number)
+            clip, crops = self.videos.clip(
+                video,
+                lambda frames: self.views.windows(frames, self.num_segments, self.window, number),
+                self.views.squares,
             )
         except VideoError as error:
             return Unreadable(error.path, error.reason)
         label, second = self.videos.videos[video].label, self.videos.second_decoder.get(video)
-        return Sample(clip, label, self.views.squares(*clip.shape[-2:]), video, number, second)
+        return Sample(clip, label, crops, video, number, second)
 
 
 def worker_count(clips: TrainingClips | TestClips) -> int:

@@ -39,7 +39,7 @@ SHOWN = 20  # problems in a report
 
 
 class Checked(NamedTuple):
-    """One video, tried: `problem` says why it can't be read, `second_decoder` why decord failed where PyAV read it.
+    """One video, tried: `problem` says why it can't be read, `second_decoder` why PyAV failed where decord read it.
 
     Of a folder of frames, `bytes` is their sum and `modified`, in nanoseconds, the time of the latest change.
     """

@@ -39,6 +39,14 @@ def random_crop(rng: np.random.Generator, height: int, width: int, scales: Seque
     return Crop(int(top), int(left), side, bool(flip and rng.random() < 0.5))
 
 
+def cut_out(crops: Sequence[Crop]) -> tuple[tuple[slice, slice], tuple[Crop, ...]]:
+    """The rows and columns of a frame that `crops` need, and where the crops lie in these."""
+    top, left = (min(place) for place in zip(*((crop.top, crop.left) for crop in crops), strict=True))
+    bottom, right = (max(crop[axis] + crop.side for crop in crops) for axis in (0, 1))
+    moved = tuple(crop._replace(top=crop.top - top, left=crop.left - left) for crop in crops)
+    return (slice(top, bottom), slice(left, right)), moved
+
+
 def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tensor:
     """Normalised network input `(N, T, W, C, size, size)` from N uint8 clips `(T, W, C, H, W')`.
 

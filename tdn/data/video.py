@@ -1,4 +1,4 @@
-"""Frames from video files, through decord or, where it fails, PyAV; and from folders of JPEG frames."""
+"""Frames from video files, through PyAV or, where it fails, decord; and from folders of JPEG frames."""
 
 import functools
 import queue
@@ -22,6 +22,7 @@ except ImportError:  # no wheel for this machine, say
 SECONDS = 60  # that a decoder may take for one video: most take a thousandth, but disks can be slow and movies long
 
 Choose = Callable[[int], np.ndarray]  # from the number of frames to the numbers of those wanted, 0-based, any shape
+Cut = Callable[[int, int], tuple[slice, slice]]  # from height and width to the rows and columns wanted
 
 
 class VideoError(Exception):
@@ -36,11 +37,12 @@ class VideoError(Exception):
         return f"{self.path}: {self.reason}"
 
 
-def read_frames(path: Path, choose: Choose) -> tuple[Tensor, str | None]:
-    """Decodes the frames whose numbers `choose(num_frames)` gives, in any shape `S`.
+def read_frames(path: Path, choose: Choose, cut: Cut | None = None) -> tuple[Tensor, str | None]:
+    """Decodes the frames whose numbers `choose(num_frames)` gives, in any shape `S`; of them, the rows and columns that
+    `cut(height, width)` gives.
 
     Gives uint8 RGB `(*S, C, H, W')`, upright where the file says how it was held, the colours of a pixel side by side
-    in memory (torch's channels_last); and why PyAV had to read it, None where decord did. A folder holds frames as
+    in memory (torch's channels_last); and why decord had to read it, None where PyAV did. A folder holds frames as
     JPEG or PNG files, in order of their names. The reader lives for this call alone, in the process that needs it.
 
     A decoder that hangs is left after `SECONDS`, with its thread, the open file and what it had decoded (and a core,
@@ -53,14 +55,14 @@ def read_frames(path: Path, choose: Choose) -> tuple[Tensor, str | None]:
     path = Path(path)
     choose = functools.cache(choose)  # the second decoder is asked for the same frames, though the choice be random
     if _in_time(_is_folder, path):
-        return _arrange(path, *_read_folder(path, choose)), None
+        return _arrange(path, cut, *_read_folder(path, choose)), None
     try:
-        return _arrange(path, *_in_time(_read_decord, path, choose)), None
+        return _arrange(path, cut, *_in_time(_read_av, path, choose)), None
     except VideoError as first:
         try:
-            return _arrange(path, *_in_time(_read_av, path, choose)), first.reason
+            return _arrange(path, cut, *_in_time(_read_decord, path, choose)), first.reason
         except VideoError as second:
-            raise VideoError(path, f"decord: {first.reason}; PyAV: {second.reason}") from second
+            raise VideoError(path, f"PyAV: {first.reason}; decord: {second.reason}") from second
 
 
 def all_frames(num_frames: int) -> np.ndarray:
@@ -116,11 +118,12 @@ def _distinct(path: Path, choose: Choose, num_frames: int) -> tuple[np.ndarray, 
     return needed, place.reshape(indices.shape)
 
 
-def _arrange(path: Path, frames: Sequence[np.ndarray], place: np.ndarray) -> Tensor:
+def _arrange(path: Path, cut: Cut | None, frames: Sequence[np.ndarray], place: np.ndarray) -> Tensor:
     """What `read_frames` gives of distinct frames `(H, W', C)` and the places where they are wanted."""
     if len({frame.shape for frame in frames}) > 1:
         raise VideoError(path, "its frames are not all of one size")
-    stacked = np.stack([frames[number] for number in place.flat])  # the only copy
+    part = cut(*frames[0].shape[:2]) if cut else ...
+    stacked = np.stack([frames[number][part] for number in place.flat])  # the only copy
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).unflatten(0, place.shape)
 
 
