@@ -123,8 +123,8 @@ def evaluate(
     finally:
         model.train(was_training)
     parts = from_all((scores, unreadable, second))
-    for others, bad, by_pyav in parts:
-        scores, unreadable, second = scores | others, unreadable | bad, second | by_pyav
+    for others, bad, by_decord in parts:
+        scores, unreadable, second = scores | others, unreadable | bad, second | by_decord
     return _of_videos(clips, scores, unreadable, second, model.fc.out_features)
 
 

@@ -238,7 +238,8 @@ def _make(
         return
     evaluation.save(folder / "scores.npz")
     network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
-    weights = {"model": model.state_dict(), "network": network, "class_names": val_set.class_names}
+    about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}
+    weights = {"model": model.state_dict(), **about}
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
     write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, start), indent=1))
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}

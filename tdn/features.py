@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tdn import experiment
 from tdn.data.clips import TestClips, collate
-from tdn.data.transforms import MEAN, STD, to_input
+from tdn.data.transforms import to_input, to_pixels
 from tdn.experiment import DATA, Run
 from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss
 
@@ -29,8 +29,7 @@ def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> t
     if unreadable:
         raise ValueError(f"{unreadable[0].path} can't be read: {unreadable[0].reason}")
     inputs = to_input([sample.clip for sample in samples], [sample.crops[0] for sample in samples], config.views.size)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return (inputs[:, :, window // 2] * std + mean).clamp(0, 1), inputs
+    return to_pixels(inputs[:, :, window // 2]) / 255, inputs
 
 
 def before_and_after(network: nn.Module, module: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:

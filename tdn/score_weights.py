@@ -47,7 +47,7 @@ def evaluate_weights(
 
     Raises as `load_model` and `DatasetSpec.videos`; ValueError where the classes are not those of the data set.
     """
-    model, name, names = load_model(weights, num_segments)
+    model, name, names, _ = load_model(weights, num_segments)
     _, val_set = videos(spec, DATA)
     order = output_order(val_set, model.fc.out_features, class_names or names)
     to_device(model, device())

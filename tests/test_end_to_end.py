@@ -171,7 +171,7 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
         write_text(half / "config.json", "{}")
         experiment.run(tiny(DatasetSpec("ssv2")), tmp_path, tmp_path, start=file)
     kept = Evaluation.load(folder / "scores.npz")
-    model, _, _ = load_model(file, 8)
+    model, *_ = load_model(file, 8)
     _, val = DatasetSpec("ssv2").videos(tmp_path)
     expected = evaluate(model, TestClips(val, 8, 5, Views(size=64)), device())
     np.testing.assert_allclose(kept.scores, expected.scores, rtol=1e-3, atol=1e-3)

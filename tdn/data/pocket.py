@@ -108,6 +108,13 @@ class PocketSpec:
         """Training and validation videos, rendered below `data` where missing."""
         return load(render(data, self))
 
+    def mask(self, video: int) -> np.ndarray:
+        """Of validation video number `video`, as `render_mask`."""
+        return render_mask(video % self.num_classes, self._seed("val", video))
+
+    def _seed(self, split: str, number: int) -> tuple[int, int, int]:
+        return self.seed, SPLITS.index(split), number
+
 
 @dataclass(frozen=True)
 class PocketPart:
@@ -155,13 +162,24 @@ def render_clip(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
     give, for the same seed, exactly each other's frames in reverse order. Raises IndexError
     for an unknown label.
     """
+    drawing, rng = _draw(label, seed)
+    clip = scenes.photograph(rng, drawing)
+    return np.ascontiguousarray(clip[::-1] if _ROWS[label].backwards else clip)
+
+
+def render_mask(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
+    """Where in the frames of `render_clip(label, seed)` the things are that the class is about: the share of each
+    pixel that they cover, float32 ``(frames, 56, 56)``, 0 to 1. Raises as `render_clip`."""
+    mask = scenes.object_mask(_draw(label, seed)[0])
+    return mask[::-1] if _ROWS[label].backwards else mask
+
+
+def _draw(label: int, seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.random.Generator]:
     if not 0 <= label < len(CLASSES):
         raise IndexError(f"label {label} is not one of 0 to {len(CLASSES) - 1}")
-    row = _ROWS[label]
     rng = np.random.default_rng(seed)
     frames = _draw_length(rng)  # the first draw: the length knows nothing of the class
-    clip = scenes.photograph(rng, row.scene(rng, frames))
-    return np.ascontiguousarray(clip[::-1] if row.backwards else clip)
+    return _ROWS[label].scene(rng, frames), rng
 
 
 def render(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
@@ -187,7 +205,7 @@ def render(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
         for part in folder.rglob(".*.part"):  # of a killed process; the lock says that none is at work
             part.unlink(missing_ok=True)
         jobs = [
-            _Job(folder, split, number, (spec.seed, SPLITS.index(split), number))
+            _Job(folder, split, number, spec._seed(split, number))
             for split, count in zip(SPLITS, (spec.train, spec.val), strict=True)
             for number in range(count)
         ]

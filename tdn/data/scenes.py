@@ -1,9 +1,10 @@
 """What is drawn in the clips of the pocket benchmark.
 
 Every scene is a function ``scene(rng, frames)`` that draws one clip as float32
-``(frames, SIZE, SIZE, 3)``, RGB, about 0 to 255. :func:`photograph` takes it at ``PIXELS`` x ``PIXELS``, in
-uneven light and with a noisy sensor. Coordinates are ``(x, y)`` in pixels, x to the right,
-y downwards, the origin in the upper left corner. Angles are in radians and grow clockwise.
+``(frames, SIZE, SIZE, 4)``: RGB, about 0 to 255, and 0 to 1 where the things are that the class is about.
+:func:`photograph` takes it at ``PIXELS`` x ``PIXELS``, in uneven light and with a noisy sensor. Coordinates are
+``(x, y)`` in pixels, x to the right, y downwards, the origin in the upper left corner. Angles are in radians and grow
+clockwise.
 
 A scene knows nothing of labels: the second class of a pair is the same scene played backwards.
 """
@@ -74,7 +75,7 @@ def _stage(
     """The background with its still shapes, seen by the camera.
 
     ``keep_clear`` lists points ``(x, y)`` that the still shapes should stay away from.
-    Returns the clip ``(frames, SIZE, SIZE, 3)``, the camera's shift ``(frames, 2)`` in pixels
+    Returns the clip ``(frames, SIZE, SIZE, 4)``, the camera's shift ``(frames, 2)`` in pixels
     (to be added to whatever stands still in the scene) and the mean colour ``(3,)``.
     """
     side = SIZE + 2 * _PAN_MARGIN
@@ -92,21 +93,22 @@ def _stage(
         shape, angle, _ = _object(rng, mean, distractors)
         colour = np.maximum(mean - rng.uniform(*DISTRACTOR_CONTRAST, size=3), 5).astype(np.float32)
         paint(scene, shape, place + _PAN_MARGIN, rng.uniform(4, 8), angle, colour)
+    video = np.zeros((frames, SIZE, SIZE, 4), dtype=np.float32)
     if not panning:
         inner = slice(_PAN_MARGIN, _PAN_MARGIN + SIZE)
-        return np.repeat(scene[None, inner, inner], frames, axis=0), np.zeros((frames, 2)), mean
+        video[..., :3] = scene[inner, inner]
+        return video, np.zeros((frames, 2)), mean
     shift = np.linspace(-0.5, 0.5, frames)[:, None] * _vector(rng, rng.uniform(*PAN))
-    video = np.empty((frames, SIZE, SIZE, 3), dtype=np.float32)
     for image, (x, y) in zip(video, shift, strict=True):
         move = np.array([[1, 0, x - _PAN_MARGIN], [0, 1, y - _PAN_MARGIN]])
-        image[:] = cv2.warpAffine(scene, move, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+        image[..., :3] = cv2.warpAffine(scene, move, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
     return video, shift, mean
 
 
 def photograph(rng: Generator, drawing: np.ndarray) -> np.ndarray:
     """The drawing in uneven and flickering light, with the camera's noise: uint8 ``(frames, PIXELS, PIXELS, 3)``."""
     frames = len(drawing)
-    video = np.stack([cv2.resize(image, (PIXELS, PIXELS), interpolation=cv2.INTER_AREA) for image in drawing])
+    video = _smaller(drawing[..., :3])
     across = np.linspace(-1, 1, PIXELS, dtype=np.float32)
     x, y = rng.uniform(-LIGHT_GRADIENT / 2, LIGHT_GRADIENT / 2, size=2)
     light = (1 + x * across[None, :] + y * across[:, None]).astype(np.float32)
@@ -117,6 +119,17 @@ def photograph(rng: Generator, drawing: np.ndarray) -> np.ndarray:
     noise *= rng.uniform(*NOISE_SIGMA)
     lit = video * light[None, :, :, None] * flicker[:, None, None, None].astype(np.float32)
     return np.clip(np.rint(lit + noise), 0, 255).astype(np.uint8)
+
+
+def object_mask(drawing: np.ndarray) -> np.ndarray:
+    """How much of each pixel of the photograph shows the things that the class is about, 0 to 1: float32
+    ``(frames, PIXELS, PIXELS)``."""
+    return _smaller(drawing[..., 3])
+
+
+def _smaller(drawing: np.ndarray) -> np.ndarray:
+    images = np.ascontiguousarray(drawing)
+    return np.stack([cv2.resize(image, (PIXELS, PIXELS), interpolation=cv2.INTER_AREA) for image in images])
 
 
 # Geometry and timing --------------------------------------------------------------------------
@@ -188,7 +201,7 @@ def pattern_runs_right(rng: Generator, frames: int) -> np.ndarray:
     colour = np.clip(_object_colour(rng, mean), 60, 195)
     # The box is laid on whole pixels, the patch inside it is cut out with soft edges.
     left, top = np.clip(np.rint(centre - box / 2), 0, SIZE - box).astype(int)
-    mask = np.zeros((SIZE, SIZE, 3), dtype=np.float32)
+    mask = np.zeros((SIZE, SIZE, 4), dtype=np.float32)
     if shape == "circle":
         paint(mask, shape, centre, width / 2, 0.0, np.ones(3, np.float32))
     else:
@@ -196,7 +209,8 @@ def pattern_runs_right(rng: Generator, frames: int) -> np.ndarray:
         mask[y0 : y0 + round(height), x0 : x0 + round(width)] = 1
     mask = mask[top : top + box, left : left + box]
     part = video[:, top : top + box, left : left + box]
-    part += mask * (colour + texture[..., None] * tint - part)
+    part[..., :3] += mask[..., :3] * (colour + texture[..., None] * tint - part[..., :3])
+    part[..., 3] = mask[..., 3]
     return video
 
 

@@ -43,7 +43,8 @@ def paint(
     colour: np.ndarray,
     opacity: float = 1.0,
 ) -> None:
-    """Draw one shape into ``image``, float32 ``(height, width, 3)``, in place, with soft edges."""
+    """Draw one shape into ``image``, float32 ``(height, width, 3)``, in place, with soft edges. A fourth channel of
+    ``image`` becomes 1 where the shape is."""
     if opacity <= 0:
         return
     cos, sin = math.cos(angle), math.sin(angle)
@@ -59,4 +60,4 @@ def paint(
     fine = np.rint(((points - (left, top) + 0.5) * 4 - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(mask, [fine], 1.0, shift=4)
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)[..., None] * opacity
-    part += mask * (colour - part)
+    part += mask * (np.append(colour, np.float32(1))[: part.shape[-1]] - part)

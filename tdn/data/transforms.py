@@ -59,8 +59,19 @@ def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tenso
             square = tv.resize(square.flatten(0, 1), [size, size], antialias=True).unflatten(0, clip.shape[:2])
         squares.append(square.flip(-1) if crop.flip else square)
     pixels = torch.stack(squares).float()
-    mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255 for values in (MEAN, STD))
+    mean, std = _mean_and_std(pixels.device)
     return pixels.sub_(mean).div_(std)
+
+
+def to_pixels(inputs: Tensor) -> Tensor:
+    """The uint8 pixels of normalised input `(..., C, H, W')`: what `to_input` was given, cropped and resized."""
+    mean, std = _mean_and_std(inputs.device)
+    return (inputs.float() * std + mean).round_().clamp_(0, 255).byte()
+
+
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
+    return mean, std
 
 
 def mirrored_labels(class_names: Sequence[str]) -> list[int | None]:

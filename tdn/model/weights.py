@@ -5,6 +5,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import torch
@@ -69,8 +70,18 @@ def read_weights(source: str | os.PathLike | Mapping) -> dict[str, Tensor]:
     return _from_released(state) if any(key.startswith("base_model.") for key in state) else state
 
 
-def load_model(path: str | os.PathLike, num_segments: int | None = None) -> tuple[nn.Module, str, list[str] | None]:
-    """The network of a weights file, with its weights, its name, and the names of its classes where the file has them.
+class Loaded(NamedTuple):
+    """The network of a weights file, its name, and where the file has them the names of its classes and the views it is
+    tested with, as keyword arguments of `Views`."""
+
+    model: nn.Module
+    name: str
+    class_names: list[str] | None
+    views: dict[str, Any] | None
+
+
+def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Loaded:
+    """The network of a weights file, with its weights.
 
     Our files say all of it. Of the authors' released ones it is TDN, the backbone and the number of classes are taken
     from the weights, and `num_segments` must be said: the file does not hold it.
@@ -80,7 +91,7 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> tupl
     """
     content = _read(Path(path))
     state = read_weights(content)
-    network, names = content.get("network"), content.get("class_names")
+    network = content.get("network")
     if network is not None:
         if num_segments not in (None, network["num_segments"]):
             raise ValueError(f"{path} is a network of {network['num_segments']} segments, not {num_segments}")
@@ -95,7 +106,7 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> tupl
     if "fc.weight" not in state:
         raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files)")
     model = create_model(name, len(state["fc.weight"]), num_segments, **options)
-    return load_weights(model, state), name, names
+    return Loaded(load_weights(model, state), name, content.get("class_names"), content.get("views"))
 
 
 def load_imagenet(model: VideoResNet) -> VideoResNet:

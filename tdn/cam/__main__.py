@@ -1,0 +1,86 @@
+"""`python -m tdn.cam VIDEO --weights FILE`: where a network looks in a video, as pictures."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+from tdn.cam import METHODS, Maps, cam
+from tdn.cam.pictures import save_animation, save_strip
+from tdn.data.video import VideoError
+from tdn.files import write_text
+from tdn.predict.options import best, from_options, network_options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0; 1 where the video could not be read, 2 where nothing could be done, 130 for Ctrl-C."""
+    parser = argparse.ArgumentParser("python -m tdn.cam", description=__doc__, parents=[network_options()])
+    add = parser.add_argument
+    add("video", metavar="VIDEO", help="a video file, or a folder of JPEG or PNG frames")
+    add(
+        "--frames",
+        default="center",
+        choices=("center", "all"),
+        help="the frame in the middle, or all (default: center)",
+    )
+    add("--target", metavar="CLASS", help="number or name of the class to explain (default: the likeliest)")
+    add("--layer", help="whose features to look at: stage1 to stage5, or a module between (default: the last)")
+    add("--method", default="GradCAM", choices=METHODS, help="default: %(default)s")
+    add("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        network = from_options(options)
+        target = None if options.target is None else _class(options.target, network.class_names)
+        maps = cam(network.model, options.video, options.frames, target, options.layer, options.method, network.views)
+    except VideoError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (ValueError, OSError, FloatingPointError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    explained = network.class_names[maps.target]
+    if not maps.scale:
+        print(f"nothing in these frames speaks for {explained!r}: the maps are zero", file=sys.stderr)
+    files = _write(maps, options, explained, network.class_names)
+    for name, probability in best(maps.scores, network.class_names):
+        print(f"{100 * probability:5.1f} %  {name}")
+    print(f"maps of {explained!r}: {', '.join(map(str, files))}")
+    return 0
+
+
+def _class(text: str, class_names: Sequence[str]) -> int:
+    """Its number. Raises ValueError for a name that no class has."""
+    if text in class_names:
+        return class_names.index(text)
+    if text.isdigit():
+        return int(text)
+    raise ValueError(f"no class is called {text!r}; the first of {len(class_names)} is {class_names[0]!r}")
+
+
+def _write(maps: Maps, options: argparse.Namespace, explained: str, class_names: Sequence[str]) -> list[Path]:
+    matplotlib.use("Agg")  # no window
+    files = [options.output / f"{Path(options.video).stem}_cam{ending}" for ending in (".png", ".gif", ".json")]
+    save_strip(maps, files[0], f"{Path(options.video).name}: {options.method} of {explained}")
+    save_animation(maps, files[1])
+    about = {
+        "video": options.video,
+        "weights": options.weights.name,
+        "method": options.method,
+        "layer": options.layer or "the last stage",
+        "explained": explained,
+        "segments": maps.segments,
+        "of": maps.num_segments,
+        "share of the heat": [round(weight, 4) for weight in maps.weights.tolist()],
+        "top": [answer._asdict() for answer in best(maps.scores, class_names)],
+    }
+    write_text(files[2], json.dumps(about, indent=1))
+    return files
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Where the things are, and the measures of how right maps are."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SPEC
+from test_experiment import TINY
+from torch import nn
+
+from tdn import experiment
+from tdn.cam import examples, localisation
+from tdn.cam.localisation import (
+    FRACTIONS,
+    curves,
+    energy_inside,
+    measure_curves,
+    measure_places,
+    object_masks,
+    pointing,
+)
+from tdn.data import pocket
+from tdn.data.video import all_frames, read_frames
+from tdn.data.views import Views
+from tdn.features import validation_clips
+
+
+def label(name):
+    return next(i for i, of_class in enumerate(pocket.CLASSES) if of_class.name.startswith(name))
+
+
+def middle(mask):
+    """Centre `(x, y)` of what a frame's mask covers."""
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    return (mask * x).sum() / mask.sum(), (mask * y).sum() / mask.sum()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_masks_move_and_grow_as_the_classes_say(seed):
+    right, left = (pocket.render_mask(label(f"Moving [something] {side}"), seed) for side in ("right", "left"))
+    assert middle(right[-1])[0] - middle(right[0])[0] > 12 and np.array_equal(left, right[::-1])
+    grows = pocket.render_mask(label("[Something] growing"), seed).sum((1, 2))
+    assert grows[-1] > 3 * grows[0] and (np.diff(grows) > -1).all()
+    runs = pocket.render_mask(label("Letting a pattern run right"), seed)
+    assert (runs == runs[0]).all() and 200 < runs[0].sum() < 800, "the patch stands still"
+    first = pocket.render_mask(label("Showing a square"), seed).sum((1, 2))
+    assert first[0] < 1 or first[-1] < 1, "nothing before, between or after"
+
+
+def test_masks_are_where_the_video_differs_from_its_still_background():
+    """A thing that moves away uncovers what was behind it: there, and where it now is, the frames differ."""
+    of_class = label("Moving [something] from one place to another")  # the camera stands still
+    mask, clip = pocket.render_mask(of_class, 5), pocket.render_clip(of_class, 5).astype(float)
+    assert mask.shape == clip.shape[:3] and mask.min() >= 0 and mask.max() <= 1
+    changed = np.abs(clip[-1] - clip[0]).mean(-1) > 30
+    either = np.maximum(mask[0], mask[-1])
+    assert either[changed].mean() > 0.8 and changed[either < 0.01].mean() < 0.02
+
+
+def test_masks_lie_on_the_frames_that_the_network_sees(data_root):
+    views = Views(size=48, scale=48 / 56)
+    video = label("Moving [something] right")
+    (masks,) = object_masks(SPEC, [video], 4, 5, views)
+    whole = SPEC.mask(video)
+    frames = read_frames(SPEC.videos(data_root)[1].videos[video].path, all_frames)[0]
+    assert len(frames) == len(whole)
+    chosen = views.windows(len(whole), 4, 5, 0)[:, 2]
+    assert masks.shape == (4, 48, 48) and np.array_equal(masks, whole[chosen][:, 4:52, 4:52])
+    with pytest.raises(ValueError, match="48 pixels for frames of 40"):
+        object_masks(SPEC, [video], 4, 5, dataclasses.replace(views, size=40))
+
+
+def test_energy_and_pointing_as_defined():
+    maps = torch.zeros(3, 2, 4, 4)
+    masks = torch.zeros(3, 2, 4, 4)
+    masks[:, :, 1, 1] = 1
+    masks[:, 1, 1, 2] = 0.5
+    maps[0, 0, 1, 1], maps[0, 1, 1, 2], maps[0, 1, 3, 3] = 3, 2, 5
+    maps[1, 0, 1, 1], maps[1, 1, 0, 0] = 1, 0.5
+    energy, points = energy_inside(maps, masks), pointing(maps, masks)
+    assert energy[:2].tolist() == pytest.approx([0.4, 2 / 3]) and energy[2].isnan()
+    assert points[:2].tolist() == [0, 1] and points[2].isnan()
+    assert energy_inside(torch.ones(3, 2, 4, 4), masks).tolist() == pytest.approx(masks.mean((1, 2, 3)).tolist())
+
+
+class OnePixel(nn.Module):
+    """Sure of class 1 while one pixel of the second segment is as it was."""
+
+    def forward(self, clips):
+        there = (clips[:, 1, :, 0, 2, 3] - 3).abs().amax(1) < 1e-6
+        return torch.stack([~there, there], 1) * 20.0
+
+
+def test_curves_fall_and_rise_where_the_map_is_right():
+    clips = torch.randn(2, 2, 5, 3, 5, 5)
+    clips[:, 1, :, 0, 2, 3] = 3
+    maps = torch.rand(2, 2, 5, 5)
+    maps[0, 1, 2, 3], maps[1, 1, 2, 3] = 2, -1  # the hottest place of the first clip, the coldest of the second
+    deletion, insertion = curves(OnePixel(), clips, maps, torch.tensor([1, 1]))
+    assert deletion.shape == insertion.shape == (2, len(FRACTIONS))
+    assert deletion[0].round().tolist() == [1] + [0] * 10 and insertion[0].round().tolist() == [0] + [1] * 10
+    assert deletion[1].round().tolist() == [1] * 10 + [0] and insertion[1].round().tolist() == [0] * 10 + [1]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, data_root):
+    """Two complete runs on the pocket clips."""
+    folder = tmp_path_factory.mktemp("results")
+    for config in RUNS.values():
+        experiment.run(config, folder, data_root)
+    return folder
+
+
+SHORT = dataclasses.replace(TINY, num_segments=4, views=Views(size=48, scale=48 / 56))
+RUNS = {
+    "temporal convolution": dataclasses.replace(SHORT, model="tconv_resnet10"),
+    "TDN": dataclasses.replace(SHORT, model="tdn_resnet10"),
+}
+
+
+def test_measured_once_and_kept_beside_the_run(results, data_root, monkeypatch):
+    config = RUNS["TDN"]
+    some = measure_places(config, results, [3, 5], "stage3", data_root)
+    every = measure_places(config, results, [3, 4, 5], "stage3", data_root)
+    pd.testing.assert_frame_equal(some, every.loc[[3, 5]])
+    network = experiment.trained(config, results)
+    _, clips = validation_clips(config, [4], data_root)
+    maps, _ = localisation.activation_maps(network, clips, [4], "stage3")
+    maps = localisation.placed_on(maps[0], (48, 48))[None]
+    masks = object_masks(SPEC, [4], 4, 5, config.views)
+    assert every.loc[4, "energy"] == pytest.approx(float(energy_inside(maps, masks)), rel=1e-4)
+    assert every.loc[4, "energy alike"] == pytest.approx(float(masks.mean()), rel=1e-5)
+    of_curves = measure_curves(config, results, [4], "stage3", data_root)
+    start = experiment.stored(config, results).evaluation
+    shown = torch.from_numpy(start.scores).softmax(1)[list(start.videos).index(4), 4]
+    assert of_curves.loc[4, "deletion 0.0"] == pytest.approx(float(shown), rel=1e-3)
+    assert of_curves.loc[4, "insertion 1.0"] == pytest.approx(float(shown), rel=1e-3)
+
+    monkeypatch.setattr(localisation, "activation_maps", lambda *_: pytest.fail("computed again"))
+    again = measure_places(config, results, [5, 3], "stage3", data_root)
+    np.testing.assert_allclose(again, every.loc[[5, 3]], rtol=1e-6)
+
+
+def test_tables(results, data_root):
+    videos = list(range(8))
+    places = examples.places_table(
+        {name: [config] for name, config in RUNS.items()}, results, videos, "stage3", data_root
+    )
+    assert places["maps of"].tolist() == [*RUNS, "each place alike", "middle of the frame"]
+    of_tdn = measure_places(RUNS["TDN"], results, videos, "stage3", data_root)
+    reference = measure_places(RUNS["temporal convolution"], results, videos, "stage3", data_root)
+    whole = of_tdn["energy"].notna() & reference["energy"].notna()
+    assert places["clips"].tolist() == [whole.sum()] * 4
+    assert places.loc[1, "energy inside (%)"] == pytest.approx(100 * of_tdn["energy"][whole].mean())
+    change = 100 * (of_tdn["energy"] - reference["energy"])[whole]
+    assert places.loc[1, "energy inside, vs temporal convolution"].startswith(f"{change.mean():+.1f} ± ")
+    table = examples.curves_table(RUNS, results, videos, "stage3", data_root)
+    assert len(table) == 4 and (table["area"].between(0, 100)).all()
+    said = examples.findings(places, table)
+    assert said.count("\n") == 5 and "TDN: " in said
+
+    right = examples.right_in_all(list(RUNS.values()), results)
+    labels = pd.Series([0, 1, 0, 2, 1, 3], index=[4, 5, 6, 7, 8, 9])
+    assert set(right) <= set(range(18)) and len(right)
+    assert examples.one_a_class(labels, 2) == [4, 9] and examples.one_a_class(labels, 9) == [4, 5, 7, 9]
