@@ -15,7 +15,7 @@ export GOMP_SPINCOUNT ?= 1000
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
 
-.PHONY: help env lab test smoke reproduce bench clean
+.PHONY: help env lab test smoke reproduce book bench clean
 
 help:  ## list the targets (default)
 	@echo "make TARGET [PROFILE=smoke|pocket|paper] [GPUS=n]   (PROFILE is now $(PROFILE))"
@@ -75,6 +75,10 @@ reproduce: .venv/.installed  ## train what is missing, then every table and figu
 	$(TRAIN) --profile $(PROFILE)
 	$(PYTHON) -m tdn.book --profile $(PROFILE)
 
+book: .venv/.installed  ## a static site of the executed notebooks, in results/PROFILE/book
+	@echo "book: pages of what make reproduce has executed go to results/$(PROFILE)/book/"
+	$(PYTHON) -m tdn.pages --profile $(PROFILE)
+
 # Without the allocator's settings: few programs run with them, and reading by PIL gains most.
 bench: .venv/.installed  ## how fast clips are read, and in how much memory: 7 minutes
 	@echo "bench: on videos made for it; tables go to results/bench/"
@@ -83,5 +87,6 @@ bench: .venv/.installed  ## how fast clips are read, and in how much memory: 7 m
 # Only one profile: runs may be hours of work.
 clean:  ## remove rendered clips, results/smoke, and the runs and executed notebooks of PROFILE
 	@echo "clean: removing what exists of .data, results/smoke, results/$(PROFILE)/runs,"
-	@echo "       results/$(PROFILE)/notebooks and the caches of the tools; committed results stay"
-	rm -rf .data results/smoke results/$(PROFILE)/runs results/$(PROFILE)/notebooks .pytest_cache .ruff_cache
+	@echo "       results/$(PROFILE)/notebooks, results/$(PROFILE)/book and the caches of the tools; committed results stay"
+	rm -rf .data results/smoke results/$(PROFILE)/runs results/$(PROFILE)/notebooks results/$(PROFILE)/book \
+		.pytest_cache .ruff_cache

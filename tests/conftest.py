@@ -1,5 +1,8 @@
-"""Rendered pocket clips, once for all tests."""
+"""Rendered pocket clips and a browser, once for all tests."""
 
+import shutil
+
+import playwright.sync_api
 import pytest
 import torch
 
@@ -38,6 +41,19 @@ def broken_videos(tmp_path):
         if data is not None:
             (tmp_path / f"{name}.mp4").write_bytes(data)
     return {name: tmp_path / f"{name}.mp4" for name in files}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium that belongs to the system; the tests that need it are skipped where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs Chromium (Debian and Ubuntu: apt-get install chromium)")
+    with playwright.sync_api.sync_playwright() as driver:
+        # root has no sandbox; machines in containers have little shared memory
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        with driver.chromium.launch(executable_path=program, args=arguments) as chromium:
+            yield chromium
 
 
 def pytest_collection_modifyitems(items):

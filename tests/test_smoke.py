@@ -7,6 +7,8 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import pytest
+from test_pages import check_page
 
 from tdn.model.zoo import SYSTEMS
 from tdn.printed_costs import PRINTED
@@ -15,6 +17,7 @@ from tdn.tables import TABLES
 
 RUNS = len(with_starts(all_runs(get_profile("smoke"))))
 CHECKOUT = Path(__file__).parents[1]
+WITHOUT_TABLE = ("17_cam_centre_frames",)
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 
@@ -29,10 +32,17 @@ def python(home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_book_runs_and_a_second_time_trains_nothing(tmp_path):
-    assert f"{RUNS} runs, 0 of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
-    python(tmp_path, "tdn.book", "--profile", "smoke")
-    results = tmp_path / "results" / "smoke"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Where the whole book has run."""
+    folder = tmp_path_factory.mktemp("smoke")
+    assert f"{RUNS} runs, 0 of them done" in python(folder, "tdn.train", "--profile", "smoke")
+    python(folder, "tdn.book", "--profile", "smoke")
+    return folder
+
+
+def test_the_book_runs_and_a_second_time_trains_nothing(made):
+    results = made / "results" / "smoke"
 
     for source in NOTEBOOKS:
         cells = nbformat.read(results / "notebooks" / source.name, as_version=4).cells
@@ -56,9 +66,22 @@ def test_the_book_runs_and_a_second_time_trains_nothing(tmp_path):
     assert shown >= {*TABLES, "overview_claims", "overview_claims_tdrl", "overview_order", "tdrl_pem", "tdrl_td_loss"}
     assert shown >= {"something_something", "kinetics", "kinetics_views", "transfer", "accuracy_cost"}
 
+    assert shown >= {"cam_centre", "cam_centre_stage2", "cam_places", "cam_curves", "cam_all_1", "your_video"}
+    of_maps = {"cam_places": 6, "cam_stages": 24, "cam_shift": 4, "cam_curves": 8, "cam_frames": 2}
+    assert {name: len(tables[name]) for name in of_maps} == of_maps
+
     runs = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")}
-    assert f"{RUNS} runs, {RUNS} of them done" in python(tmp_path, "tdn.train", "--profile", "smoke")
+    assert f"{RUNS} runs, {RUNS} of them done" in python(made, "tdn.train", "--profile", "smoke")
     assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")} == runs
+
+
+def test_every_page_shows_its_tables_and_figures(made, browser):
+    executed, site = made / "results/smoke/notebooks", made / "results/smoke/book"
+    assert str(site / "index.html") in python(made, "tdn.pages", "--profile", "smoke")
+    assert {path.name for path in site.iterdir()} == {"index.html", *(f"{path.stem}.html" for path in NOTEBOOKS)}
+    for source in NOTEBOOKS:
+        tables, images = check_page(browser, site / f"{source.stem}.html", executed / source.name)
+        assert images and (tables or source.stem in WITHOUT_TABLE), source.name
 
 
 def test_paper_without_data_shows_what_is_published_and_what_runs_the_rest(tmp_path):

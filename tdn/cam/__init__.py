@@ -158,17 +158,21 @@ def activation_maps(
     return maps.unflatten(0, (len(clips), -1)), scores.detach().float().cpu()
 
 
-def placed_on(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps `(T, h, w)` on frames of `size` (H, W'): a feature lies where its receptive field is centred.
+def placed_on(maps: Tensor, size: Sequence[int], shift: float | None = None) -> Tensor:
+    """Maps `(T, h, w)` on frames of `size` (H, W'), bilinear: neighbouring features as far apart as they are in the
+    network, the outer ones held to the edge.
 
-    Every layer of these networks that halves the size starts at the first pixel: with s pixels between two features,
-    feature i is centred on pixel i * s. (To stretch the map to the frame would move it by half of s, 16 pixels in the
-    last stage.)
+    By its arithmetic feature i of a layer with s pixels between two features is centred on pixel i * s, so that the
+    features stop s - 1 pixels before the frame does. Trained networks make up for that: their features answer to
+    places later than the centre (notebook 19 measures it). So the features are laid in the middle of the frame, feature
+    0 on pixel `shift`; that is (s - 1) / 2 where s divides the frame, as when a map is stretched to the frame.
     """
     places = []
     for pixels, features in zip(size, maps.shape[-2:], strict=True):
         spacing = 2 ** math.ceil(math.log2(pixels / features))
-        places.append((torch.arange(pixels) / spacing).clamp(max=features - 1) / max(features - 1, 1) * 2 - 1)
+        first = (pixels - 1 - (features - 1) * spacing) / 2 if shift is None else shift
+        of_pixel = ((torch.arange(pixels) - first) / spacing).clamp(min=0, max=features - 1)
+        places.append(of_pixel / max(features - 1, 1) * 2 - 1)
     y, x = torch.meshgrid(*places, indexing="ij")
     grid = torch.stack([x, y], -1).expand(len(maps), *size, 2)
     return functional.grid_sample(maps[:, None], grid, align_corners=True)[:, 0]

@@ -22,7 +22,7 @@ from tdn.files import write_text
 
 FRACTIONS = tuple(step / 10 for step in range(11))  # of the pixels taken away, or given
 BATCH = 32
-MAPS_VERSION = 1  # of stored measurements: raise it when the same network would get others
+MAPS_VERSION = 2  # of stored measurements: raise it when the same network would get others
 
 
 def object_masks(data: PocketSpec, videos: Sequence[int], num_segments: int, window: int, views: Views) -> Tensor:
@@ -135,3 +135,15 @@ def _measured(
     if missing:
         write_text(path, together.to_csv())
     return together.loc[list(videos)]
+
+
+def energy_by_shift(
+    config: Run, results: Path, videos: Sequence[int], layer: str, shifts: Sequence[float], data: Path = DATA
+) -> list[float]:
+    """Mean energy inside, where feature 0 is placed on these pixels (`placed_on`), one after the other."""
+    network = trained(config, results)
+    _, clips = validation_clips(config, videos, data)
+    masks = object_masks(config.data, videos, config.num_segments, network.window, config.views)
+    raw, _ = activation_maps(network, clips, [video % config.data.num_classes for video in videos], layer)
+    placed = (torch.stack([placed_on(maps, clips.shape[-2:], shift) for maps in raw]) for shift in shifts)
+    return [float(energy_inside(maps, masks).nanmean()) for maps in placed]

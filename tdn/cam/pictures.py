@@ -43,7 +43,7 @@ def plot_rows(rows: Mapping[str, Maps], title: str = "") -> Figure:
     for of_row, (name, maps) in zip(axes[1:], rows.items(), strict=True):
         _row(of_row, name, overlays(maps), [f"{100 * weight:.0f} %" for weight in maps.weights.tolist()])
     figure.suptitle(title, fontsize=10)
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.97))
     return figure
 
 
@@ -104,21 +104,21 @@ def plot_strip(maps: Maps, title: str = "") -> Figure:
         _row(axes[2 * number], "video", maps.frames[of], names)
         _row(axes[2 * number + 1], "map", over[of], [f"{100 * weight:.0f} %" for weight in maps.weights[of].tolist()])
     figure.suptitle(title, fontsize=10)
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.97))
     return figure
 
 
 def player(maps: Maps) -> str:
     """HTML that shows one frame beside its map, with a slider for the frame; for `IPython.display.HTML`."""
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.4))
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.9, wspace=0.03)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.86, wspace=0.03)
     over = overlays(maps)
 
     def show(number: int) -> None:
         _row(
             axes, "", [maps.frames[number], over[number]], ["video", f"{100 * maps.weights[number]:.0f} % of the heat"]
         )
-        figure.suptitle(f"frame {maps.segments[number] + 1} of {maps.num_segments}", fontsize=9, x=0.06)
+        figure.suptitle(f"frame {maps.segments[number] + 1} of {maps.num_segments}", fontsize=10)
 
     animation = FuncAnimation(figure, show, frames=len(maps.frames), init_func=lambda: None)
     html = animation.to_jshtml(fps=1000 / MILLISECONDS, default_mode="once")

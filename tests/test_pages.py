@@ -1,0 +1,183 @@
+"""The pages of the book in a browser, and JupyterLab as `make lab` starts it."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+from tdn import pages
+from tdn.pages import make_pages, title_and_question
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def notebook(title, *outputs):
+    cells = [nbformat.v4.new_markdown_cell(f"# {title}\n\n**Question.** What is\nit?\n\nMore.")]
+    cells += [nbformat.v4.new_code_cell("show()", outputs=list(outputs), execution_count=1)]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def table(columns):
+    row = "| " + " | ".join(["word"] * columns) + " |"
+    text = "\n".join([row, "|" + "---|" * columns, row, row])
+    return nbformat.v4.new_output("display_data", {"text/markdown": text})
+
+
+def figure(width, height):
+    png = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(png, "png")
+    return nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(png.getvalue()).decode()})
+
+
+@pytest.fixture
+def executed(tmp_path):
+    folder = tmp_path / "executed"
+    folder.mkdir()
+    for name, copy in {
+        "01_first": notebook("First & last", table(3), figure(300, 100)),
+        "02_second": notebook("Second", table(40), figure(1500, 300), table(2)),
+    }.items():
+        nbformat.write(copy, folder / f"{name}.ipynb")
+    return folder
+
+
+def open_page(browser, path, width=1200):
+    """What is not on this machine (fonts, MathJax) is not waited for."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.route("http*://**", lambda route: route.abort())
+    page = context.new_page()
+    page.goto(path.as_uri())
+    return page
+
+
+def check_page(browser, path, executed):
+    """Every table and picture that the executed notebook holds is to be seen; gives how many of each. On a phone
+    nothing is wider than the page, but for what is moved with a finger."""
+    outputs = [o for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    tables = sum(
+        "\n|:-" in of_one.get("text/markdown", "") or "\n|-" in of_one.get("text/markdown", "") for of_one in data
+    )
+    images = sum("image/png" in of_one for of_one in data)
+    for width in (1200, 390):
+        page = open_page(browser, path, width)
+        shown = [box for item in page.locator(".jp-OutputArea table").all() if (box := item.bounding_box())]
+        assert len(shown) >= tables and all(box["width"] > 50 and box["height"] > 30 for box in shown)
+        pictures = page.locator(".jp-RenderedImage img").all()
+        assert len(pictures) == images
+        for picture in pictures:
+            assert picture.evaluate("image => image.complete && image.naturalWidth > 100") and picture.is_visible()
+            assert width > 700 or picture.bounding_box()["width"] >= 700, "its letters can't be read"
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+        page.context.close()
+    return tables, images
+
+
+def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_path, browser):
+    site = tmp_path / "site"
+    made = make_pages(executed, executed, site, "Of a *test*.")
+    assert made == [site / "index.html", site / "01_first.html", site / "02_second.html"]
+    assert check_page(browser, made[1], executed / "01_first.ipynb") == (1, 1)
+    assert check_page(browser, made[2], executed / "02_second.ipynb") == (2, 1)
+    page = open_page(browser, made[0])
+    assert page.title() == "The TDN study book" and page.get_by_text("What is it?").count() == 2
+    page.get_by_role("link", name="First & last", exact=True).click()
+    assert page.url.endswith("01_first.html") and page.title() == "First & last"
+    page.get_by_role("link", name="→ 02 Second").first.click()
+    assert page.url.endswith("02_second.html") and page.get_by_role("link", name="→").count() == 0
+    page.get_by_role("link", name="Contents").first.click()
+    assert page.url.endswith("index.html")
+    page.context.close()
+
+
+def test_a_notebook_that_was_not_executed_is_named(executed, tmp_path, monkeypatch, capsys):
+    (tmp_path / "notebooks").mkdir()
+    for name in ("01_first", "03_third"):
+        shutil.copy(executed / "01_first.ipynb", tmp_path / "notebooks" / f"{name}.ipynb")
+    with pytest.raises(FileNotFoundError, match=r"not executed yet, in .*executed: 03_third\.ipynb$"):
+        make_pages(executed, tmp_path / "notebooks", tmp_path / "site", "")
+    assert not (tmp_path / "site").exists()
+    monkeypatch.setattr("tdn.profiles.ROOT", tmp_path)
+    assert pages.main(["--profile", "smoke"]) == 1
+    assert "make reproduce PROFILE=smoke executes them" in capsys.readouterr().err
+
+
+def test_every_notebook_says_its_question():
+    for path in sorted((CHECKOUT / "notebooks").glob("*.ipynb")):
+        title, question = title_and_question(nbformat.read(path, 4))
+        assert title and question.endswith("?"), path.name
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab, started by `make lab` beside copies of the notebooks; gives the address of its page."""
+    if not (CHECKOUT / ".venv/.installed").exists():
+        pytest.skip("needs the .venv that make lab runs in")
+    for name in ("Makefile", "environment.yml", "pyproject.toml"):
+        shutil.copy2(CHECKOUT / name, tmp_path)  # with its date: make has nothing to install
+    (tmp_path / ".venv").symlink_to(CHECKOUT / ".venv")
+    shutil.copytree(CHECKOUT / "notebooks", tmp_path / "notebooks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"port": port, "port_retries": 0, "open_browser": False, "allow_root": True}
+    settings |= {"root_dir": str(tmp_path)}
+    (tmp_path / "config").mkdir()
+    config = {"ServerApp": settings, "IdentityProvider": {"token": "secret"}}
+    (tmp_path / "config/jupyter_server_config.json").write_text(json.dumps(config))
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        "TDN_HOME": str(tmp_path / "home"),
+    }
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["make", "lab"], cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        until = time.monotonic() + 120
+        while "is running at" not in (said := (tmp_path / "log").read_text()):
+            assert process.poll() is None and time.monotonic() < until, said
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path):
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{lab}/lab/tree/notebooks/09_costs.ipynb?token=secret")
+    page.get_by_text("| Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    source = nbformat.read(CHECKOUT / "notebooks/09_costs.ipynb", 4)
+    cells = [cell for cell in source.cells if cell.cell_type == "code"]
+    page.wait_for_function(  # the number of the last code cell, in its prompt
+        "number => [...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes(`[${number}]`))",
+        arg=len(cells),
+    )
+    page.keyboard.press("Control+s")
+    kept = tmp_path / "notebooks/09_costs.ipynb"
+    until = time.monotonic() + 60
+    while not all(cell.execution_count for cell in nbformat.read(kept, 4).cells if cell.cell_type == "code"):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    outputs = [o for cell in nbformat.read(kept, 4).cells for o in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert page.locator(".jp-RenderedImage img").first.is_visible() or page.locator(".jp-RenderedImage img").count()
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any("|" in output.get("data", {}).get("text/markdown", "") for output in outputs)
+    page.context.close()
