@@ -1,7 +1,9 @@
-"""Rendered pocket clips and a browser, once for all tests."""
+"""Rendered pocket clips and a browser, once for all tests; places for data sets."""
 
+import os
 import shutil
 
+import layouts
 import playwright.sync_api
 import pytest
 import torch
@@ -41,6 +43,30 @@ def broken_videos(tmp_path):
         if data is not None:
             (tmp_path / f"{name}.mp4").write_bytes(data)
     return {name: tmp_path / f"{name}.mp4" for name in files}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A folder without configuration as TDN_HOME, and no data set in the environment."""
+    for key in list(os.environ):
+        if key.startswith("TDN_"):
+            monkeypatch.delenv(key)
+    monkeypatch.setenv("TDN_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Makes a layout and configures it: `place("ssv1")`, with the arguments of the function of this name."""
+
+    def make(name, **arguments):
+        root = tmp_path / name
+        getattr(layouts, name)(root, **arguments)
+        monkeypatch.setenv(f"TDN_{name.upper()}", str(root))
+        return root
+
+    return make
 
 
 @pytest.fixture(scope="session")
