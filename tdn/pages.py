@@ -28,12 +28,12 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
         about: a sentence below the title of the index: which results these are.
 
     Raises:
-        FileNotFoundError: a notebook has no executed copy; names all of them.
+        ValueError: a notebook has no executed copy, or one that did not come to its end; names all of them.
     """
     sources = sorted(notebooks.glob("[0-9]*.ipynb"))
-    missing = [source.name for source in sources if not (executed / source.name).exists()]
-    if missing:
-        raise FileNotFoundError(f"not executed yet, in {executed}: {', '.join(missing)}")
+    unfinished = [source.name for source in sources if not _whole(executed / source.name)]
+    if unfinished:
+        raise ValueError(f"not executed to the end, in {executed}: {', '.join(unfinished)}")
     exporter = HTMLExporter(template_name="study_book", extra_template_basedirs=[str(TEMPLATES)])
     copies = [nbformat.read(executed / source.name, as_version=4) for source in sources]
     names = [f"{source.stem}.html" for source in sources]
@@ -42,6 +42,8 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
         {"name": f"{name[:2]} {title}", "page": name} for name, (title, _) in zip(names, titles, strict=True)
     ]
     pages = [site / INDEX]
+    for page in set(site.glob("*.html")) - {site / step["page"] for step in steps}:
+        page.unlink()  # of a notebook that is no more
     for place, copy in enumerate(tqdm(copies, "pages", unit="page", leave=False), start=1):
         way = [steps[0]] + [
             {"name": f"{arrow} {steps[other]['name']}", "page": steps[other]["page"]}
@@ -54,6 +56,15 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
     contents = nbformat.v4.new_markdown_cell("\n".join(["# The TDN study book", "", about, "", *lines]))
     _write(exporter, nbformat.v4.new_notebook(cells=[contents]), pages[0], "The TDN study book", steps[1:2])
     return pages
+
+
+def _whole(path: Path) -> bool:
+    """Whether every code cell of the executed copy has run, without an error."""
+    if not path.exists():
+        return False
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    failed = (output.output_type == "error" for cell in cells for output in cell.outputs)
+    return all(cell.execution_count for cell in cells) and not any(failed)
 
 
 def title_and_question(notebook: nbformat.NotebookNode) -> tuple[str, str]:
@@ -75,11 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         profile = get_profile(options.profile)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
         about = f"Results of the profile *{profile.name}*; `make reproduce PROFILE={profile.name}` makes them."
         pages = make_pages(profile.results / "notebooks", NOTEBOOKS, profile.results / "book", about)
     except ValueError as error:
-        parser.error(str(error))
-    except FileNotFoundError as error:
         print(f"{error}\nmake reproduce PROFILE={options.profile} executes them", file=sys.stderr)
         return 1
     print(f"{len(pages)} pages; open {pages[0]}")

@@ -29,13 +29,18 @@ def seed_error(profile: Profile) -> float:
 
 
 def pooled_error(networks: Iterable[Sequence[Result]]) -> float:
-    """`seed_error` of these networks, a sequence of results (one a seed) each: Student's t times the root of their
-    mean variance."""
-    top1 = [[100 * result.metrics["top1"] for result in results] for results in networks if len(results) > 1]
-    if not top1:
+    """`seed_error` of these networks, a sequence of results (one a seed) each."""
+    return pooled([[100 * result.metrics["top1"] for result in results] for results in networks])
+
+
+def pooled(values: Iterable[Sequence[float]]) -> float:
+    """Half width of the 95 % interval of one value, from groups that spread alike: Student's t times the root of
+    their mean variance. 0 where no group has a second value."""
+    groups = [group for group in values if len(group) > 1]
+    if not groups:
         return 0.0
-    freedom = sum(len(of_network) - 1 for of_network in top1)
-    squares = sum((len(of_network) - 1) * np.var(of_network, ddof=1) for of_network in top1)
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum((len(group) - 1) * np.var(group, ddof=1) for group in groups)
     return float(stats.t.ppf(0.975, freedom) * np.sqrt(squares / freedom))
 
 

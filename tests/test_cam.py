@@ -8,8 +8,8 @@ from reference import randomise
 from torch import nn
 
 import tdn
-from tdn.cam import METHODS, activation_maps, layers, placed_on
-from tdn.cam.pictures import overlays
+from tdn.cam import METHODS, activation_maps, default_layer, layers, placed_on
+from tdn.cam.pictures import overlays, save_strip
 from tdn.data import pocket
 from tdn.data.video import VideoError, all_frames, read_frames
 from tdn.data.views import Views
@@ -55,13 +55,13 @@ def test_maps_are_as_defined(video):
 
 def test_all_maps_of_a_clip_share_one_scale(video):
     model = network()
-    every = tdn.cam(model, video, "all", target=3, views=SMALL)
+    every = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
     assert every.maps.shape == (8, 64, 64) and every.maps.dtype == torch.float32
     assert every.frames.shape == (8, 3, 64, 64) and every.frames.dtype == torch.uint8
     assert every.maps.min() >= 0 and every.maps.max() == 1 and every.segments == tuple(range(8))
     assert every.weights.sum() == pytest.approx(1)
     torch.testing.assert_close(every.weights, every.maps.sum((1, 2)) / every.maps.sum())
-    centre = tdn.cam(model, video, target=3, views=SMALL)
+    centre = tdn.cam(model, video, target=3, layer="stage5", views=SMALL)
     assert centre.segments == (4,) and torch.equal(centre.maps, every.maps[4:5]) and centre.maps.max() < 1
     assert torch.equal(centre.frames, every.frames[4:5]) and centre.weights == every.weights[4]
     likeliest = tdn.cam(model, video, views=SMALL)
@@ -78,7 +78,7 @@ def test_the_frames_are_those_of_the_video(video):
 def test_the_same_clip_gives_the_same_maps_to_the_bit_and_the_network_ends_as_it_was(video):
     model = network().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    first, second = (tdn.cam(model, video, "all", views=SMALL) for _ in range(2))
+    first, second = (tdn.cam(model, video, "all", layer="stage5", views=SMALL) for _ in range(2))
     assert torch.equal(first.maps, second.maps) and torch.equal(first.scores, second.scores)
     assert model.training and all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -117,7 +117,7 @@ def seeing_single_pixels():
 def test_a_map_lies_where_the_features_are(layer, top, left):
     clip = torch.zeros(2, 1, 3, 128, 128)
     clip[1, ..., top : top + 29, left : left + 29] = 1  # one feature of the last stage sees it
-    maps = tdn.cam(seeing_single_pixels(), clip, "all", target=0, layer=layer).maps
+    maps = tdn.cam(seeing_single_pixels(), clip, "all", 0, layer).maps
     assert not maps[0].any(), "nothing is in the first frame"
     assert (maps[1, top : top + 32, left : left + 32] > 0.03).all()
     hottest = divmod(int(maps[1].argmax()), 128)
@@ -132,7 +132,7 @@ def test_a_feature_is_placed_within_half_its_spacing_of_what_it_sees():
     for size, shift in ((128, 15.5), (120, 11.5), (112, 7.5)):  # four features each, in the middle of the frame
         clip = torch.zeros(2, 1, 3, size, size)
         clip[0, ..., 64, 96] = 1  # feature (2, 3)
-        maps = tdn.cam(model, clip, "all", target=0).maps
+        maps = tdn.cam(model, clip, "all", 0, "stage5").maps
         hottest = (maps[0] == 1).nonzero().float()
         assert hottest[:, 0].mean() == pytest.approx(64 + shift, abs=0.5) and shift < 16
         assert hottest[:, 1].min() >= 96 + shift - 0.5, "held to the edge"
@@ -152,7 +152,8 @@ def test_every_network_gives_a_map_for_each_of_its_steps(name, video):
     model = tdn.create_model(name, 5, 8, **({} if wide else {"width": 8})).eval()
     maps = tdn.cam(model, video, "all", target=1, views=SMALL)
     assert maps.maps.shape == (steps, 64, 64) and maps.frames.shape == (steps, 3, 64, 64)
-    assert maps.segments == tuple(range(0, 8, 8 // steps)) and maps.maps.isfinite().all()
+    middles = {8: range(8), 4: (1, 3, 5, 7), 2: (2, 6), 1: (4,)}
+    assert maps.segments == tuple(middles[steps]) and maps.maps.isfinite().all()
     assert tdn.cam(model, video, layer=layers(model)[0], views=SMALL).maps.shape == (1, 64, 64)
 
 
@@ -168,24 +169,34 @@ def test_a_stage_includes_what_s_tdm_adds():
     model, kept = network(), []
     model.stage3.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].clone()))
     clip = torch.randn(1, 8, 5, 3, 64, 64)
-    maps, _ = activation_maps(model, clip, [0], "stage2", "EigenCAM")
+    maps, _ = activation_maps(model, clip, [0], "stage2", "LayerCAM")
     (features,) = kept
-    of_stage, _ = activation_maps(model, clip, [0], "stage3.0.before", "EigenCAM")  # an identity
-    assert maps.shape[2:] == features.shape[2:] and torch.equal(maps, of_stage)
-    without, _ = activation_maps(model, clip, [0], "stage2.0", "EigenCAM")
+    assert maps.shape[2:] == features.shape[2:]
+    assert (maps > 0)[(features > 0).any(1)[None]].any() and not maps[~(features > 0).any(1)[None]].any()
+    without, _ = activation_maps(model, clip, [0], "stage2.0", "LayerCAM")
     assert not torch.allclose(maps, without)
 
 
 def test_a_class_that_nothing_speaks_for_has_maps_of_zero_and_no_nan():
     model = seeing_single_pixels()
-    maps = tdn.cam(model, torch.rand(2, 1, 3, 64, 64), "all", target=1)
+    maps = tdn.cam(model, torch.rand(2, 1, 3, 64, 64), "all", target=1, layer="stage5")
     assert maps.scale == 0 and not maps.maps.any() and not maps.weights.any()
     assert torch.equal(overlays(maps), maps.frames)
 
 
-def test_broken_weights_are_said():
+def test_names_of_classes_and_files_are_no_formulas(video, tmp_path):
+    save_strip(tdn.cam(network(), video, views=SMALL), tmp_path / "strip.png", r"costs $5\\ and_$x^{")
+    with Image.open(tmp_path / "strip.png") as strip:
+        assert strip.width > 100
+
+
+def test_broken_weights_and_broken_clips_are_said():
     model = network()
     clip = torch.randn(8, 5, 3, 64, 64)
+    broken = clip.clone()
+    broken[3, 2, 1, 5, 5] = torch.nan
+    with pytest.raises(ValueError, match="the clip has values that are not finite"):
+        tdn.cam(model, broken)
     model.stage4[0].conv1.weight.data[0] = torch.nan
     with pytest.raises(FloatingPointError, match="scores are not finite"):
         tdn.cam(model, clip)
@@ -201,6 +212,7 @@ def test_what_does_not_exist_is_answered_with_what_does(video, broken_videos):
         ({"layer": "stage5.0.relu"}, "gives no features of each frame"),  # runs more than once
         ({"method": "GradCam"}, "did you mean GradCAM"),
         ({"method": "ScoreCAM"}, "valid: GradCAM, HiResCAM"),
+        ({"method": "EigenCAM"}, "valid: GradCAM, HiResCAM"),
         ({"frames": "8"}, "'center' or 'all'"),
         ({"target": 18}, "class 18 is none of the network's 0 to 17"),
         ({"target": -1}, "class -1"),
@@ -223,7 +235,8 @@ def test_a_file_a_folder_and_a_tensor_are_the_same_video(video, tmp_path):
     for number, frame in enumerate(frames):
         Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / f"frames/{number:05d}.png")
     of_file, of_folder, of_tensor = (
-        tdn.cam(model, source, "all", views=SMALL) for source in (video, str(tmp_path / "frames"), frames)
+        tdn.cam(model, source, "all", layer="stage5", views=SMALL)
+        for source in (video, str(tmp_path / "frames"), frames)
     )
     assert torch.equal(of_file.maps, of_folder.maps) and torch.equal(of_file.maps, of_tensor.maps)
 
@@ -238,21 +251,57 @@ def test_a_video_shorter_than_the_clip(frames):
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_half_precision(precision, video):
     model = network()
-    exact = tdn.cam(model, video, "all", 3, views=SMALL)
+    exact = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
     with torch.autocast("cpu", precision):
-        autocast = tdn.cam(model, video, "all", 3, views=SMALL)
+        autocast = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
     model = model.to(precision)
-    for maps in (autocast, tdn.cam(model, video, "all", 3, views=SMALL)):
+    for maps in (autocast, tdn.cam(model, video, "all", 3, "stage5", views=SMALL)):
         assert maps.maps.dtype == torch.float32 and maps.maps.max() == 1
         assert np.corrcoef(maps.maps.flatten(), exact.maps.flatten())[0, 1] > 0.97
+
+
+def test_small_gradients_are_not_lost_in_half_precision():
+    model = network("tsn", segments=2).to(torch.float16)
+    model.fc.weight.data /= 4096
+    clip = torch.randn(1, 2, 1, 3, 64, 64)
+    exact, _ = activation_maps(model.float(), clip, [3], "stage2")
+    half, _ = activation_maps(model.to(torch.float16), clip.half(), [3], "stage2")
+    assert exact.max() > 0 and np.corrcoef(half.flatten(), exact.flatten())[0, 1] > 0.97
+
+
+def test_where_gradients_are_switched_off_they_are_there_all_the_same(video):
+    model = network()
+    expected = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            assert torch.equal(tdn.cam(model, video, "all", 3, "stage5", views=SMALL).maps, expected.maps)
+            assert not torch.is_grad_enabled()
+
+
+def test_parts_that_are_frozen_stay_so(video):
+    model = network().train()
+    model.stage1.eval()
+    tdn.cam(model, video, views=SMALL)
+    tdn.predict(model, video, SMALL)
+    assert model.training and model.stage2.training and not model.stage1.training and not model.stage1.bn.training
+
+
+@pytest.mark.parametrize(
+    ("size", "layer"), [(224, "stage5"), (192, "stage5"), (112, "stage4"), (48, "stage3"), (8, "stage2")]
+)
+def test_the_layer_is_the_last_with_enough_features(size, layer):
+    assert default_layer(network(), size) == layer
+    if size > 8:
+        maps, _ = activation_maps(network("tsn", 1), torch.randn(1, 1, 1, 3, size, size), [0])
+        assert maps.shape[-1] >= 6
 
 
 @pytest.mark.gpu
 def test_on_a_gpu(video):
     model = network()
-    on_cpu = tdn.cam(model, video, "all", 3, views=SMALL)
-    on_gpu = tdn.cam(model.cuda(), video, "all", 3, views=SMALL)
+    on_cpu = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
+    on_gpu = tdn.cam(model.cuda(), video, "all", 3, "stage5", views=SMALL)
     assert on_gpu.maps.device.type == on_gpu.frames.device.type == "cpu"
     assert (on_gpu.maps - on_cpu.maps).abs().max() < 0.02 and torch.equal(on_gpu.frames, on_cpu.frames)
     with torch.autocast("cuda", torch.bfloat16):
-        assert tdn.cam(model, video, "all", 3, views=SMALL).maps.isfinite().all()
+        assert tdn.cam(model, video, "all", 3, "stage5", views=SMALL).maps.isfinite().all()

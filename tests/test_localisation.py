@@ -25,6 +25,7 @@ from tdn.data import pocket
 from tdn.data.video import all_frames, read_frames
 from tdn.data.views import Views
 from tdn.features import validation_clips
+from tdn.statistics import pooled
 
 
 def label(name):
@@ -155,13 +156,55 @@ def test_tables(results, data_root):
     assert places["clips"].tolist() == [whole.sum()] * 4
     assert places.loc[1, "energy inside (%)"] == pytest.approx(100 * of_tdn["energy"][whole].mean())
     change = 100 * (of_tdn["energy"] - reference["energy"])[whole]
-    assert places.loc[1, "energy inside, vs temporal convolution"].startswith(f"{change.mean():+.1f} ± ")
+    half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
+    assert places.loc[1, "energy inside, vs temporal convolution"] == f"{change.mean():+.1f} ± {half:.1f}"
+    word = "indistinguishable" if abs(change.mean()) <= half else "better" if change.mean() > 0 else "worse"
+    assert places.loc[1, "energy inside: verdict"] == word
+
+    two = {
+        "temporal convolution": [RUNS["temporal convolution"]] * 2,
+        "TDN": [RUNS["TDN"], RUNS["temporal convolution"]],
+    }
+    places_of_two = examples.places_table(two, results, videos, "stage3", data_root)
+    starts = pooled([[100 * values["energy"][whole].mean() for values in (of_tdn, reference)], [0, 0]])
+    shown = float(places_of_two.loc[1, "energy inside, vs temporal convolution"].split("± ")[1])
+    assert shown == pytest.approx(np.hypot(half / 2, starts), abs=0.06), "of the clips, and of the random start"
     table = examples.curves_table(RUNS, results, videos, "stage3", data_root)
     assert len(table) == 4 and (table["area"].between(0, 100)).all()
-    said = examples.findings(places, table)
-    assert said.count("\n") == 5 and "TDN: " in said
+    of_tdn = measure_curves(RUNS["TDN"], results, videos, "stage3", data_root)
+    areas = {
+        k: np.trapezoid(of_tdn[[f"{k} {f}" for f in FRACTIONS]], FRACTIONS) for k in ("insertion", "middle insertion")
+    }
+    more = 100 * (areas["insertion"] - areas["middle insertion"]).mean()
+    assert table.loc[3, ["maps of", "curve"]].tolist() == ["TDN", "insertion"]
+    assert table.loc[3, "vs middle of the frame"].startswith(f"{more:+.1f} ± ")
+    assert table.loc[3, "area"] == pytest.approx(100 * areas["insertion"].mean())
 
     right = examples.right_in_all(list(RUNS.values()), results)
     labels = pd.Series([0, 1, 0, 2, 1, 3], index=[4, 5, 6, 7, 8, 9])
     assert set(right) <= set(range(18)) and len(right)
     assert examples.one_a_class(labels, 2) == [4, 9] and examples.one_a_class(labels, 9) == [4, 5, 7, 9]
+    said = examples.by_group(pd.Series([0, 0, 5, 12]), RUNS["TDN"], data_root)
+    assert said == "4 videos: 2 of short, 1 of long, 1 of both"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [("better", "more than"), ("worse", "less than"), ("indistinguishable", "indistinguishable from")],
+)
+def test_sentences_say_what_the_tables_say(verdict, word):
+    places = pd.DataFrame({"maps of": ["T-Conv", "TDN", "each place alike", "middle of the frame"]})
+    for what, values in {"energy inside": [14.0, 21.0, 7.0, 10.0], "hottest place inside": [40, 55, 7, 14]}.items():
+        places[f"{what} (%)"] = values
+        places[f"{what}, vs T-Conv"] = ["", "+7.0 ± 3.0", "", ""]
+        places[f"{what}: verdict"] = ["reference", verdict, "worse", "worse"]
+    stages = pd.concat([places.assign(layer="stage3"), places.assign(layer="stage5")], ignore_index=True)
+    stages.loc[5, "energy inside (%)"] = 7.5
+    curves = pd.DataFrame({"maps of": ["TDN"], "curve": ["deletion"], "vs middle of the frame": ["-3.0 ± 1.0"]})
+    said = examples.findings(places, stages, curves.assign(verdict=verdict)).splitlines()
+    assert said[0] == "- Energy inside: T-Conv 14.0 %, TDN 21.0 %; the better of the maps that know nothing 10.0 %."
+    assert said[1] == f"- TDN: {word} T-Conv (+7.0 ± 3.0 points)." and said[3] == said[1]
+    assert said[4] == f"- In stage3, energy inside of TDN: {word} T-Conv (+7.0 ± 3.0 points)."
+    assert said[5].endswith("Both are next to 7.0 %, what a map has that is the same everywhere.")
+    first = verdict if verdict == "indistinguishable" else f"{verdict} than"
+    assert said[6].startswith(f"- Deletion by the maps of TDN is {first}") and "-3.0 ± 1.0" in said[6]

@@ -1,6 +1,7 @@
 """The scores of single videos; the commands for one's own videos."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -77,7 +78,10 @@ def test_the_command_prints_a_table_or_json(model, weights, video, broken_videos
 
     assert main([str(video), "--weights", str(weights), "--json", "--views", "2x1", "--size", "40"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)
-    np.testing.assert_allclose(answer["scores"], tdn.predict(model, video, Views(2, 1, 40, 0.875)), rtol=1e-4)
+    np.testing.assert_allclose(answer["scores"], tdn.predict(model, video, Views(2, 1, 40, 48 / 56)), rtol=1e-4)
+    assert main([str(video), "--weights", str(weights), "--json", "--views", "2x1"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(answer["scores"], tdn.predict(model, video, Views(2, 1, 48, 48 / 56)), rtol=1e-4)
 
 
 def test_mistakes_in_the_command(weights, video, tmp_path, capsys):
@@ -87,6 +91,8 @@ def test_mistakes_in_the_command(weights, video, tmp_path, capsys):
         (main, ["--weights", str(video)], "not a weights file"),
         (main, ["--weights", str(weights), "--classes", str(tmp_path / "names.txt")], "2 names of classes for the 18"),
         (main, ["--weights", str(weights), "--views", "ten"], "clips x crops"),
+        (main, ["--weights", str(weights), "--top", "0"], "--top is a number of classes, 1 or more"),
+        (cam_command.main, ["--weights", str(weights), "-o", str(weights)], "is no folder"),
         (cam_command.main, ["--weights", str(weights), "--layer", "layer4"], "valid: stage1"),
         (cam_command.main, ["--weights", str(weights), "--target", "Sleeping"], "no class is called 'Sleeping'"),
         (cam_command.main, ["--weights", str(weights), "--target", "18"], "none of the network's 0 to 17"),
@@ -119,6 +125,13 @@ def test_an_unreadable_video_leaves_no_pictures(weights, broken_videos, tmp_path
     path = broken_videos["truncated"]
     assert cam_command.main([str(path), "--weights", str(weights), "-o", str(tmp_path / "out")]) == 1
     assert str(path) in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_not_utf_8(weights, video, tmp_path, capfd):
+    path = video.rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    assert main([str(path), "--weights", str(weights)]) == 0
+    assert cam_command.main([str(path), "--weights", str(weights), "-o", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 3 and r"\udce9" in capfd.readouterr().out
 
 
 def test_maps_from_a_released_file(video, tmp_path, capsys):

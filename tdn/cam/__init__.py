@@ -17,10 +17,10 @@ from tdn.data.transforms import to_pixels
 from tdn.data.views import Views
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import unknown_name
-from tdn.predict import network_input
+from tdn.predict import NOT_FINITE, evaluating, network_input
 
-# Methods of pytorch-grad-cam that need a layer's features and their gradients only. Its others change the image, as one
-# of a batch of single images.
+# Methods of pytorch-grad-cam that need a layer's features and their gradients only. Others change the image, as one of
+# a batch of single images; EigenCAM and EigenGradCAM take a direction of each frame by itself, with either sign.
 METHODS = (
     "GradCAM",
     "HiResCAM",
@@ -28,9 +28,8 @@ METHODS = (
     "GradCAMPlusPlus",
     "XGradCAM",
     "LayerCAM",
-    "EigenCAM",
-    "EigenGradCAM",
 )
+ALONG_A_SIDE = 6  # features that a map should have at least
 RAISED = 2.0**12  # the score, while its gradients are taken: in float16 they would be too small to be written
 
 
@@ -59,6 +58,7 @@ class Maps:
     scores: Tensor
 
 
+@torch.inference_mode(False)
 def cam(
     model: nn.Module,
     video: str | os.PathLike | Tensor,
@@ -74,10 +74,10 @@ def cam(
         model: any network of `list_models()`, on any device and in any precision; it ends as it was.
         video: a file, a folder of frames or a tensor, as `predict.network_input` takes them.
         frames: "center", the frame in the middle of the clip, or "all", one for each segment. A 3D network gives one
-            for each of its time steps.
+            for each of its time steps, on the frame in the middle of what the step stands for.
         target: the class, a number; None takes the one with the highest score.
-        layer: whose features are looked at, one of `layers(model)` or any module between; None takes the last. A stage
-            includes what S-TDM adds to it.
+        layer: whose features are looked at, one of `layers(model)` or any module between. A stage includes what S-TDM
+            adds to it. None takes `default_layer`.
         method: one of `METHODS`, pytorch-grad-cam's names.
         views: of one view; its size is what the network was trained for.
 
@@ -96,7 +96,7 @@ def cam(
     placed = placed_on(raw[0], clips.shape[-2:])
     scale = float(placed.max())
     shown = range(steps) if frames == "all" else [steps // 2]
-    segments = [step * model.num_segments // steps for step in shown]
+    segments = [(2 * step + 1) * model.num_segments // (2 * steps) for step in shown]
     sums = placed.sum((1, 2))
     return Maps(
         maps=placed[shown] / scale if scale > 0 else placed[shown],
@@ -119,6 +119,15 @@ def layers(model: nn.Module) -> list[str]:
     return [f"{inside}.{name}" for name, _ in model.get_submodule(inside).named_children() if name not in ends]
 
 
+def default_layer(model: nn.Module, size: int) -> str:
+    """The last stage that has 6 x 6 features or more of `size` pixels: stage 5 of 224 (7 x 7), stage 3 of 48. Of a 3D
+    network the last one."""
+    if not isinstance(model, VideoResNet):
+        return layers(model)[-1]
+    return f"stage{min(max(int(math.log2(size / ALONG_A_SIDE)), 2), 5)}"  # 2 ** n pixels between features of stage n
+
+
+@torch.inference_mode(False)  # whatever the caller is in: gradients are needed
 def activation_maps(
     model: nn.Module,
     clips: Tensor,
@@ -136,7 +145,7 @@ def activation_maps(
 
     if method not in METHODS:
         raise ValueError(unknown_name("method", method, METHODS))
-    layer = layers(model)[-1] if layer is None else layer
+    layer = default_layer(model, min(clips.shape[-2:])) if layer is None else layer
     features, scores = _features_and_scores(model, clips, layer)
     if targets is None:
         targets = scores.argmax(1).tolist()
@@ -144,10 +153,11 @@ def activation_maps(
         if not 0 <= target < scores.shape[1]:
             raise ValueError(f"class {target} is none of the network's 0 to {scores.shape[1] - 1}")
     if not scores.isfinite().all():
-        raise FloatingPointError("the network's scores are not finite: its weights are broken")
-    chosen = scores.float().gather(1, torch.tensor(targets, device=scores.device)[:, None]).sum()
-    (gradients,) = torch.autograd.grad(chosen * RAISED, features)
-    pixels, gradients = (_by_step(part.detach().float(), len(clips)) for part in (features, gradients / RAISED))
+        raise FloatingPointError(NOT_FINITE)
+    with torch.enable_grad():
+        chosen = scores.float().gather(1, torch.tensor(targets, device=scores.device)[:, None]).sum()
+        (gradients,) = torch.autograd.grad(chosen * RAISED, features)
+    pixels, gradients = (_by_step(part) for part in (features.detach().float(), gradients.float() / RAISED))
     of_each = [ClassifierOutputTarget(target) for target in targets]
     # The library's own way through a network knows images only, and it leaves networks changed: here it gets none.
     with getattr(pytorch_grad_cam, method)(nn.Linear(1, 1), []) as library:
@@ -189,15 +199,12 @@ def _features_and_scores(model: nn.Module, clips: Tensor, layer: str) -> tuple[T
         going_on = kept[-1].clone()  # later layers may change it in place
         return (going_on, *others) if others else going_on
 
-    was_training = model.training
     hook = module.register_forward_hook(keep)
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             scores = model(clips)
     finally:
         hook.remove()
-        model.train(was_training)
     per_frame = isinstance(model, VideoResNet)
     fits = len(kept) == 1 and (
         kept[0].ndim == 4 and len(kept[0]) == len(clips) * model.num_segments if per_frame else kept[0].ndim == 5
@@ -221,6 +228,6 @@ def _module(model: nn.Module, layer: str) -> nn.Module:
     raise ValueError(unknown_name("layer", layer, names, f"{', '.join(layers(model))}, {inside}"))
 
 
-def _by_step(features: Tensor, clips: int) -> Tensor:
+def _by_step(features: Tensor) -> Tensor:
     """`(N * T, C, h, w)`, of a 3D network's `(N, C, T, h, w)` too."""
     return features.transpose(1, 2).flatten(0, 1) if features.ndim == 5 else features

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 
-from tdn.cam import METHODS, Maps, cam
+from tdn.cam import METHODS, Maps, cam, default_layer
 from tdn.cam.pictures import save_animation, save_strip
 from tdn.data.video import VideoError
 from tdn.files import write_text
@@ -27,29 +27,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the frame in the middle, or all (default: center)",
     )
     add("--target", metavar="CLASS", help="number or name of the class to explain (default: the likeliest)")
-    add("--layer", help="whose features to look at: stage1 to stage5, or a module between (default: the last)")
+    add("--layer", help="stage1 to stage5, or a module between (default: the last with 6 x 6 features or more)")
     add("--method", default="GradCAM", choices=METHODS, help="default: %(default)s")
     add("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: %(default)s")
     options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    if options.output.exists() and not options.output.is_dir():
+        parser.error(f"{options.output} is no folder")
     try:
         network = from_options(options)
         target = None if options.target is None else _class(options.target, network.class_names)
-        maps = cam(network.model, options.video, options.frames, target, options.layer, options.method, network.views)
+        layer = options.layer or default_layer(network.model, network.views.size)
+        maps = cam(network.model, options.video, options.frames, target, layer, options.method, network.views)
+        explained = network.class_names[maps.target]
+        files = _write(maps, options, layer, explained, network.class_names)
     except VideoError as error:
         print(error, file=sys.stderr)
         return 1
     except (ValueError, OSError, FloatingPointError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print("interrupted; no half of a file was written", file=sys.stderr)
         return 130
-    explained = network.class_names[maps.target]
     if not maps.scale:
         print(f"nothing in these frames speaks for {explained!r}: the maps are zero", file=sys.stderr)
-    files = _write(maps, options, explained, network.class_names)
     for name, probability in best(maps.scores, network.class_names):
         print(f"{100 * probability:5.1f} %  {name}")
-    print(f"maps of {explained!r}: {', '.join(map(str, files))}")
+    print(f"maps of {explained!r} in {layer}: {', '.join(map(str, files))}")
     return 0
 
 
@@ -62,16 +66,19 @@ def _class(text: str, class_names: Sequence[str]) -> int:
     raise ValueError(f"no class is called {text!r}; the first of {len(class_names)} is {class_names[0]!r}")
 
 
-def _write(maps: Maps, options: argparse.Namespace, explained: str, class_names: Sequence[str]) -> list[Path]:
+def _write(
+    maps: Maps, options: argparse.Namespace, layer: str, explained: str, class_names: Sequence[str]
+) -> list[Path]:
     matplotlib.use("Agg")  # no window
     files = [options.output / f"{Path(options.video).stem}_cam{ending}" for ending in (".png", ".gif", ".json")]
-    save_strip(maps, files[0], f"{Path(options.video).name}: {options.method} of {explained}")
+    name = Path(options.video).name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
+    save_strip(maps, files[0], f"{name}: {options.method} of {explained}")
     save_animation(maps, files[1])
     about = {
-        "video": options.video,
+        "video": name,
         "weights": options.weights.name,
         "method": options.method,
-        "layer": options.layer or "the last stage",
+        "layer": layer,
         "explained": explained,
         "segments": maps.segments,
         "of": maps.num_segments,

@@ -10,22 +10,28 @@ import pandas as pd
 from tdn import experiment
 from tdn.cam import Maps, cam
 from tdn.cam.localisation import FRACTIONS, measure_curves, measure_places
+from tdn.cam.pictures import KNOW_NOTHING
+from tdn.distributed import device
+from tdn.evaluate import to_device
 from tdn.experiment import DATA, Run, stored
-from tdn.statistics import Z, verdict
+from tdn.statistics import Z, pooled, verdict
 
-ONE_VIEW = {"clips": 1, "crops": 1}
-NO_NETWORK = {
-    "each place alike": ("energy alike", "energy alike"),
-    "middle of the frame": ("energy middle", "pointing middle"),
-}
+MEASURES = {"energy inside": "energy", "hottest place inside": "pointing"}
+OF_NOTHING = dict(
+    zip(KNOW_NOTHING, (("energy alike", "energy alike"), ("energy middle", "pointing middle")), strict=True)
+)
 
 
 def right_in_all(configs: Sequence[Run], results: Path) -> pd.Series:
-    """The labels of the validation videos that all these runs get right, by number; of all, where there is none."""
+    """The labels of the validation videos that all these runs get right, by number. Where there is none, which is
+    printed, of all videos."""
     evaluations = [stored(config, results).evaluation for config in configs]
     answers = pd.concat([pd.Series(e.correct, e.videos) for e in evaluations], axis=1, join="inner").sort_index()
     labels = pd.Series(evaluations[0].labels, evaluations[0].videos)[answers.index]
-    return labels[answers.all(axis=1)] if answers.all(axis=1).any() else labels
+    if not answers.all(axis=1).any():
+        print("no video is answered right by all networks: what follows is of all videos")
+        return labels
+    return labels[answers.all(axis=1)]
 
 
 def one_a_class(labels: pd.Series, number: int) -> list[int]:
@@ -34,11 +40,22 @@ def one_a_class(labels: pd.Series, number: int) -> list[int]:
     return first.index[np.linspace(0, len(first) - 1, min(number, len(first))).round().astype(int)].tolist()
 
 
-def video_maps(config: Run, results: Path, video: int, frames: str, layer: str, data: Path = DATA) -> Maps:
-    """The maps of a complete run for the true class of a validation video, as `cam`."""
+def by_group(labels: pd.Series, config: Run, data: Path = DATA) -> str:
+    """How many videos of each group (the pocket benchmark's families) `labels` has, as a sentence."""
     _, val = experiment.videos(config.data, data)
-    network, of = experiment.trained(config, results), val.videos[video]
-    return cam(network, of.path, frames, of.label, layer, views=dataclasses.replace(config.views, **ONE_VIEW))
+    counts = pd.Series([val.groups[label] for label in labels]).value_counts()
+    return f"{len(labels)} videos: " + ", ".join(f"{counts.get(g, 0)} of {g}" for g in dict.fromkeys(val.groups))
+
+
+def video_maps(
+    config: Run, results: Path, videos: Sequence[int], frames: str, layer: str | None = None, data: Path = DATA
+) -> list[Maps]:
+    """The maps of a complete run for the true classes of validation videos, as `cam`."""
+    _, val = experiment.videos(config.data, data)
+    network = to_device(experiment.trained(config, results), device())
+    views = dataclasses.replace(config.views, clips=1, crops=1)
+    of = [val.videos[video] for video in videos]
+    return [cam(network, video.path, frames, video.label, layer, views=views) for video in of]
 
 
 def places_table(
@@ -47,8 +64,8 @@ def places_table(
     """How much of the heat lies on the things, and how often the hottest place does, in %: a row a network, mean over
     clips and seeds (a sequence of runs), the first one the reference; then maps that know nothing.
 
-    `±` are half widths of 95 % intervals for the choice of clips; differences are paired. Clips whose map is zero in
-    any of the runs are left out of all.
+    `±` are half widths of 95 % intervals for the choice of clips (differences are paired) and for the random start
+    (pooled over the networks). Clips whose map is zero in any of the runs are left out of all.
     """
     measured = {
         name: [measure_places(config, results, videos, layer, data) for config in configs]
@@ -56,68 +73,88 @@ def places_table(
     }
     every = [table for tables in measured.values() for table in tables]
     whole = np.all([table["energy"].notna() for table in every], axis=0)
-    columns = {
-        name: [sum(t[c] for t in tables) / len(tables) for c in ("energy", "pointing")]
-        for name, tables in measured.items()
-    }
-    columns |= {name: [every[0][column] for column in pair] for name, pair in NO_NETWORK.items()}
-    reference = next(iter(columns))
-    rows = []
-    for name, (energy, pointing) in columns.items():
-        row = {"maps of": name}
-        for what, values, base in (
-            ("energy inside", energy, columns[reference][0]),
-            ("hottest place inside", pointing, columns[reference][1]),
-        ):
-            more, half = _mean(values[whole] - base[whole])
-            row[f"{what} (%)"] = 100 * values[whole].mean()
-            row[f"{what}, vs {reference}"] = "" if name == reference else f"{more:+.1f} ± {half:.1f}"
-            row[f"{what}: verdict"] = "reference" if name == reference else verdict(more, half)
-        rows.append(row | {"clips": int(whole.sum()), "maps of zero": int((~whole).sum())})
-    return pd.DataFrame(rows)
+    reference = next(iter(networks))
+    rows = {name: {"maps of": name} for name in (*networks, *OF_NOTHING)}
+    for what, column in MEASURES.items():
+        of_runs = {name: [table[column][whole] for table in tables] for name, tables in measured.items()}
+        one_start = pooled([[100 * run.mean() for run in runs] for runs in of_runs.values()])
+        of_nothing = {
+            name: [every[0][columns[list(MEASURES.values()).index(column)]][whole]]
+            for name, columns in OF_NOTHING.items()
+        }
+        base = of_runs[reference]
+        for name, runs in (of_runs | of_nothing).items():
+            mean = sum(runs) / len(runs)
+            more, clips = _mean(mean - sum(base) / len(base))
+            starts = one_start * np.sqrt((1 / len(runs) if name in of_runs else 0) + 1 / len(base))
+            half = float(np.hypot(clips, starts))
+            rows[name][f"{what} (%)"] = 100 * mean.mean()
+            rows[name][f"{what}, vs {reference}"] = "" if name == reference else f"{more:+.1f} ± {half:.1f}"
+            rows[name][f"{what}: verdict"] = "reference" if name == reference else verdict(more, half)
+    seeds = {name: len(configs) for name, configs in networks.items()}
+    for name, row in rows.items():
+        row |= {"seeds": seeds.get(name), "clips": int(whole.sum()), "maps of zero": int((~whole).sum())}
+    return pd.DataFrame(list(rows.values())).astype({"seeds": "Int64"})
 
 
 def curves_table(
     networks: Mapping[str, Run], results: Path, videos: Sequence[int], layer: str, data: Path = DATA
 ) -> pd.DataFrame:
     """Mean probability of the true class, in %, when a share of the pixels is taken away or given, hottest first: a
-    row a network and kind of curve, a column a share; the area under the curve, and its interval over clips."""
+    row a network and kind of curve, a column a share.
+
+    `area` is that under the curve. Networks can't be compared by it: some need less of a clip than others, whatever
+    the map. So beside it stands how much larger it is than that of a map that is hot in the middle of every frame, for
+    the same network (paired, 95 % interval for the choice of clips), and whether that is better: a smaller area of
+    deletion, a larger one of insertion.
+    """
     rows = []
     for name, config in networks.items():
         table = measure_curves(config, results, videos, layer, data)
-        for kind in ("deletion", "insertion"):
-            of_kind = table[[f"{kind} {fraction}" for fraction in FRACTIONS]].to_numpy()
-            area, half = _mean(np.trapezoid(of_kind, FRACTIONS, axis=1))
-            shares = {
-                f"{100 * fraction:.0f} %": 100 * mean for fraction, mean in zip(FRACTIONS, of_kind.mean(0), strict=True)
-            }
-            rows.append({"maps of": name, "curve": kind, "area": area, "±": half, **shares, "clips": len(table)})
+        for kind, better in (("deletion", -1), ("insertion", 1)):
+            of_map, of_middle = (
+                table[[f"{which}{kind} {fraction}" for fraction in FRACTIONS]].to_numpy() for which in ("", "middle ")
+            )
+            areas, middle = (np.trapezoid(curve, FRACTIONS, axis=1) for curve in (of_map, of_middle))
+            more, half = _mean(areas - middle)
+            shares = {f"{100 * f:.0f} %": 100 * mean for f, mean in zip(FRACTIONS, of_map.mean(0), strict=True)}
+            row = {"maps of": name, "curve": kind, "area": 100 * areas.mean()}
+            row |= {"vs middle of the frame": f"{more:+.1f} ± {half:.1f}", "verdict": verdict(better * more, half)}
+            rows.append(row | shares | {"clips": len(table)})
     return pd.DataFrame(rows)
 
 
-def findings(places: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """What the two tables say, as sentences in markdown."""
-    names = places["maps of"]
+def findings(places: pd.DataFrame, stages: pd.DataFrame, curves: pd.DataFrame) -> str:
+    """What the tables say (`stages` are `places_table`s with a column `layer`), as sentences in markdown."""
     reference = places.iloc[0]["maps of"]
+    networks = places[~places["maps of"].isin(OF_NOTHING)]
     said = []
-    for what in ("energy inside", "hottest place inside"):
-        values = places.set_index("maps of")[f"{what} (%)"].drop(list(NO_NETWORK))
-        nothing = places.set_index("maps of")[f"{what} (%)"][list(NO_NETWORK)].max()
+    for what in MEASURES:
+        nothing = places[places["maps of"].isin(OF_NOTHING)][f"{what} (%)"].max()
+        values = ", ".join(f"{row['maps of']} {row[f'{what} (%)']:.1f} %" for _, row in networks.iterrows())
+        said.append(f"{what.capitalize()}: {values}; the better of the maps that know nothing {nothing:.1f} %.")
+        said += [_compared(row, what, reference, row["maps of"]) for _, row in networks.iloc[1:].iterrows()]
+    for layer, of_layer in stages.groupby("layer"):
+        last = of_layer[~of_layer["maps of"].isin(OF_NOTHING)].iloc[-1]
+        said.append(_compared(last, "energy inside", reference, f"In {layer}, energy inside of {last['maps of']}"))
+        alike = of_layer[of_layer["maps of"] == KNOW_NOTHING[0]].iloc[0]["energy inside (%)"]
+        if last["energy inside (%)"] < 1.2 * alike:
+            said[-1] += f" Both are next to {alike:.1f} %, what a map has that is the same everywhere."
+    for _, row in curves.iterrows():
         said.append(
-            f"{what.capitalize()}: most with {values.idxmax()} ({values.max():.1f} %), least with {values.idxmin()} "
-            f"({values.min():.1f} %); the better of the maps that know nothing has {nothing:.1f} %."
+            f"{row['curve'].capitalize()} by the maps of {row['maps of']} is {_word(row['verdict'])} that by a map "
+            f"that is hot in the middle (area {row['vs middle of the frame']})."
         )
-        for name in names[1:].drop(names[names.isin(NO_NETWORK)].index):
-            row = places[names == name].iloc[0]
-            word = row[f"{what}: verdict"].replace("better", "more").replace("worse", "less")
-            said.append(f"{name}: {word} than {reference} ({row[f'{what}, vs {reference}']} points).")
-    for kind, best in (("deletion", "idxmin"), ("insertion", "idxmax")):
-        areas = curves[curves["curve"] == kind].set_index("maps of")
-        first = getattr(areas["area"], best)()
-        said.append(
-            f"{kind.capitalize()} is best for {first}: area {areas['area'][first]:.1f} ± {areas['±'][first]:.1f}."
-        )
-    return "\n".join(f"- {sentence.replace('indistinguishable than', 'indistinguishable from')}" for sentence in said)
+    return "\n".join(f"- {sentence}" for sentence in said)
+
+
+def _compared(row: pd.Series, what: str, reference: str, subject: str) -> str:
+    word = _word(row[f"{what}: verdict"]).replace("better", "more").replace("worse", "less")
+    return f"{subject}: {word} {reference} ({row[f'{what}, vs {reference}']} points)."
+
+
+def _word(of_verdict: str) -> str:
+    return "indistinguishable from" if of_verdict == "indistinguishable" else f"{of_verdict} than"
 
 
 def _mean(values: np.ndarray | pd.Series) -> tuple[float, float]:

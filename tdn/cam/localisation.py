@@ -16,13 +16,15 @@ from tqdm import tqdm
 from tdn.cam import activation_maps, placed_on
 from tdn.data.pocket import PocketSpec
 from tdn.data.views import Views
+from tdn.distributed import device
+from tdn.evaluate import to_device
 from tdn.experiment import DATA, Run, stored, trained
 from tdn.features import validation_clips
 from tdn.files import write_text
 
 FRACTIONS = tuple(step / 10 for step in range(11))  # of the pixels taken away, or given
 BATCH = 32
-MAPS_VERSION = 2  # of stored measurements: raise it when the same network would get others
+MAPS_VERSION = 1  # of stored measurements: raise it when the same network would get others
 
 
 def object_masks(data: PocketSpec, videos: Sequence[int], num_segments: int, window: int, views: Views) -> Tensor:
@@ -63,14 +65,14 @@ def curves(model: nn.Module, clips: Tensor, maps: Tensor, targets: Tensor) -> tu
     rank = (
         maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1) / maps[0].numel()
     )  # 0 the hottest
-    rank = rank.view(*maps.shape[:2], 1, 1, *maps.shape[2:])
+    rank = rank.view(*maps.shape[:2], 1, 1, *maps.shape[2:]).to(clips.device)
     deletion, insertion = [], []
     with torch.inference_mode():
         for fraction in FRACTIONS:
             hot = rank < fraction
             for inputs, of in ((torch.where(hot, mean, clips), deletion), (torch.where(hot, clips, mean), insertion)):
                 of.append(model(inputs).softmax(1).gather(1, targets[:, None])[:, 0])
-    return torch.stack(deletion, 1), torch.stack(insertion, 1)
+    return torch.stack(deletion, 1).cpu(), torch.stack(insertion, 1).cpu()
 
 
 def middle_of_the_frame(shape: Sequence[int]) -> Tensor:
@@ -104,15 +106,29 @@ def measure_places(config: Run, results: Path, videos: Sequence[int], layer: str
 
 
 def measure_curves(config: Run, results: Path, videos: Sequence[int], layer: str, data: Path = DATA) -> pd.DataFrame:
-    """The `curves` of maps as in `measure_places`, a row a video: columns "deletion 0.0" to "insertion 1.0". Kept
-    beside the run."""
+    """The `curves` of maps as in `measure_places`, and of the map that is hot in the middle, a row a video: columns
+    "deletion 0.0" to "insertion 1.0", and "middle deletion 0.0" to "middle insertion 1.0". Kept beside the run."""
 
     def of_batch(network: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
-        both = curves(network, clips, maps, torch.tensor([video % config.data.num_classes for video in some]))
-        names = [f"{kind} {fraction}" for kind in ("deletion", "insertion") for fraction in FRACTIONS]
+        targets = torch.tensor([video % config.data.num_classes for video in some], device=clips.device)
+        control = middle_of_the_frame(maps.shape).contiguous()
+        both = curves(network, clips, maps, targets) + curves(network, clips, control, targets)
+        kinds = ("deletion", "insertion", "middle deletion", "middle insertion")
+        names = [f"{kind} {fraction}" for kind in kinds for fraction in FRACTIONS]
         return pd.DataFrame(torch.cat(both, 1).numpy(), columns=names)
 
     return _measured(config, results, videos, layer, data, "curves", of_batch)
+
+
+def energy_by_shift(
+    config: Run, results: Path, videos: Sequence[int], layer: str, shifts: Sequence[float], data: Path = DATA
+) -> list[float]:
+    """Mean energy inside, where feature 0 is placed on these pixels (`placed_on`), one after the other."""
+    network = to_device(trained(config, results), device())
+    clips, raw = _clips_and_maps(config, network, videos, layer, data)
+    masks = object_masks(config.data, videos, config.num_segments, network.window, config.views)
+    placed = (torch.stack([placed_on(maps, clips.shape[-2:], shift) for maps in raw]) for shift in shifts)
+    return [float(energy_inside(maps, masks).nanmean()) for maps in placed]
 
 
 def _measured(
@@ -122,28 +138,23 @@ def _measured(
     path = stored(config, results).folder / f"maps-{layer}-{what}-{MAPS_VERSION}.csv"
     known = [pd.read_csv(path, index_col="video")] if path.exists() else []
     missing = [video for video in videos if not known or video not in known[0].index]
-    network = trained(config, results) if missing else None
+    network = to_device(trained(config, results), device()) if missing else None
     for start in tqdm(
         range(0, len(missing), BATCH), f"{what}, {layer}", unit="batch", leave=False, disable=not missing
     ):
         some = missing[start : start + BATCH]
-        _, clips = validation_clips(config, some, data)
-        raw, _ = activation_maps(network, clips, [video % config.data.num_classes for video in some], layer)
+        clips, raw = _clips_and_maps(config, network, some, layer, data)
         maps = torch.stack([placed_on(of_clip, clips.shape[-2:]) for of_clip in raw])
-        known.append(measure(network, clips, maps, some).astype(float).set_index(pd.Index(some, name="video")))
-    together = pd.concat(known).sort_index()
-    if missing:
-        write_text(path, together.to_csv())
-    return together.loc[list(videos)]
+        rows = measure(network, clips, maps, some).astype(float).set_index(pd.Index(some, name="video"))
+        known = [pd.concat([*known, rows]).sort_index()]
+        write_text(path, known[0].to_csv())
+    return known[0].loc[list(videos)]
 
 
-def energy_by_shift(
-    config: Run, results: Path, videos: Sequence[int], layer: str, shifts: Sequence[float], data: Path = DATA
-) -> list[float]:
-    """Mean energy inside, where feature 0 is placed on these pixels (`placed_on`), one after the other."""
-    network = trained(config, results)
-    _, clips = validation_clips(config, videos, data)
-    masks = object_masks(config.data, videos, config.num_segments, network.window, config.views)
-    raw, _ = activation_maps(network, clips, [video % config.data.num_classes for video in videos], layer)
-    placed = (torch.stack([placed_on(maps, clips.shape[-2:], shift) for maps in raw]) for shift in shifts)
-    return [float(energy_inside(maps, masks).nanmean()) for maps in placed]
+def _clips_and_maps(
+    config: Run, network: nn.Module, videos: Sequence[int], layer: str, data: Path
+) -> tuple[Tensor, Tensor]:
+    """Clips `(N, T, W, C, H, W')` on the device, and the maps `(N, T, h, w)` of their true classes."""
+    clips = validation_clips(config, videos, data)[1].to(device())
+    targets = [video % config.data.num_classes for video in videos]
+    return clips, activation_maps(network, clips, targets, layer)[0]

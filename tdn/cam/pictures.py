@@ -17,9 +17,9 @@ from tdn.cam import Maps
 from tdn.files import write_whole
 
 HEAT = 0.75  # how much of the hottest place is colour
-NO_NETWORK = ("each place alike", "middle of the frame")
 MILLISECONDS = 500  # a frame of an animation is shown
 IN_A_ROW = 8
+KNOW_NOTHING = ("each place alike", "middle of the frame")  # maps that no network made
 SIDE = 256  # pixels of an animation's frame
 
 
@@ -42,7 +42,7 @@ def plot_rows(rows: Mapping[str, Maps], title: str = "") -> Figure:
     _row(axes[0], "video", first.frames, [f"frame {segment + 1}" for segment in first.segments])
     for of_row, (name, maps) in zip(axes[1:], rows.items(), strict=True):
         _row(of_row, name, overlays(maps), [f"{100 * weight:.0f} %" for weight in maps.weights.tolist()])
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.97))
     return figure
 
@@ -63,11 +63,10 @@ def plot_columns(rows: Mapping[str, Sequence[Maps]], titles: Sequence[str]) -> F
 
 
 def plot_places(table: pd.DataFrame) -> Figure:
-    """Of `examples.places_table`, or several of them below each other with a column `layer`: energy inside and the
-    hottest place, a bar a row; a line where maps that know nothing are."""
+    """Of `examples.places_table`: energy inside and the hottest place, a bar a row; maps that know nothing are grey."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.45 * len(table) + 1.2), sharey=True)
     for axis, what in zip(axes, ("energy inside (%)", "hottest place inside (%)"), strict=True):
-        colours = ["tab:gray" if name in NO_NETWORK else "tab:blue" for name in table["maps of"]]
+        colours = ["tab:gray" if name in KNOW_NOTHING else "tab:blue" for name in table["maps of"]]
         axis.barh(table["maps of"], table[what], color=colours, height=0.6)
         axis.set(xlabel=what, xlim=(0, max(60, table[what].max() + 5)))
     axes[0].invert_yaxis()
@@ -103,7 +102,7 @@ def plot_strip(maps: Maps, title: str = "") -> Figure:
         names = [f"frame {segment + 1} of {maps.num_segments}" for segment in maps.segments[of]]
         _row(axes[2 * number], "video", maps.frames[of], names)
         _row(axes[2 * number + 1], "map", over[of], [f"{100 * weight:.0f} %" for weight in maps.weights[of].tolist()])
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.97))
     return figure
 
@@ -154,5 +153,5 @@ def _row(axes: np.ndarray, name: str, images: Sequence[Tensor], titles: Sequence
         axis.set_frame_on(False)
     for axis, image, title in zip(axes, images, titles, strict=False):  # the last row may be shorter
         axis.imshow(image.permute(1, 2, 0).numpy())
-        axis.set_title(title, fontsize=8, pad=2)
+        axis.set_title(title, fontsize=8, pad=2, parse_math=False)
     axes[0].set_ylabel(name, fontsize=9)

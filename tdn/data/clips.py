@@ -1,5 +1,6 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,22 +73,8 @@ class VideoSet:
             return self._read(index, choose, cut)
         kept = self._memory[index]
         numbers = torch.from_numpy(choose(len(kept)))
-        # [] takes twenty times as long.
-        frames = kept.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)
-        return frames[..., *cut(*frames.shape[-2:])] if cut else frames
-
-    def clip(
-        self, index: int, choose: Choose, crops_of: Callable[[int, int], Sequence[Crop]]
-    ) -> tuple[Tensor, tuple[Crop, ...]]:
-        """As `frames`, but of them no more than the crops `crops_of(height, width)` need; and where these lie in it."""
-        moved = ()
-
-        def cut(height: int, width: int) -> tuple[slice, slice]:
-            nonlocal moved
-            part, moved = cut_out(crops_of(height, width))
-            return part
-
-        return self.frames(index, choose, cut), moved
+        part = kept[..., *cut(*kept.shape[-2:])] if cut else kept
+        return part.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)  # [] takes twenty times as long
 
     @property
     def in_memory(self) -> bool:
@@ -192,8 +179,8 @@ class TrainingClips(Dataset):
         label = self.videos.videos[video].label
         mirrored = self._mirrored[label]
         try:
-            clip, (crop,) = self.videos.clip(
-                video,
+            clip, (crop,) = read_clip(
+                functools.partial(self.videos.frames, video),
                 lambda frames: sample_windows(frames, self.num_segments, self.window, rng),
                 lambda height, width: [random_crop(rng, height, width, self.scales, flip=mirrored is not None)],
             )
@@ -220,8 +207,8 @@ class TestClips(Dataset):
         """As of `TrainingClips`."""
         video, number = divmod(index, self.views.clips)
         try:
-            clip, crops = self.videos.clip(
-                video,
+            clip, crops = read_clip(
+                functools.partial(self.videos.frames, video),
                 lambda frames: self.views.windows(frames, self.num_segments, self.window, number),
                 self.views.squares,
             )
@@ -229,6 +216,21 @@ class TestClips(Dataset):
             return Unreadable(error.path, error.reason)
         label, second = self.videos.videos[video].label, self.videos.second_decoder.get(video)
         return Sample(clip, label, crops, video, number, second)
+
+
+def read_clip(
+    frames: Callable[[Choose, Cut], Tensor], choose: Choose, crops_of: Callable[[int, int], Sequence[Crop]]
+) -> tuple[Tensor, tuple[Crop, ...]]:
+    """`frames(choose, cut)` of a video, no more of them than the crops `crops_of(height, width)` need; and where these
+    lie in it."""
+    moved: tuple[Crop, ...] = ()
+
+    def cut(height: int, width: int) -> tuple[slice, slice]:
+        nonlocal moved
+        part, moved = cut_out(crops_of(height, width))
+        return part
+
+    return frames(choose, cut), moved
 
 
 def worker_count(clips: TrainingClips | TestClips) -> int:

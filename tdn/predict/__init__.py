@@ -1,15 +1,20 @@
 """The class scores of one video: a file, a folder of frames, or a tensor."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tdn.data.transforms import Crop, cut_out, to_input
-from tdn.data.video import read_frames
+from tdn.data.clips import read_clip
+from tdn.data.transforms import Crop, to_input
+from tdn.data.video import Choose, Cut, read_frames
 from tdn.data.views import Views
+
+NOT_FINITE = "the network's scores are not finite: broken weights, or numbers too large for their precision"
 
 
 def predict(model: nn.Module, video: str | os.PathLike | Tensor, views: Views = Views()) -> Tensor:  # noqa: B008
@@ -26,17 +31,24 @@ def predict(model: nn.Module, video: str | os.PathLike | Tensor, views: Views = 
         FloatingPointError: a score is not finite.
     """
     inputs = network_input(model, video, views)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            scores = torch.cat([model(some) for some in inputs.split(views.crops)])
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        scores = torch.cat([model(some) for some in inputs.split(views.crops)])
     scores = scores.float().mean(0).cpu()
     if not scores.isfinite().all():
-        raise FloatingPointError("the network's scores are not finite: its weights are broken")
+        raise FloatingPointError(NOT_FINITE)
     return scores
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode inside; afterwards each module is as it was (a network may have frozen parts)."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
 
 
 def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Views) -> Tensor:
@@ -49,14 +61,16 @@ def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Vi
 
     Raises:
         VideoError: a file or folder that can't be read.
-        ValueError: a tensor of another kind.
+        ValueError: a tensor of another kind, or with values that are not finite.
     """
     parameter = next(model.parameters())
     if not isinstance(video, Tensor):
-        frames, crops = _from_file(model, Path(video), views)
+        frames, crops = _read(lambda choose, cut: read_frames(Path(video), choose, cut)[0], model, views)
     elif video.dtype == torch.uint8 and video.ndim == 4 and video.shape[1] == 3 and len(video):
-        frames, crops = _from_frames(model, video, views)
+        frames, crops = _read(lambda choose, cut: _of_tensor(video, choose, cut), model, views)
     elif video.is_floating_point() and video.ndim == 5:
+        if not video.isfinite().all():
+            raise ValueError("the clip has values that are not finite")
         return video[None].to(parameter)
     else:
         raise ValueError(
@@ -67,23 +81,15 @@ def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Vi
     return to_input(clips, crops * len(frames), views.size).to(parameter.dtype)
 
 
-def _from_file(model: nn.Module, path: Path, views: Views) -> tuple[Tensor, tuple[Crop, ...]]:
-    """Frames `(clips, T, W, C, H, W')`, no more of them than the crops need, and these."""
-    moved: tuple[Crop, ...] = ()
+def _read(frames: Callable[[Choose, Cut], Tensor], model: nn.Module, views: Views) -> tuple[Tensor, tuple[Crop, ...]]:
+    """Frames `(clips, T, W, C, H, W')` of every clip, no more of them than the crops need, and these."""
 
-    def cut(height: int, width: int) -> tuple[slice, slice]:
-        nonlocal moved
-        part, moved = cut_out(views.squares(height, width))
-        return part
+    def choose(number: int) -> np.ndarray:
+        clips = (views.windows(number, model.num_segments, model.window, clip) for clip in range(views.clips))
+        return np.stack(list(clips))
 
-    frames, _ = read_frames(path, lambda number: _numbers(model, number, views), cut)
-    return frames, moved
+    return read_clip(frames, choose, views.squares)
 
 
-def _from_frames(model: nn.Module, video: Tensor, views: Views) -> tuple[Tensor, tuple[Crop, ...]]:
-    return video[torch.from_numpy(_numbers(model, len(video), views))], views.squares(*video.shape[-2:])
-
-
-def _numbers(model: nn.Module, num_frames: int, views: Views) -> np.ndarray:
-    """The frames `(clips, T, W)` of every clip."""
-    return np.stack([views.windows(num_frames, model.num_segments, model.window, clip) for clip in range(views.clips)])
+def _of_tensor(video: Tensor, choose: Choose, cut: Cut) -> Tensor:
+    return video[torch.from_numpy(choose(len(video)))][..., *cut(*video.shape[-2:])]

@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=5, help="how many classes (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print json, with all scores, in place of a table")
     options = parser.parse_args(arguments)
-    try:
-        network = from_options(options, options.views)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     answers, unreadable = [], []
     try:
+        if options.top < 1:
+            raise ValueError(f"--top is a number of classes, 1 or more; got {options.top}")
+        network = from_options(options, options.views)
         for video in tqdm(options.videos, "predicting", unit="video", disable=len(options.videos) == 1):
             try:
                 scores = predict(network.model, video, network.views)
@@ -36,13 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 unreadable.append(error)
                 continue
             answers.append((video, best(scores, network.class_names, options.top), scores))
+    except (ValueError, OSError, FloatingPointError) as error:
+        parser.error(str(error))
     except KeyboardInterrupt:
-        print(f"interrupted; {len(answers)} of {len(options.videos)} videos were answered:", file=sys.stderr)
+        print(f"interrupted; {len(answers)} of {len(options.videos)} videos were answered", file=sys.stderr)
         _print(answers, options.json)
         return 130
-    except FloatingPointError as error:
-        print(error, file=sys.stderr)
-        return 2
     _print(answers, options.json)
     for error in unreadable:
         print(error, file=sys.stderr)

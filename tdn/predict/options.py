@@ -1,7 +1,6 @@
 """What `python -m tdn.predict` and `python -m tdn.cam` have in common: a weights file, and what is said of it."""
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +48,8 @@ def load_network(
     size: int | None = None,
     views: str | None = None,
 ) -> Network:
-    """The network of a weights file. `views` as "1x1"; None takes one view like those that the file says.
+    """The network of a weights file. `views` as "10x3"; None takes one. Their size and scale are those that the file
+    says, if it does.
 
     Raises as `load_model` and `parse_views`; ValueError where the names are not as many as the classes.
     """
@@ -58,11 +58,9 @@ def load_network(
     names = class_names or names or [f"class {number}" for number in range(classes)]
     if len(names) != classes:
         raise ValueError(f"{len(names)} names of classes for the {classes} of the network")
-    if views:
-        chosen = parse_views(views, size)
-    else:
-        chosen = dataclasses.replace(Views(**(of_file or {})), clips=1, crops=1)
-        chosen = dataclasses.replace(chosen, size=size or chosen.size)
+    chosen = parse_views(views or "1x1", size)
+    if of_file:
+        chosen = Views(**(of_file | {"clips": chosen.clips, "crops": chosen.crops, "size": size or of_file["size"]}))
     return Network(to_device(model, device()).eval(), name, list(names), chosen)
 
 
