@@ -23,6 +23,7 @@ from tdn.cam.pictures import player
 from tdn.pages import make_pages, title_and_question
 
 CHECKOUT = Path(__file__).parents[1]
+TABLE_MARKS = (("text/markdown", "\n|:-"), ("text/markdown", "\n|-"), ("text/html", "<table"))
 
 
 def notebook(title, *outputs):
@@ -69,9 +70,7 @@ def check_page(browser, path, executed):
     nothing is wider than the page, but for what is moved with a finger."""
     outputs = [o for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", [])]
     data = [output.get("data", {}) for output in outputs]
-    tables = sum(
-        "\n|:-" in of_one.get("text/markdown", "") or "\n|-" in of_one.get("text/markdown", "") for of_one in data
-    )
+    tables = sum(any(mark in of_one.get(kind, "") for kind, mark in TABLE_MARKS) for of_one in data)
     images = sum("image/png" in of_one for of_one in data)
     for width in (1200, 390):
         page = open_page(browser, path, width)
