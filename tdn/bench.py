@@ -1,4 +1,5 @@
-"""How fast training clips are read, and in how much memory: `python -m tdn.bench`, or `python -m tdn.bench data`.
+"""How fast training clips are read, in how much memory, and how long TDN takes beside TSN: `python -m tdn.bench`, or
+`python -m tdn.bench data`.
 
 The videos are made here: textures that move, as large and as long as those of Something-Something and Kinetics.
 """
@@ -26,6 +27,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from tdn.bench_networks import measure_networks, networks
 from tdn.data.clips import Sample, TrainingClips, Unreadable, Video, VideoSet, collate
 from tdn.data.sampling import sample_windows
 from tdn.data.transforms import MEAN, STD, random_crop, to_input
@@ -239,6 +241,10 @@ MEASUREMENTS = {
         measure_data,
         "clips per second and core of PIL and of tdn: makes 34 videos, then reads 1,080 clips; about 2 minutes",
     ),
+    "networks": (
+        lambda folder: measure_networks(networks()),
+        "TSN and TDN on ResNet-50, two clips of 8 x 224 x 224, inference and training; about 2 minutes",
+    ),
 }
 
 
@@ -257,8 +263,8 @@ def main(arguments: Sequence[str] | None = None, results: Path = ROOT / "results
                 table = measure(Path(folder))
             path = results / f"{machine()}-{name}"
             write_text(path.with_suffix(".csv"), table.to_csv(index=False, float_format="%.3f"))
-            write_text(path.with_suffix(".md"), markdown(table) + "\n")
-            print(f"{markdown(table)}\n\nwritten: {path}.csv and .md", flush=True)
+            write_text(path.with_suffix(".md"), markdown(table, 2) + "\n")
+            print(f"{markdown(table, 2)}\n\nwritten: {path}.csv and .md", flush=True)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

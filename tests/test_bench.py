@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from reference import randomise
 
-from tdn import bench
+from tdn import bench, create_model
+from tdn.bench_networks import frame_wise_differences, measure_networks, straightforward
+from tdn.model.tdm import difference_input
 
 
 @pytest.fixture
@@ -50,6 +53,38 @@ def test_rows_of_a_tiny_run(tmp_path, monkeypatch):
     memory = bench.measure_memory(tmp_path / "memory", videos=2, clips=(2, 5))
     assert memory["clips read"].tolist() == [2, 5]
     assert memory["more than at first (%)"][0] == 0 and (memory["resident MB"] > 50).all()
+
+
+def test_the_straightforward_network_is_the_same_function():
+    """In both modes: scores, gradients, and what batch norms remember."""
+    clips = torch.randn(2, 4, 5, 3, 64, 64)
+    torch.testing.assert_close(frame_wise_differences(clips), difference_input(clips), rtol=1e-4, atol=1e-5)
+    torch.manual_seed(0)
+    model = randomise(create_model("tdn_resnet10", 7, 4, width=16, dropout=0.0))
+    other = straightforward(model)
+    assert other.stage3[0].temporal.conv is not model.stage3[0].temporal.conv
+    for network in (model.eval(), other.eval(), model.train(), other.train()):
+        network.scores = network(clips).detach()
+        if network.training:
+            network(clips).square().sum().backward()
+        elif network is other:
+            torch.testing.assert_close(other.scores, model.scores, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(other.scores, model.scores, rtol=1e-4, atol=1e-4)
+    gradients = dict(other.named_parameters())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(gradients[name].grad, parameter.grad, rtol=1e-2, atol=1e-3)
+    for (name, ours), theirs in zip(model.named_buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_networks_take_turns(monkeypatch):
+    compared = {
+        name: create_model(f"{system}_resnet10", 5, 2, width=8) for name, system in (("TSN", "tsn"), ("TDN", "tdn"))
+    }
+    table = measure_networks(compared, batch=1, size=64, repetitions=2)
+    assert table["network"].tolist() == ["TSN", "TDN"] * 2 and table["mode"].nunique() == 2
+    assert (table[table["network"] == "TSN"]["times TSN"] == 1).all()
+    assert (table["lowest"] <= table["ms a video"]).all() and (table["ms a video"] <= table["highest"]).all()
 
 
 def test_each_measurement_is_said_and_written(tmp_path, monkeypatch, capsys):
