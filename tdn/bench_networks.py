@@ -53,14 +53,14 @@ def straightforward(model: VideoResNet) -> VideoResNet:
     return model
 
 
-def networks(backbone: str = "resnet50", num_segments: int = 8) -> dict[str, VideoResNet]:
+def networks() -> dict[str, VideoResNet]:
     """What is compared, by name; the first is what ratios are to."""
     torch.manual_seed(0)
-    tdn = create_model(f"tdn_{backbone}", num_segments=num_segments)
+    tdn = create_model("tdn_resnet50")
     made = {
-        BASE: create_model(f"tsn_{backbone}", num_segments=num_segments),
-        "S-TDM only": create_model(f"tdn_{backbone}", num_segments=num_segments, l_tdm_stages=()),
-        "L-TDM only": create_model(f"tdn_{backbone}", num_segments=num_segments, s_tdm_stages=()),
+        BASE: create_model("tsn_resnet50"),
+        "S-TDM only": create_model("tdn_resnet50", l_tdm_stages=()),
+        "L-TDM only": create_model("tdn_resnet50", s_tdm_stages=()),
         "TDN": tdn,
         "TDN, straightforward": straightforward(tdn),
     }

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from test_datasets import EXPECTED, L, edited, first_and_last, said
-from test_video import damage, write_video
+from videos import damage, write_video
 
 from tdn.data import datasets, index
 from tdn.data.__main__ import main

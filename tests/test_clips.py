@@ -3,8 +3,8 @@
 import dataclasses
 
 import torch
-from test_video import damage, write_video
 from torch.utils.data import DataLoader
+from videos import damage, write_video
 
 import tdn
 from tdn.data import pocket

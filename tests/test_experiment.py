@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 from conftest import SPEC
-from test_video import damage, write_video
+from videos import damage, write_video
 
 import tdn
 from tdn import experiment

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_video import assert_shows, numbered, write_folder, write_video
+from videos import assert_shows, numbered, write_folder, write_video
 
 from tdn.data import video
 from tdn.data.video import VideoError, all_frames, read_frames

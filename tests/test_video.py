@@ -7,7 +7,6 @@ import re
 import struct
 import wave
 import weakref
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from videos import assert_shows, damage, numbered, write_folder, write_video
 
 from tdn.data import pocket, video
 from tdn.data.video import VideoError, all_frames, read_frames
@@ -34,47 +34,6 @@ def decoder(request, monkeypatch):
     else:
         monkeypatch.setattr(video, "_read_av", no_pyav)
     return request.param
-
-
-def numbered(frames, height, width):
-    """Frames that differ: noise, a red top left corner, and the brighter the later."""
-    noise = np.random.default_rng(0).integers(0, 40, (height // 8 + 1, width // 8 + 1)).repeat(8, 0).repeat(8, 1)
-    grey = noise[:height, :width] + np.linspace(0, 200, frames)[:, None, None]
-    clip = np.repeat(grey[..., None], 3, -1).astype(np.uint8)
-    clip[:, : height // 3, : width // 3] = 250, 20, 20
-    return clip
-
-
-def write_video(path, clip, codec="libx264", pixels="yuv420p", ticks=None, options=None):
-    """`ticks`: when each frame is shown, in hundredths of a second; else 25 frames a second."""
-    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width, stream.pix_fmt = *clip.shape[1:3], pixels
-        stream.options = options or {}
-        stream.codec_context.time_base = Fraction(1, 100)
-        for image, tick in zip(clip, range(0, 4 * len(clip), 4) if ticks is None else ticks, strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = int(tick), Fraction(1, 100)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def damage(path, *packets):
-    """Zeros in place of what the file holds of these frames, as left by a bad sector of a disk."""
-    with av.open(str(path)) as container:
-        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    content = bytearray(path.read_bytes())
-    for start, size in (places[number] for number in packets):
-        content[start : start + size] = bytes(size)
-    path.write_bytes(content)
-    return path
-
-
-def assert_shows(frames, clip, off=8):
-    assert frames.dtype == torch.uint8 and frames.shape == (len(clip), 3, *clip.shape[1:3])
-    shown = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
-    assert (frames.float() - shown).abs().mean((1, 2, 3)).max() < off
 
 
 def test_frames_come_as_chosen(tmp_path):
@@ -246,13 +205,6 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path, monkeypatch
     monkeypatch.setattr(video, "_read_av", no_pyav)
     with pytest.raises(VideoError, match="decord: counts frames that an edit list cuts off"):
         read_frames(path, all_frames)
-
-
-def write_folder(folder, frames, name="{:05d}.jpg"):
-    folder.mkdir()
-    for number, frame in enumerate(frames, start=1):
-        cv2.imwrite(str(folder / name.format(number)), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
-    return folder
 
 
 def test_a_folder_of_frames_is_a_video(tmp_path):

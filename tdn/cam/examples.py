@@ -17,9 +17,11 @@ from tdn.experiment import DATA, Run, stored
 from tdn.statistics import Z, pooled, verdict
 
 MEASURES = {"energy inside": "energy", "hottest place inside": "pointing"}
-OF_NOTHING = dict(
-    zip(KNOW_NOTHING, (("energy alike", "energy alike"), ("energy middle", "pointing middle")), strict=True)
-)
+ALIKE, MIDDLE = KNOW_NOTHING
+OF_NOTHING = {  # columns of `measure_places`
+    ALIKE: {"energy": "energy alike", "pointing": "energy alike"},
+    MIDDLE: {"energy": "energy middle", "pointing": "pointing middle"},
+}
 
 
 def right_in_all(configs: Sequence[Run], results: Path) -> pd.Series:
@@ -78,10 +80,7 @@ def places_table(
     for what, column in MEASURES.items():
         of_runs = {name: [table[column][whole] for table in tables] for name, tables in measured.items()}
         one_start = pooled([[100 * run.mean() for run in runs] for runs in of_runs.values()])
-        of_nothing = {
-            name: [every[0][columns[list(MEASURES.values()).index(column)]][whole]]
-            for name, columns in OF_NOTHING.items()
-        }
+        of_nothing = {name: [every[0][columns[column]][whole]] for name, columns in OF_NOTHING.items()}
         base = of_runs[reference]
         for name, runs in (of_runs | of_nothing).items():
             mean = sum(runs) / len(runs)
@@ -137,7 +136,7 @@ def findings(places: pd.DataFrame, stages: pd.DataFrame, curves: pd.DataFrame) -
     for layer, of_layer in stages.groupby("layer"):
         last = of_layer[~of_layer["maps of"].isin(OF_NOTHING)].iloc[-1]
         said.append(_compared(last, "energy inside", reference, f"In {layer}, energy inside of {last['maps of']}"))
-        alike = of_layer[of_layer["maps of"] == KNOW_NOTHING[0]].iloc[0]["energy inside (%)"]
+        alike = of_layer[of_layer["maps of"] == ALIKE].iloc[0]["energy inside (%)"]
         if last["energy inside (%)"] < 1.2 * alike:
             said[-1] += f" Both are next to {alike:.1f} %, what a map has that is the same everywhere."
     for _, row in curves.iterrows():
