@@ -16,6 +16,7 @@ from tdn.data.transforms import to_input
 from tdn.distributed import from_all, rank, world
 from tdn.files import write_whole
 from tdn.model.resnet import VideoResNet
+from tdn.predict import evaluating
 
 
 @dataclass
@@ -98,30 +99,26 @@ def evaluate(
 
     Raises FloatingPointError where a score is not finite.
     """
-    was_training = model.training
-    model.eval()
     views = clips.views
     every = torch.arange(len(clips)).split(max(batch // views.crops, 1))
     mine = [part.tolist() for part in every[rank() :: world()]]
     loader = DataLoader(clips, batch_sampler=mine, collate_fn=collate, num_workers=worker_count(clips))
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
     unreadable, second = {}, {}
-    try:
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, precision, enabled=precision != torch.float32),
-        ):
-            for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
-                unreadable |= {video.path: video.reason for video in bad}
-                second |= {sample.video: sample.second_decoder for sample in samples if sample.second_decoder}
-                if samples:
-                    on_device = [sample.clip.to(device) for sample in samples for _ in sample.crops]
-                    inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
-                    of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
-                    of_clips = of_crops.mean(1).cpu().numpy()
-                    scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
-    finally:
-        model.train(was_training)
+    with (
+        evaluating(model),
+        torch.inference_mode(),
+        torch.autocast(device.type, precision, enabled=precision != torch.float32),
+    ):
+        for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
+            unreadable |= {video.path: video.reason for video in bad}
+            second |= {sample.video: sample.second_decoder for sample in samples if sample.second_decoder}
+            if samples:
+                on_device = [sample.clip.to(device) for sample in samples for _ in sample.crops]
+                inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
+                of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
+                of_clips = of_crops.mean(1).cpu().numpy()
+                scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
     parts = from_all((scores, unreadable, second))
     for others, bad, by_decord in parts:
         scores, unreadable, second = scores | others, unreadable | bad, second | by_decord
