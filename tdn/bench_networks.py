@@ -1,56 +1,21 @@
 """How long a network takes beside TSN, in inference and in training, and beside a straightforward implementation of
 itself: what `python -m tdn.bench networks` measures."""
 
-import copy
-import itertools
 import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from tdn.bench_reference import straightforward
 from tdn.model.resnet import VideoResNet
-from tdn.model.temporal import TemporalConv
 from tdn.model.zoo import create_model
 
 BASE = "TSN"
-
-
-class PermutedTemporalConv(nn.Module):
-    """`TemporalConv` as a one-dimensional convolution over time, which has to be the last axis in memory."""
-
-    def __init__(self, conv: TemporalConv):
-        super().__init__()
-        self.num_segments, self.weight = conv.num_segments, conv.weight
-
-    def forward(self, features: Tensor) -> Tensor:
-        x = features.unflatten(0, (-1, self.num_segments))  # (N, T, C, H, W)
-        lines = x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (N*H*W, C, T)
-        out = functional.conv1d(lines, self.weight, padding=1, groups=len(self.weight))
-        return out.unflatten(0, (len(x), *x.shape[3:])).permute(0, 4, 3, 1, 2).flatten(0, 1).contiguous()
-
-
-def frame_wise_differences(clips: Tensor) -> Tensor:
-    """`tdm.difference_input` frame by frame: subtracted at full resolution, then pooled."""
-    frames = clips.flatten(0, 1).unbind(1)
-    differences = [after - before for before, after in itertools.pairwise(frames)]
-    return functional.avg_pool2d(torch.cat(differences, 1), 2)
-
-
-def straightforward(model: VideoResNet) -> VideoResNet:
-    """A copy of TDN that computes the same with the above in place of what this package does; one pass for each
-    direction of L-TDM is what both do."""
-    model = copy.deepcopy(model)
-    model._motion_input = frame_wise_differences
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, TemporalConv):
-                setattr(module, name, PermutedTemporalConv(child))
-    return model
 
 
 def networks() -> dict[str, VideoResNet]:
@@ -62,9 +27,9 @@ def networks() -> dict[str, VideoResNet]:
         "S-TDM only": create_model("tdn_resnet50", l_tdm_stages=()),
         "L-TDM only": create_model("tdn_resnet50", s_tdm_stages=()),
         "TDN": tdn,
-        "TDN, straightforward": straightforward(tdn),
     }
-    return {name: network.to(memory_format=torch.channels_last) for name, network in made.items()}
+    made = {name: network.to(memory_format=torch.channels_last) for name, network in made.items()}
+    return made | {"TDN, straightforward": straightforward(tdn)}
 
 
 def measure_networks(

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop
 
 from tdn.model.resnet import VideoResNet
+from tdn.model.tdm import PointwiseNorm
 from tdn.model.temporal import TemporalAdaptive, TemporalAggregation, TemporalConv
 from tdn.model.zoo import SYSTEMS, create_model
 
@@ -18,8 +20,8 @@ class Cost:
     """Cost of one view of `segments` x `window` frames at `size` x `size` pixels.
 
     `gmacs` are 10^9 multiply-adds (what the papers call FLOPs) of convolutions and linear layers. Norms,
-    activations and element-wise products are not counted; the temporal convolution, computed as products (0.03
-    GMACs in the full-size network), is one of them. `params` are in millions.
+    activations and element-wise products are not counted, nor are sums over neighbouring segments (the depthwise
+    temporal convolution, 0.03 GMACs in the full-size network): `neighbour_products`. `params` are in millions.
     `gmacs_by_module` splits the sum over every named submodule.
     """
 
@@ -60,7 +62,7 @@ def measure_cost(model: nn.Module, size: int = 224) -> Cost:
 
     The model itself is left as it is (weights, device, training mode).
     """
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: _convolution}) as counter:
         _pass_through(model, size)
     root = type(model).__name__
     by_module = {
@@ -73,6 +75,11 @@ def measure_cost(model: nn.Module, size: int = 224) -> Cost:
     return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
 
 
+def _convolution(inputs: torch.Size, weight: torch.Size, *others: Any, **shapes: Any) -> int:
+    """Operations, as torch counts them: none for a sum over neighbouring segments."""
+    return 0 if tuple(weight[1:]) == (1, 3, 1) else conv_flop(inputs, weight, *others, **shapes)
+
+
 def norms_and_biases(model: nn.Module, size: int = 224, biases: bool = True) -> float:
     """10^9 operations of one view that some tools count beside multiply-adds: two for each value of a batch norm
     (scale and shift), one for each bias. In the released TDN every convolution of the ResNet and of the motion branch
@@ -80,7 +87,7 @@ def norms_and_biases(model: nn.Module, size: int = 224, biases: bool = True) -> 
     """
 
     def each(name: str, module: nn.Module) -> int:
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d | PointwiseNorm):
             return 2
         has_bias = isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv"
         return int(biases and has_bias)

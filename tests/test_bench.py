@@ -7,7 +7,8 @@ import torch
 from reference import randomise
 
 from tdn import bench, create_model
-from tdn.bench_networks import frame_wise_differences, measure_networks, straightforward
+from tdn.bench_networks import measure_networks
+from tdn.bench_reference import frame_wise_differences, straightforward
 from tdn.model.tdm import difference_input
 
 

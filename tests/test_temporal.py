@@ -19,7 +19,7 @@ from tdn.model.temporal import (
     TemporalAggregation,
     TemporalConv,
     TemporalShift,
-    _weigh_neighbours,
+    convolve_segments,
 )
 
 SEGMENTS = [1, 2, 3, 8]
@@ -189,15 +189,16 @@ def test_videos_do_not_mix_and_gradients_reach_every_parameter(module, segments)
         torch.testing.assert_close(module(x)[:segments], module(x[:segments]))
 
 
-@pytest.mark.parametrize("shape", [(6, 3), (2, 6, 3)])
-def test_gradients_of_the_sum_over_neighbours(shape):
-    x = torch.randn(2 * 3, 6, 2, 2, dtype=torch.double, requires_grad=True)
-    weight = torch.randn(shape, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, w: _weigh_neighbours(x, w, 3), (x, weight))
-    with torch.no_grad():
-        without = _weigh_neighbours(x, weight, 3)
-    assert torch.equal(_weigh_neighbours(x, weight, 3), without)
-    assert _weigh_neighbours(x.bfloat16(), weight, 3).dtype == torch.bfloat16
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_temporal_convolution_in_either_layout(layout):
+    x = torch.randn(2 * 4, 6, 3, 5, dtype=torch.double)
+    weight = torch.randn(6, 1, 3, dtype=torch.double)
+    expected = F.conv1d(x.view(2, 4, 6, 15).permute(0, 3, 2, 1).flatten(0, 1), weight, padding=1, groups=6)
+    expected = expected.view(2, 15, 6, 4).permute(0, 3, 2, 1).reshape(8, 6, 3, 5)
+    out = convolve_segments(x.to(memory_format=layout), weight, 4)
+    torch.testing.assert_close(out, expected)
+    if layout is torch.channels_last:
+        assert out.is_contiguous(memory_format=layout), "nothing was moved"
 
 
 # In the blocks -----------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ class _Host(nn.Module):
         convolved = self.conv2(self.temporal(out))
         if self.beside is not None:
             convolved = convolved + self.beside(out)
-        return self.relu(self._finish(convolved) + identity)
+        out = self._finish(convolved)
+        out += identity
+        return self.relu(out)
 
 
 class BasicBlock(_Host, torchvision_resnet.BasicBlock):

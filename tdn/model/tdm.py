@@ -5,12 +5,17 @@ weights give its scores; each such place says so. Features of a clip are folded 
 T segments.
 """
 
+import functools
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tdn.model.checks import require
 
+Weights = tuple[Tensor, Tensor]  # of a 1x1 convolution: (channels out, channels in, 1, 1), and biases (channels out,)
 WINDOW = 5  # consecutive frames around a segment's frame: the four differences D-2, D-1, D1, D2
 
 
@@ -81,12 +86,14 @@ class ShortTermTDM(nn.Module):
 
     def forward(self, features: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
         motion = self.cnn(motion)
+        size = features.shape[-2:]  # upsampled to the nearest, as released; the paper says bilinear
+        if self.fusion == "F+H":
+            h = F.interpolate(self.beta * motion, size=size, mode="nearest")
+            return h.add_(features, alpha=self.alpha), motion
         if self.fusion.endswith("_channel"):
             h = self.channel_attention(motion)
-        else:  # nearest, as released; the paper says bilinear
-            h = F.interpolate(motion, size=features.shape[-2:], mode="nearest")
-        if self.fusion == "F+H":
-            return self.alpha * features + self.beta * h, motion
+        else:
+            h = F.interpolate(motion, size=size, mode="nearest")
         attended = features * h
         return features + attended if self.fusion.startswith("F+") else attended, motion
 
@@ -131,26 +138,79 @@ class LongTermTDM(nn.Module):
         if multi_scale:
             self.full_scale = _conv_bn(squeezed, squeezed, 3)
             self.half_scale = nn.Sequential(nn.AvgPool2d(2), *_conv_bn(squeezed, squeezed, 3))
-        self.restore = _conv_bn(squeezed, channels, 1)
+        self.restore = PointwiseNorm(squeezed, channels)
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)
         neighbours = squeezed, self.align(squeezed), self.num_segments, self.operator
-        g = self.enhancement(compare_next(*neighbours))
+        compared = [compare_next(*neighbours)]
         if self.bidirectional:
-            g = (g + self.enhancement(compare_previous(*neighbours))) / 2  # equation (6)
-        return features + g if self.fusion == "F+G" else features + features * g  # equation (2)
+            compared.append(compare_previous(*neighbours))
+        if self.training:  # each direction has its own batch statistics
+            compared = [self.scales(direction) for direction in compared]
+        else:
+            compared = self.scales(torch.cat(compared)).chunk(len(compared))
+        normalised = [self.restore.normalised(direction) for direction in compared]
+        if not self.training:
+            return self.fuse(features, compared, normalised)
+        # G is computed again for the gradient: cheap, of few channels, and not one of its maps is kept.
+        return checkpoint(self.fuse, features, compared, normalised, use_reentrant=False, preserve_rng_state=False)
 
-    def enhancement(self, compared: Tensor) -> Tensor:
-        """`M` of equation (5) for one direction. The released network averages the three branches (the paper sums
-        them) and subtracts 0.5, so that no motion leaves the features nearly as they are: values in (-0.5, 0.5)."""
+    def fuse(self, features: Tensor, compared: Sequence[Tensor], normalised: Sequence[Weights]) -> Tensor:
+        """Equations (2) and (6). G of a direction is `sigmoid(x) - 0.5`, as released, so that no motion leaves the
+        features nearly as they are: in (-0.5, 0.5)."""
+        restored = [self.restore(*direction) for direction in zip(compared, normalised, strict=True)]
+        count = len(restored)
+        if self.fusion == "F+G":
+            return torch.add(features, functools.reduce(torch.add, restored), alpha=1 / count)
+        gates = functools.reduce(torch.add, [x.sigmoid_() for x in restored]) - count / 2
+        return torch.addcmul(features, features, gates, value=1 / count)
+
+    def scales(self, compared: Tensor) -> Tensor:
+        """The branches of equation (5); the released network averages them (the paper sums them)."""
         if self.multi_scale:
             half = F.interpolate(self.half_scale(compared), size=compared.shape[-2:], mode="nearest")
             compared = (compared + self.full_scale(compared) + half) / 3
-        if self.fusion == "F+F*G_channel":
-            compared = compared.mean((2, 3), keepdim=True)
-        restored = self.restore(compared)
-        return restored if self.fusion == "F+G" else torch.sigmoid(restored) - 0.5
+        return compared.mean((2, 3), keepdim=True) if self.fusion == "F+F*G_channel" else compared
+
+
+class PointwiseNorm(nn.Sequential):
+    """A 1x1 convolution to many channels and its batch norm, in one pass.
+
+    The mean and the variance of what the convolution gives follow from the mean and the covariance of its few
+    inputs, so that it is computed with weights that are normalised already: its outputs are neither read for their
+    statistics nor kept for the gradient.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__(*_conv_bn(channels_in, channels_out, 1))
+
+    def forward(self, x: Tensor, normalised: Weights | None = None) -> Tensor:
+        return F.conv2d(x, *(normalised or self.normalised(x)))
+
+    def normalised(self, x: Tensor) -> Weights:
+        """The weights that give normalised outputs for these inputs; in training the running statistics move."""
+        conv, norm = self
+        if isinstance(norm, nn.Identity):  # folded by `optimize`
+            return conv.weight, conv.bias
+        mean, variance = self._batch_statistics(x) if norm.training else (norm.running_mean, norm.running_var)
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        return conv.weight * scale[:, None, None, None], norm.bias - mean * scale
+
+    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        conv, norm = self
+        with torch.autocast(x.device.type, enabled=False):
+            weight = conv.weight.flatten(1)
+            rows = x.to(weight.dtype).permute(0, 2, 3, 1).flatten(0, 2)
+            mean = rows.mean(0)
+            centred = rows - mean
+            covariance = centred.T @ centred / len(rows)
+            mean, variance = weight @ mean, (weight @ covariance * weight).sum(1)
+        with torch.no_grad():  # the running variance is the unbiased one
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(variance * len(rows) / (len(rows) - 1), norm.momentum)
+            norm.num_batches_tracked += 1
+        return mean, variance
 
 
 def compare_next(features: Tensor, aligned: Tensor, num_segments: int, operator: str = "diff") -> Tensor:

@@ -4,12 +4,10 @@ Every module is made from `(channels, num_segments)` and keeps the shape of what
 """
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from tdn.model.tdm import LongTermTDM, compare_next
 
@@ -39,8 +37,7 @@ class TemporalConv(nn.Module):
     T-Conv (TDN section 3.4 and Table 1f) and, in front of a block, the temporal interaction module TIM of TEINet
     (Liu et al., AAAI 2020). Starts as a shift, as in the released network: the first eighth of the channels reads the
     next segment, the second the previous one, the others themselves; STM and TEA start with other shares (`fold`).
-    A sum of three weighted shifts costs less than a one-dimensional convolution, which needs time as the last axis in
-    memory.
+    Computed as an image convolution, see `convolve_segments`.
     """
 
     def __init__(self, channels: int, num_segments: int, fold: int | None = None):
@@ -54,7 +51,19 @@ class TemporalConv(nn.Module):
         self.weight = nn.Parameter(weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        return _weigh_neighbours(features, self.weight.view(-1, 3), self.num_segments)
+        return convolve_segments(features, self.weight, self.num_segments)
+
+
+def convolve_segments(features: Tensor, weight: Tensor, num_segments: int) -> Tensor:
+    """A depthwise convolution over the segments, zero padded; `weight` (C, 1, 3): taps of the previous, this and the
+    next segment.
+
+    Features that are channels-last in memory, (N, T, H, W', C), are so as images of height T and width H * W' too:
+    nothing is moved, where a one-dimensional convolution needs time as the last axis.
+    """
+    images = features.unflatten(0, (-1, num_segments)).transpose(1, 2)  # (N, C, T, H, W')
+    out = F.conv2d(images.flatten(3), weight.unsqueeze(-1), padding=(1, 0), groups=len(weight))
+    return out.unflatten(3, features.shape[2:]).transpose(1, 2).flatten(0, 1)
 
 
 class FullTemporalConv(nn.Module):
@@ -109,7 +118,7 @@ class TemporalAggregation(nn.Module):
         self.weight = nn.Parameter(torch.randn(channels, 3) * math.sqrt(2 / channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.relu(_weigh_neighbours(features, self.weight, self.num_segments))
+        return F.relu(convolve_segments(features, self.weight.unsqueeze(1), self.num_segments))
 
 
 class TemporalAdaptive(nn.Module):
@@ -142,7 +151,12 @@ class TemporalAdaptive(nn.Module):
         pooled = features.mean((2, 3)).unflatten(0, (-1, self.num_segments)).transpose(1, 2)  # (N, C, T)
         kernels = self.global_branch(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])  # (N, C, 3)
         weights = self.local_branch(pooled).transpose(1, 2).flatten(0, 1)
-        return _weigh_neighbours(features * weights[:, :, None, None], kernels, self.num_segments)
+        x = (features * weights[:, :, None, None]).unflatten(0, (-1, self.num_segments))
+        from_previous, from_this, from_next = kernels.to(x.dtype)[:, None, :, :, None, None].unbind(3)
+        out = x * from_this
+        out[:, 1:].addcmul_(x[:, :-1], from_previous)
+        out[:, :-1].addcmul_(x[:, 1:], from_next)
+        return out.flatten(0, 1)
 
 
 class MotionExcitation(LongTermTDM):
@@ -219,38 +233,3 @@ class ChannelMotion(nn.Module):
         squeezed = self.squeeze(features)
         restored = self.restore(compare_next(squeezed, self.align(squeezed), self.num_segments))
         return restored if self.stride == 1 else F.avg_pool2d(restored, self.stride, ceil_mode=True)
-
-
-def _weigh_neighbours(features: Tensor, weight: Tensor, num_segments: int) -> Tensor:
-    """`weight` (C, 3), or (N, C, 3) for each video its own: taps of the previous, this and the next segment, zero
-    where there is none."""
-    x = features.unflatten(0, (-1, num_segments))
-    weight = weight.to(x.dtype).view(-1, x.shape[2], 3)  # half precision stays half
-    return (_NeighbourSum.apply(x, weight) if torch.is_grad_enabled() else _neighbour_sum(x, weight)).flatten(0, 1)
-
-
-def _neighbour_sum(x: Tensor, weight: Tensor) -> Tensor:
-    """`x` (N, T, C, H, W), `weight` (N or 1, C, 3)."""
-    from_previous, from_this, from_next = weight[:, None, :, :, None, None].unbind(3)
-    out = x * from_this
-    out[:, 1:].addcmul_(x[:, :-1], from_previous)
-    out[:, :-1].addcmul_(x[:, 1:], from_next)
-    return out
-
-
-class _NeighbourSum(torch.autograd.Function):
-    """`_neighbour_sum` with its gradient written out, on a CPU faster than the recorded one: the gradient of the
-    features is the same sum with the taps reversed."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _neighbour_sum(x, weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        taps = ((gradient[:, 1:], x[:, :-1]), (gradient, x), (gradient[:, :-1], x[:, 1:]))
-        for_videos = torch.stack([(g * tap).sum((1, 3, 4)) for g, tap in taps], -1)  # (N, C, 3)
-        return _neighbour_sum(gradient, weight.flip(-1)), for_videos.sum_to_size(weight.shape)

@@ -1,0 +1,83 @@
+"""TDN as one would write it down from its equations: the reference that the benchmark compares the package with.
+
+It computes the same function with the same parameters, so its scores, gradients and running statistics test the
+package's. Frames are subtracted at full resolution, the temporal convolution has time as the last axis in memory, each
+direction of L-TDM goes through its layers alone, and every layer is a call of its own.
+"""
+
+import copy
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tdn.model.resnet import VideoResNet
+from tdn.model.tdm import LongTermTDM, ShortTermTDM, compare_next, compare_previous
+from tdn.model.temporal import TemporalConv
+
+
+def straightforward(model: VideoResNet) -> VideoResNet:
+    """A copy of a TDN in its default forms that computes it so, laid out in memory as torch does by default."""
+    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    model._motion_input = frame_wise_differences
+    forms = {TemporalConv: PermutedTemporalConv, ShortTermTDM: PlainShortTermTDM, LongTermTDM: PlainLongTermTDM}
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) in forms:
+                setattr(module, name, forms[type(child)](child))
+    return model
+
+
+def frame_wise_differences(clips: Tensor) -> Tensor:
+    """Equation (3): subtracted at full resolution, then pooled."""
+    frames = clips.flatten(0, 1).unbind(1)
+    differences = [after - before for before, after in itertools.pairwise(frames)]
+    return F.avg_pool2d(torch.cat(differences, 1), 2)
+
+
+class PlainShortTermTDM(nn.Module):
+    """Equation (3), the sum as released."""
+
+    def __init__(self, tdm: ShortTermTDM):
+        super().__init__()
+        self.cnn, self.alpha, self.beta = tdm.cnn, tdm.alpha, tdm.beta
+
+    def forward(self, features: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+        motion = self.cnn(motion)
+        return self.alpha * features + self.beta * F.interpolate(motion, features.shape[-2:]), motion
+
+
+class PlainLongTermTDM(nn.Module):
+    """Equations (2) and (4) to (6), a direction after the other."""
+
+    def __init__(self, tdm: LongTermTDM):
+        super().__init__()
+        self.num_segments, self.squeeze, self.align = tdm.num_segments, tdm.squeeze, tdm.align
+        self.full_scale, self.half_scale = tdm.full_scale, tdm.half_scale
+        self.restore = nn.Sequential(*tdm.restore)
+
+    def forward(self, features: Tensor) -> Tensor:
+        squeezed = self.squeeze(features)
+        aligned = self.align(squeezed)
+        following = self.enhancement(compare_next(squeezed, aligned, self.num_segments))
+        preceding = self.enhancement(compare_previous(squeezed, aligned, self.num_segments))
+        return features + features * (0.5 * following + 0.5 * preceding)
+
+    def enhancement(self, compared: Tensor) -> Tensor:
+        half = F.interpolate(self.half_scale(compared), compared.shape[-2:])
+        return torch.sigmoid(self.restore((compared + self.full_scale(compared) + half) / 3)) - 0.5
+
+
+class PermutedTemporalConv(nn.Module):
+    """A one-dimensional convolution over time, which has to be the last axis in memory."""
+
+    def __init__(self, conv: TemporalConv):
+        super().__init__()
+        self.num_segments, self.weight = conv.num_segments, conv.weight
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.unflatten(0, (-1, self.num_segments))  # (N, T, C, H, W)
+        lines = x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (N*H*W, C, T)
+        out = F.conv1d(lines, self.weight, padding=1, groups=len(self.weight))
+        return out.unflatten(0, (len(x), *x.shape[3:])).permute(0, 4, 3, 1, 2).flatten(0, 1).contiguous()
