@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, conv_flop
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from tdn.model.resnet import VideoResNet
 from tdn.model.tdm import PointwiseNorm
@@ -75,9 +75,9 @@ def measure_cost(model: nn.Module, size: int = 224) -> Cost:
     return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
 
 
-def _convolution(inputs: torch.Size, weight: torch.Size, *others: Any, **shapes: Any) -> int:
+def _convolution(inputs: torch.Size, weight: torch.Size, *_: Any, out_shape: torch.Size, **__: Any) -> int:
     """Operations, as torch counts them: none for a sum over neighbouring segments."""
-    return 0 if tuple(weight[1:]) == (1, 3, 1) else conv_flop(inputs, weight, *others, **shapes)
+    return 0 if tuple(weight[1:]) == (1, 3, 1) else conv_flop_count(inputs, weight, out_shape)
 
 
 def norms_and_biases(model: nn.Module, size: int = 224, biases: bool = True) -> float:
