@@ -1,74 +1,87 @@
-"""How long a network takes beside TSN, in inference and in training, and beside a straightforward implementation of
+"""How long the networks of the papers' running-time table take, and TDN beside a straightforward implementation of
 itself: what `python -m tdn.bench networks` measures."""
 
-import time
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
-from torch.nn import functional
-from tqdm import tqdm
+from torch import nn
 
 from tdn.bench_reference import straightforward
-from tdn.model.resnet import VideoResNet
+from tdn.cost import measure_cost
 from tdn.model.zoo import create_model
+from tdn.timing import Form, devices, peak_memory, prepared, product_speed, summary, take_turns
 
-BASE = "TSN"
+BASE, OURS, REFERENCE = "TSN", "TDN", "TDN, straightforward"
+NETWORKS = {  # CVPR Table 5, ICLR Table 6; one view of each
+    BASE: functools.partial(create_model, "tsn_resnet50"),
+    "TSM": functools.partial(create_model, "tsm_resnet50", num_segments=16),
+    "STM": functools.partial(create_model, "stm_resnet50"),
+    "I3D": functools.partial(create_model, "i3d_resnet50", num_segments=32),
+    "S-TDM": functools.partial(create_model, "tdn_resnet50", l_tdm_stages=()),
+    "L-TDM": functools.partial(create_model, "tdn_resnet50", s_tdm_stages=()),
+    OURS: functools.partial(create_model, "tdn_resnet50"),
+    REFERENCE: lambda: straightforward(create_model("tdn_resnet50")),
+}
+PARTS = (BASE, "S-TDM", "L-TDM", OURS, REFERENCE)
+BF16 = torch.bfloat16
+FORMS = (
+    Form(),
+    Form(compiled=True),
+    Form(precision=BF16),
+    Form(precision=BF16, compiled=True),
+    Form(training=True),
+)
+GPU_FORMS = (*FORMS, Form(True, BF16), Form(True, BF16, compiled=True))
 
 
-def networks() -> dict[str, VideoResNet]:
-    """What is compared, by name; the first is what ratios are to."""
+def network(name: str) -> nn.Module:
+    """One of `NETWORKS` with 174 classes and the same random weights each time."""
     torch.manual_seed(0)
-    tdn = create_model("tdn_resnet50")
-    made = {
-        BASE: create_model("tsn_resnet50"),
-        "S-TDM only": create_model("tdn_resnet50", l_tdm_stages=()),
-        "L-TDM only": create_model("tdn_resnet50", s_tdm_stages=()),
-        "TDN": tdn,
-    }
-    made = {name: network.to(memory_format=torch.channels_last) for name, network in made.items()}
-    return made | {"TDN, straightforward": straightforward(tdn)}
+    return NETWORKS[name]()
 
 
 def measure_networks(
-    compared: Mapping[str, VideoResNet], batch: int = 2, size: int = 224, repetitions: int = 7
+    names: Sequence[str] = PARTS, batches: Sequence[int] = (2, 16), size: int = 224, turns: int = 7
 ) -> pd.DataFrame:
-    """Milliseconds a video on the CPU, a row a network and mode (inference, a training step without the optimiser).
+    """A row for each device, form, batch and network: milliseconds a video, as `timing.summary`; how many times as long
+    the straightforward TDN takes; the peak of memory in MB (not of compiled forms: compilation takes more) and its
+    share of the straightforward one's; and the arithmetic done, as a share of what a matrix product reaches in that
+    precision.
 
-    The networks take turns, so that what the machine does beside hits all alike; the first turn warms up and does not
-    count. The figure is the median, `lowest` and `highest` the quartiles; `times TSN` is the median of the ratios
-    within a turn.
+    `turns` are those of a batch of 2; larger batches take fewer, at least 3. Where there is no GPU, one row says so.
     """
-    seconds: dict[tuple[str, str], list[float]] = {}
-    modes: dict[str, Callable[[VideoResNet, Tensor], None]] = {"inference": _infer, "training step": _train}
-    with tqdm(total=len(modes) * (repetitions + 1) * len(compared), desc="networks", leave=False) as progress:
-        for mode, run in modes.items():
-            for repetition in range(repetitions + 1):
-                for name, network in compared.items():
-                    clips = torch.randn(batch, network.num_segments, network.window, 3, size, size)
-                    began = time.perf_counter()
-                    run(network, clips)
-                    if repetition:
-                        seconds.setdefault((mode, name), []).append((time.perf_counter() - began) / batch)
-                    progress.update()
-    rows = []
-    for (mode, name), taken in seconds.items():
-        low, median, high = np.quantile(1000 * np.array(taken), (0.25, 0.5, 0.75))
-        ratio = np.median(np.array(taken) / np.array(seconds[mode, BASE]))
-        rows.append(
-            {"mode": mode, "network": name, "batch": batch, "size": size, "ms a video": median}
-            | {"lowest": low, "highest": high, f"times {BASE}": ratio}
-        )
-    return pd.DataFrame(rows)
+    tables = []
+    for device in devices():
+        for form in GPU_FORMS if device.type == "cuda" else FORMS:
+            speed = product_speed(form.precision, device)
+            for batch in batches:
+                tables.append(_measure(names, form, batch, size, max(2 * turns // batch, 3), device, speed))
+    table = pd.concat(tables, ignore_index=True)
+    if not torch.cuda.is_available():
+        table.loc[len(table)] = {"device": "GPU", "form": "not measured"}
+    return table
 
 
-def _infer(network: VideoResNet, clips: Tensor) -> None:
-    with torch.inference_mode():
-        network.eval()(clips)
+def _measure(
+    names: Sequence[str], form: Form, batch: int, size: int, turns: int, device: torch.device, speed: float
+) -> pd.DataFrame:
+    calls = {name: prepared(network(name), form, batch, size, device, name == REFERENCE) for name in names}
+    print(f"{device.type}, {form}, batch {batch}: {turns} turns of {len(calls)} networks", flush=True)
+    seconds = take_turns(calls, turns, device)
+    table = summary(seconds, batch, BASE)
+    table["straightforward takes"] = seconds.rdiv(seconds[REFERENCE], axis=0).median()
+    del calls
+    operations = [2e9 * (3 if form.training else 1) * measure_cost(network(name), size).gmacs for name in names]
+    table["of a product's speed (%)"] = 100 * np.array(operations) * table["videos a second"] / (speed * 1e12)
+    if not form.compiled:
+        table["peak MB"] = [peak_memory(network, name, form, batch, size, device, name == REFERENCE) for name in names]
+        table["of straightforward's"] = table["peak MB"] / table.loc[REFERENCE, "peak MB"]
+    what = {"device": _name(device), "form": str(form), "batch": batch, "size": size}
+    return table.reset_index().assign(**what)[[*what, "network", *table.columns]]
 
 
-def _train(network: VideoResNet, clips: Tensor) -> None:
-    network.train().zero_grad()
-    functional.cross_entropy(network(clips), torch.zeros(len(clips), dtype=torch.long)).backward()
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
