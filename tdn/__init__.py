@@ -4,6 +4,7 @@ from tdn.cam import Maps, cam
 from tdn.cost import Cost, list_models, measure_cost
 from tdn.model.weights import load_imagenet, load_weights
 from tdn.model.zoo import create_model
+from tdn.optimize import optimize
 from tdn.predict import predict
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "load_imagenet",
     "load_weights",
     "measure_cost",
+    "optimize",
     "predict",
 ]

@@ -2,7 +2,7 @@
 itself: what `python -m tdn.bench networks` measures."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ NETWORKS = {  # CVPR Table 5, ICLR Table 6; one view of each
     OURS: functools.partial(create_model, "tdn_resnet50"),
     REFERENCE: lambda: straightforward(create_model("tdn_resnet50")),
 }
-PARTS = (BASE, "S-TDM", "L-TDM", OURS, REFERENCE)
+BATCHES = {2: (BASE, "S-TDM", "L-TDM", OURS, REFERENCE), 16: (BASE, OURS, REFERENCE)}
 BF16 = torch.bfloat16
 FORMS = (
     Form(),
@@ -43,21 +43,23 @@ def network(name: str) -> nn.Module:
     return NETWORKS[name]()
 
 
-def measure_networks(
-    names: Sequence[str] = PARTS, batches: Sequence[int] = (2, 16), size: int = 224, turns: int = 7
-) -> pd.DataFrame:
+def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int = 224, turns: int = 7) -> pd.DataFrame:
     """A row for each device, form, batch and network: milliseconds a video, as `timing.summary`; how many times as long
-    the straightforward TDN takes; the peak of memory in MB (not of compiled forms: compilation takes more) and its
-    share of the straightforward one's; and the arithmetic done, as a share of what a matrix product reaches in that
-    precision.
+    the straightforward TDN takes; the peak of memory of a training step in MB (not compiled: compilation takes
+    more) and its share of the straightforward one's; and the arithmetic done, as a share of what a matrix product
+    reaches in that precision.
 
-    `turns` are those of a batch of 2; larger batches take fewer, at least 3. Where there is no GPU, one row says so.
+    Args:
+        batches: which networks are compared with so many videos at once.
+        turns: of a batch of 2; larger batches take fewer, at least 3.
+
+    Where there is no GPU, one row says so.
     """
     tables = []
     for device in devices():
         for form in GPU_FORMS if device.type == "cuda" else FORMS:
             speed = product_speed(form.precision, device)
-            for batch in batches:
+            for batch, names in batches.items():
                 tables.append(_measure(names, form, batch, size, max(2 * turns // batch, 3), device, speed))
     table = pd.concat(tables, ignore_index=True)
     if not torch.cuda.is_available():
@@ -76,7 +78,7 @@ def _measure(
     del calls
     operations = [2e9 * (3 if form.training else 1) * measure_cost(network(name), size).gmacs for name in names]
     table["of a product's speed (%)"] = 100 * np.array(operations) * table["videos a second"] / (speed * 1e12)
-    if not form.compiled:
+    if form.training and not form.compiled:
         table["peak MB"] = [peak_memory(network, name, form, batch, size, device, name == REFERENCE) for name in names]
         table["of straightforward's"] = table["peak MB"] / table.loc[REFERENCE, "peak MB"]
     what = {"device": _name(device), "form": str(form), "batch": batch, "size": size}

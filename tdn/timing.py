@@ -108,7 +108,7 @@ def summary(seconds: pd.DataFrame, videos: int, base: str) -> pd.DataFrame:
 def peak_memory(
     make: Callable[[str], nn.Module], name: str, form: Form, batch: int, size: int, device: torch.device, plain: bool
 ) -> float:
-    """MB that two calls of `prepared` need at most beside weights and clips. On a CPU the resident memory of a process
+    """MB that a call of `prepared` needs at most beside weights and clips. On a CPU the resident memory of a process
     of its own, which `make(name)`s the network; on a GPU what torch allocates."""
     if device.type == "cuda":
         return _peak(make, name, form, batch, size, device, plain)
@@ -125,8 +125,7 @@ def _peak(
         before = torch.cuda.memory_allocated(device)
     else:
         before = psutil.Process().memory_info().rss
-    for _ in range(2):
-        call()
+    call()
     if device.type == "cuda":
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 from tqdm import tqdm
 
+from tdn.data.ahead import Timed, on_device
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable
 from tdn.data.transforms import to_input
 from tdn.distributed import (
@@ -96,8 +97,9 @@ def fit(
     uninterrupted run. The last epoch's weights are the result: none is chosen by its validation accuracy. Videos that
     can't be read are said and left out; those that only the second decoder reads are said.
 
-    A row of the history: `epoch, lr, loss, td_loss, train_top1, val_top1, seconds`; loss (cross-entropy), TD loss
-    (before its weight, where the network has one) and top-1 (0 to 1) over the epoch's clips as they were trained on.
+    A row of the history: `epoch, lr, waiting, loss, train_top1, td_loss, val_top1, seconds`; waiting for clips as a
+    share (0 to 1) of the training's time (since it was last started); loss (cross-entropy), TD loss (before its weight,
+    where the network has one) and top-1 (0 to 1) over the epoch's clips as they were trained on.
 
     Args:
         val_clips: validated after each epoch; the plateau schedule needs it.
@@ -139,7 +141,8 @@ def fit(
             clips.start_epoch(epoch, training.unreadable)
             start = saved = time.monotonic()
             row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-            for number, share in enumerate(deal.epoch(epoch, first), start=first):
+            shares = Timed(on_device(deal.epoch(epoch, first), device))
+            for number, share in enumerate(shares, start=first):
                 _note(training, clips, share)
                 sums += update([samples for samples, _ in share], (epoch * deal.updates + number) * deal.parts)
                 schedules["warmup"].step()
@@ -153,6 +156,7 @@ def fit(
                 if now - saved > CHECKPOINT_SECONDS:
                     _save(checkpoint, parts, training, (number + 1, sums, seconds + now - start))
                     saved = now
+            row["waiting"] = shares.seconds / (time.monotonic() - start)
             for found in from_all((training.unreadable, training.second_decoder)):
                 training.unreadable |= found[0]
                 training.second_decoder |= found[1]

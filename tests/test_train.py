@@ -74,7 +74,7 @@ def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(video_sets, tmp_pa
     resumed, resumed_history = train(video_sets, tmp_path / "cut", recipe, new(), val_clips=val_clips)
 
     assert torch.equal(weights(whole), weights(resumed))
-    untimed = [[row | {"seconds": 0} for row in h] for h in (history, resumed_history)]
+    untimed = [[row | {"seconds": 0, "waiting": 0} for row in h] for h in (history, resumed_history)]
     assert untimed[0] == untimed[1] and len(untimed[0]) == 4
 
 
