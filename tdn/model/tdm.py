@@ -149,7 +149,7 @@ class LongTermTDM(nn.Module):
         if self.training:  # each direction has its own batch statistics
             compared = [self.scales(direction) for direction in compared]
         else:
-            compared = self.scales(torch.cat(compared)).chunk(len(compared))
+            compared = self.scales(torch.cat(compared)).unflatten(0, (len(compared), -1)).unbind()
         normalised = [self.restore.normalised(direction) for direction in compared]
         if not self.training:
             return self.fuse(features, compared, normalised)
