@@ -1,5 +1,5 @@
-"""How fast training clips are read, in how much memory, and how long TDN takes beside TSN: `python -m tdn.bench`, or
-`python -m tdn.bench data`.
+"""How fast training clips are read, in how much memory, how long a training waits for them, and how long TDN takes
+beside TSN: `python -m tdn.bench`, or `python -m tdn.bench data`.
 
 The videos are made here: textures that move, as large and as long as those of Something-Something and Kinetics.
 """
@@ -33,7 +33,11 @@ from tdn.data.sampling import sample_windows
 from tdn.data.transforms import MEAN, STD, random_crop, to_input
 from tdn.experiment import ROOT
 from tdn.files import write_text
+from tdn.model.zoo import create_model
+from tdn.recipes import Recipe
 from tdn.report import markdown
+from tdn.timing import devices
+from tdn.train import fit
 
 SEGMENTS, WINDOW, SIZE, SCALES = 8, 5, 224, (1, 0.875, 0.75, 0.66)  # TDN's training clips
 BATCH = 8
@@ -107,7 +111,7 @@ def pil_clip(path: Path, rng: np.random.Generator) -> Tensor:
 
 
 def measure_data(folder: Path, videos: int = 16, repetitions: int = 15, long_frames: int = 300) -> pd.DataFrame:
-    """Training clips per second of CPU time on one core, a row for each kind of video and pipeline.
+    """Training clips (of 8 x 5 frames) per second of CPU time on one core, a row for each kind of video and pipeline.
 
     The pipelines take turns, a batch each, with the same frames and crops. The figure is the median of so many
     `repetitions`, `lowest` and `highest` the quartiles; `times PIL` is the median of the ratios within a repetition.
@@ -150,6 +154,7 @@ def measure_data(folder: Path, videos: int = 16, repetitions: int = 15, long_fra
                 "clips per second and core": median,
                 "lowest": low,
                 "highest": high,
+                "frames per second and core": median * SEGMENTS * WINDOW,
                 "times PIL": np.median(np.array(seconds[kind, PIL]) / np.array(taken)),
             }
         )
@@ -211,6 +216,29 @@ def resident(items: Sequence[Sample | Unreadable]) -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
+def measure_waiting(folder: Path, videos: int = 16) -> pd.DataFrame:
+    """The share of a training's time that is spent waiting for clips, and videos a second, on the GPU where there is
+    one: the second of two epochs over `videos` short mp4 files, in batches of 4."""
+    files = [Video(write_mp4(folder / f"{n}.mp4", make_clip(n, 45, 240, 426)), 0) for n in range(videos)]
+    *_, device = devices()
+    rows = []
+    for name in tqdm(("tsn_resnet50", "tdn_resnet50"), "waiting", unit="network", leave=False):
+        model = create_model(name, 5)
+        clips = TrainingClips(VideoSet(files, ["thing"]), SEGMENTS, model.window, SCALES)
+        (folder / name).mkdir()
+        epoch = fit(model, clips, Recipe(2, 4, 0.001), SIZE, folder / name, device).history[-1]
+        rows.append(
+            {
+                "device": device.type,
+                "network": name,
+                "batch": 4,
+                "videos a second": videos / epoch["seconds"],
+                "waiting for clips (%)": 100 * epoch["waiting"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -240,6 +268,10 @@ MEASUREMENTS = {
     "data": (
         measure_data,
         "clips per second and core of PIL and of tdn: makes 34 videos, then reads 1,080 clips; about 2 minutes",
+    ),
+    "waiting": (
+        measure_waiting,
+        "how long a training waits for clips: TSN and TDN on ResNet-50, 16 videos twice; about 2 minutes",
     ),
     "networks": (
         lambda folder: measure_networks(),

@@ -3,6 +3,8 @@ itself: what `python -m tdn.bench networks` measures."""
 
 import functools
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -43,7 +45,7 @@ def network(name: str) -> nn.Module:
     return NETWORKS[name]()
 
 
-def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int = 224, turns: int = 7) -> pd.DataFrame:
+def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int = 224, turns: int = 5) -> pd.DataFrame:
     """A row for each device, form, batch and network: milliseconds a video, as `timing.summary`; how many times as long
     the straightforward TDN takes; the peak of memory of a training step in MB (not compiled: compilation takes
     more) and its share of the straightforward one's; and the arithmetic done, as a share of what a matrix product
@@ -58,29 +60,31 @@ def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int =
     tables = []
     for device in devices():
         for form in GPU_FORMS if device.type == "cuda" else FORMS:
-            speed = product_speed(form.precision, device)
             for batch, names in batches.items():
-                tables.append(_measure(names, form, batch, size, max(2 * turns // batch, 3), device, speed))
+                # In a process of its own: what one form leaves in memory would be missing for the next.
+                with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+                    made = alone.submit(_measure, names, form, batch, size, max(2 * turns // batch, 3), device)
+                    table = made.result()
+                if form.training and not form.compiled:
+                    peaks = [peak_memory(network, n, form, batch, size, device, n == REFERENCE) for n in names]
+                    table["peak MB"] = peaks
+                    table["of straightforward's"] = table["peak MB"] / peaks[names.index(REFERENCE)]
+                tables.append(table)
     table = pd.concat(tables, ignore_index=True)
     if not torch.cuda.is_available():
         table.loc[len(table)] = {"device": "GPU", "form": "not measured"}
     return table
 
 
-def _measure(
-    names: Sequence[str], form: Form, batch: int, size: int, turns: int, device: torch.device, speed: float
-) -> pd.DataFrame:
+def _measure(names: Sequence[str], form: Form, batch: int, size: int, turns: int, device: torch.device) -> pd.DataFrame:
+    print(f"{device.type}, {form}, batch {batch}: {turns} turns of {', '.join(names)}", flush=True)
+    speed = product_speed(form.precision, device)
     calls = {name: prepared(network(name), form, batch, size, device, name == REFERENCE) for name in names}
-    print(f"{device.type}, {form}, batch {batch}: {turns} turns of {len(calls)} networks", flush=True)
     seconds = take_turns(calls, turns, device)
     table = summary(seconds, batch, BASE)
     table["straightforward takes"] = seconds.rdiv(seconds[REFERENCE], axis=0).median()
-    del calls
     operations = [2e9 * (3 if form.training else 1) * measure_cost(network(name), size).gmacs for name in names]
     table["of a product's speed (%)"] = 100 * np.array(operations) * table["videos a second"] / (speed * 1e12)
-    if form.training and not form.compiled:
-        table["peak MB"] = [peak_memory(network, name, form, batch, size, device, name == REFERENCE) for name in names]
-        table["of straightforward's"] = table["peak MB"] / table.loc[REFERENCE, "peak MB"]
     what = {"device": _name(device), "form": str(form), "batch": batch, "size": size}
     return table.reset_index().assign(**what)[[*what, "network", *table.columns]]
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from reference import randomise
 
-from tdn import bench, create_model
-from tdn.bench_networks import measure_networks
+from tdn import bench, bench_networks, create_model
 from tdn.bench_reference import frame_wise_differences, straightforward
 from tdn.model.tdm import difference_input
+from tdn.timing import Form
 
 
 @pytest.fixture
@@ -49,6 +49,8 @@ def test_rows_of_a_tiny_run(tmp_path, monkeypatch):
     assert len(data) == 9 and data["what"].nunique() == data["pipeline"].nunique() == 3
     assert (data[data["pipeline"] == bench.PIL]["times PIL"] == 1).all()
     assert (data.select_dtypes("number") > 0).all(axis=None)
+    frames = data["frames per second and core"] / data["clips per second and core"]
+    assert np.allclose(frames, bench.SEGMENTS * bench.WINDOW)
 
     (tmp_path / "memory").mkdir()
     memory = bench.measure_memory(tmp_path / "memory", videos=2, clips=(2, 5))
@@ -58,34 +60,45 @@ def test_rows_of_a_tiny_run(tmp_path, monkeypatch):
 
 def test_the_straightforward_network_is_the_same_function():
     """In both modes: scores, gradients, and what batch norms remember."""
-    clips = torch.randn(2, 4, 5, 3, 64, 64)
-    torch.testing.assert_close(frame_wise_differences(clips), difference_input(clips), rtol=1e-4, atol=1e-5)
+    clips = torch.randn(2, 4, 5, 3, 64, 64, dtype=torch.double)
+    torch.testing.assert_close(frame_wise_differences(clips), difference_input(clips))
     torch.manual_seed(0)
-    model = randomise(create_model("tdn_resnet10", 7, 4, width=16, dropout=0.0))
+    model = randomise(create_model("tdn_resnet10", 7, 4, width=16, dropout=0.0)).double()
     other = straightforward(model)
     assert other.stage3[0].temporal.conv is not model.stage3[0].temporal.conv
-    for network in (model.eval(), other.eval(), model.train(), other.train()):
-        network.scores = network(clips).detach()
-        if network.training:
-            network(clips).square().sum().backward()
-        elif network is other:
-            torch.testing.assert_close(other.scores, model.scores, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(other.scores, model.scores, rtol=1e-4, atol=1e-4)
-    gradients = dict(other.named_parameters())
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(gradients[name].grad, parameter.grad, rtol=1e-2, atol=1e-3)
+    for training in (False, True):
+        scores, expected = model.train(training)(clips), other.train(training)(clips)
+        torch.testing.assert_close(scores, expected)
+        for network, given in ((model, scores), (other, expected)):
+            network.zero_grad()
+            given.square().sum().backward()
+        for (name, ours), theirs in zip(model.named_parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-9, msg=name)
     for (name, ours), theirs in zip(model.named_buffers(), other.buffers(), strict=True):
-        torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4, msg=name)
+        torch.testing.assert_close(ours, theirs, msg=name)
 
 
-def test_networks_take_turns(monkeypatch):
-    compared = {
-        name: create_model(f"{system}_resnet10", 5, 2, width=8) for name, system in (("TSN", "tsn"), ("TDN", "tdn"))
-    }
-    table = measure_networks(compared, batch=1, size=64, repetitions=2)
-    assert table["network"].tolist() == ["TSN", "TDN"] * 2 and table["mode"].nunique() == 2
-    assert (table[table["network"] == "TSN"]["times TSN"] == 1).all()
-    assert (table["lowest"] <= table["ms a video"]).all() and (table["ms a video"] <= table["highest"]).all()
+def test_rows_of_the_networks(monkeypatch):
+    monkeypatch.setattr(bench_networks, "FORMS", (Form(), Form(training=True)))
+    names = (bench_networks.BASE, bench_networks.OURS, bench_networks.REFERENCE)
+    table = bench_networks.measure_networks({1: names}, size=64, turns=1)
+    cpu = table[table["device"] == "CPU"]
+    assert cpu["network"].tolist() == [*names] * 2
+    assert cpu["form"].unique().tolist() == ["inference, float32", "training step, float32"]
+    assert (cpu[cpu["network"] == "TSN"]["times TSN"] == 1).all()
+    assert (cpu[cpu["network"] == "TDN, straightforward"]["straightforward takes"] == 1).all()
+    assert (cpu["lowest"] <= cpu["ms a video"]).all() and (cpu["ms a video"] <= cpu["highest"]).all()
+    training = cpu["form"].str.startswith("training")
+    assert (cpu["peak MB"].notna() == training).all() and (cpu[training]["peak MB"] > 50).all()
+    if not torch.cuda.is_available():
+        assert table.iloc[-1][["device", "form"]].tolist() == ["GPU", "not measured"]
+
+
+def test_waiting_for_clips_is_a_share_of_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "SIZE", 64)
+    table = bench.measure_waiting(tmp_path, videos=4)
+    assert table["network"].tolist() == ["tsn_resnet50", "tdn_resnet50"]
+    assert table["waiting for clips (%)"].between(0, 100).all() and (table["videos a second"] > 0).all()
 
 
 def test_each_measurement_is_said_and_written(tmp_path, monkeypatch, capsys):

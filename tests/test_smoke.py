@@ -70,6 +70,11 @@ def test_the_book_runs_and_a_second_time_trains_nothing(made):
     of_maps = {"cam_places": 6, "cam_stages": 24, "cam_shift": 4, "cam_curves": 8, "cam_frames": 2}
     assert {name: len(tables[name]) for name in of_maps} == of_maps
 
+    times = tables["running_time"].set_index("network")
+    assert len(times) == 7 and times.loc["I3D", "published ms (V100)"] == 2095
+    assert (times[["network ms", "data ms", "together ms", "peak MB"]] > 0).all(axis=None)
+    assert tables["running_time_operators"]["operator"].tolist()[-2:] == ["everything else", "sum"]
+
     runs = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")}
     assert f"{RUNS} runs, {RUNS} of them done" in python(made, "tdn.train", "--profile", "smoke")
     assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")} == runs
