@@ -153,11 +153,11 @@ def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: s
         right.set_axis_off()
     figure.tight_layout()
     names = others["method"] + ", " + others["frames"].map(lambda printed: printed.split("x")[0].strip("()"))
-    _label(left, others[["GMACs", "top-1"]].to_numpy(), names, tdn[["GMACs", "top-1"]].to_numpy())
+    label_points(left, others[["GMACs", "top-1"]].to_numpy(), names, tdn[["GMACs", "top-1"]].to_numpy())
     return figure
 
 
-def _label(axis: Axes, places: np.ndarray, texts: Sequence[str], more: np.ndarray) -> None:
+def label_points(axis: Axes, places: np.ndarray, texts: Sequence[str], more: np.ndarray) -> None:
     """Names points (x, y), so that no text covers another, a point (of `more` neither) or the legend, where there is
     room; a line leads to a text that stands away."""
     renderer = axis.figure.canvas.get_renderer()

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
@@ -19,6 +21,7 @@ from tdn.data.clips import TestClips, Video, VideoSet, collate, worker_count
 from tdn.data.transforms import to_input
 from tdn.data.views import Views
 from tdn.evaluate import evaluate, to_device
+from tdn.figures import label_points
 from tdn.optimize import optimize
 from tdn.tables import published
 from tdn.timing import Form, devices, peak_memory, random_clips, summary, take_turns
@@ -140,15 +143,19 @@ def where_time_goes(scale: str, most: int = 9) -> pd.DataFrame:
 
 def plot_running_times(table: pd.DataFrame) -> Figure:
     """Milliseconds a video against GMACs, published and measured, both axes logarithmic."""
-    figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axis = plt.subplots(figsize=(8, 5))
     kinds = {"published, V100": (table[table["device"] == "CPU"], "published ms (V100)")}
     kinds |= {f"measured, {device}": (rows, "network ms") for device, rows in table.groupby("device")}
     for (label, (rows, column)), marker in zip(kinds.items(), "osD", strict=False):
         axis.scatter(rows["GMACs"], rows[column], marker=marker, label=label)
-        for number, (_, row) in enumerate(rows.iterrows()):
-            place = (6, 5 if number % 2 else -10)
-            axis.annotate(row["network"], (row["GMACs"], row[column]), place, textcoords="offset points", fontsize=8)
-    axis.set(xscale="log", yscale="log", xlabel="GMACs a video", ylabel="ms a video")
-    axis.legend()
+    axis.set(xscale="log", yscale="log", xlabel="GMACs a video, all views", ylabel="ms a video")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.legend(loc="lower right")
     axis.grid(alpha=0.3)
+    figure.tight_layout()
+    places = np.concatenate([rows[["GMACs", column]].to_numpy(float) for rows, column in kinds.values()])
+    names = [name for rows, _ in kinds.values() for name in rows["network"]]
+    label_points(axis, places, names, places[:0])
     return figure
