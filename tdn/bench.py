@@ -275,7 +275,7 @@ MEASUREMENTS = {
     ),
     "networks": (
         lambda folder: measure_networks(),
-        "TSN and TDN on ResNet-50, 2 and 16 clips of 8 x 224 x 224, inference and training; about 20 minutes",
+        "TSN and TDN on ResNet-50, 2 and 16 clips of 8 x 224 x 224, inference and training; about 30 minutes",
     ),
 }
 

@@ -78,13 +78,14 @@ def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int =
 
 def _measure(names: Sequence[str], form: Form, batch: int, size: int, turns: int, device: torch.device) -> pd.DataFrame:
     print(f"{device.type}, {form}, batch {batch}: {turns} turns of {', '.join(names)}", flush=True)
-    speed = product_speed(form.precision, device)
     calls = {name: prepared(network(name), form, batch, size, device, name == REFERENCE) for name in names}
     seconds = take_turns(calls, turns, device)
     table = summary(seconds, batch, BASE)
     table["straightforward takes"] = seconds.rdiv(seconds[REFERENCE], axis=0).median()
-    operations = [2e9 * (3 if form.training else 1) * measure_cost(network(name), size).gmacs for name in names]
-    table["of a product's speed (%)"] = 100 * np.array(operations) * table["videos a second"] / (speed * 1e12)
+    if device.type == "cuda":
+        operations = [2e9 * (3 if form.training else 1) * measure_cost(network(name), size).gmacs for name in names]
+        speed = 1e12 * product_speed(form.precision, device)
+        table["of a product's speed (%)"] = 100 * np.array(operations) * table["videos a second"] / speed
     what = {"device": _name(device), "form": str(form), "batch": batch, "size": size}
     return table.reset_index().assign(**what)[[*what, "network", *table.columns]]
 
