@@ -40,7 +40,7 @@ def _half_size(clips: Tensor) -> Tensor:
     height, width = clips.shape[-2] // 2 * 2, clips.shape[-1] // 2 * 2
     clips = clips.flatten(0, 1)[..., :height, :width]
     rows = clips[..., 0::2, :] + clips[..., 1::2, :]
-    return (rows[..., 0::2] + rows[..., 1::2]) / 4
+    return (rows[..., 0::2] + rows[..., 1::2]).div_(4)
 
 
 S_TDM_INPUTS = {"diff": difference_input, "concat": concat_input}  # the words of CVPR Table 1(a)
@@ -163,8 +163,13 @@ class LongTermTDM(nn.Module):
         count = len(restored)
         if self.fusion == "F+G":
             return torch.add(features, functools.reduce(torch.add, restored), alpha=1 / count)
-        gates = functools.reduce(torch.add, [x.sigmoid_() for x in restored]) - count / 2
-        return torch.addcmul(features, features, gates, value=1 / count)
+        gates, *other = [x.sigmoid_() for x in restored]
+        # Where no gradient will need it, all in the memory of the first: fresh memory costs more than the arithmetic.
+        out = gates if gates.shape == features.shape and not torch.is_grad_enabled() else None
+        for gate in other:
+            gates = torch.add(gates, gate, out=out)
+        gates = torch.sub(gates, count / 2, out=out)
+        return torch.addcmul(features, features, gates, value=1 / count, out=out)
 
     def scales(self, compared: Tensor) -> Tensor:
         """The branches of equation (5); the released network averages them (the paper sums them)."""
