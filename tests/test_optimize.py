@@ -60,7 +60,7 @@ def test_no_batch_norm_is_left_in_tdn(model):
 def test_compiled(model, clips):
     fast = tdn.optimize(model)
     with torch.no_grad():
-        compiled = torch.compile(fast, options={"freezing": True})(clips)
+        compiled = torch.compile(fast, fullgraph=True, options={"freezing": True})(clips)
         torch.testing.assert_close(compiled, model(clips), rtol=1e-3, atol=1e-3)
 
 

@@ -158,18 +158,19 @@ class LongTermTDM(nn.Module):
 
     def fuse(self, features: Tensor, compared: Sequence[Tensor], normalised: Sequence[Weights]) -> Tensor:
         """Equations (2) and (6). G of a direction is `sigmoid(x) - 0.5`, as released, so that no motion leaves the
-        features nearly as they are: in (-0.5, 0.5)."""
+        features nearly as they are: in (-0.5, 0.5). `F + F * G` is `F * (sigmoid(x) + 0.5)`."""
         restored = [self.restore(*direction) for direction in zip(compared, normalised, strict=True)]
-        count = len(restored)
         if self.fusion == "F+G":
-            return torch.add(features, functools.reduce(torch.add, restored), alpha=1 / count)
+            return torch.add(features, functools.reduce(torch.add, restored), alpha=1 / len(restored))
         gates, *other = [x.sigmoid_() for x in restored]
-        # Where no gradient will need it, all in the memory of the first: fresh memory costs more than the arithmetic.
-        out = gates if gates.shape == features.shape and not torch.is_grad_enabled() else None
+        if torch.is_grad_enabled() or gates.shape != features.shape:
+            for gate in other:  # the other direction: the mean of both
+                gates = gates.lerp(gate, 0.5)
+            return features * (gates + 0.5)
+        # The same in the memory of the first, which no gradient needs: new memory costs more than the arithmetic.
         for gate in other:
-            gates = torch.add(gates, gate, out=out)
-        gates = torch.sub(gates, count / 2, out=out)
-        return torch.addcmul(features, features, gates, value=1 / count, out=out)
+            gates.lerp_(gate, 0.5)
+        return gates.add_(0.5).mul_(features)
 
     def scales(self, compared: Tensor) -> Tensor:
         """The branches of equation (5); the released network averages them (the paper sums them)."""
