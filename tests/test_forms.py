@@ -13,6 +13,7 @@ from tdn.model.tdm import (
     L_TDM_OPERATORS,
     S_TDM_FUSIONS,
     S_TDM_INPUTS,
+    Gated,
     LongTermTDM,
     ShortTermTDM,
     concat_input,
@@ -91,6 +92,29 @@ def test_l_tdm_follows_its_equations_segment_by_segment(operator, fusion, multi_
 
 def reversed_in_time(features, segments):
     return features.unflatten(0, (-1, segments)).flip(1).flatten(0, 1)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_gradient_of_gated_features_is_that_of_their_definition(directions):
+    torch.manual_seed(0)
+    features = torch.randn(2, 6, 3, 3, dtype=torch.double, requires_grad=True)
+    shapes = [(2, 2, 3, 3), (6, 2, 1, 1), (6,)] * directions
+    inputs = [torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(Gated.apply, (features, *inputs))
+    gates = [F.conv2d(*inputs[start : start + 3]).sigmoid() - 0.5 for start in range(0, len(inputs), 3)]
+    torch.testing.assert_close(Gated.apply(features, *inputs), features + features * sum(gates) / directions)
+
+
+def test_l_tdm_trains_in_bfloat16_as_in_float32():
+    torch.manual_seed(0)
+    tdm, features = LongTermTDM(32, 4), torch.randn(8, 32, 6, 6)
+    gradients = {}
+    for enabled in (False, True):
+        tdm.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            tdm(F.conv2d(features, torch.eye(32)[..., None, None])).square().mean().backward()
+        gradients[enabled] = torch.cat([parameter.grad.flatten() for parameter in tdm.parameters()])
+    assert F.cosine_similarity(gradients[False], gradients[True], dim=0) > 0.99
 
 
 def test_reversing_time_swaps_the_directions_of_l_tdm():

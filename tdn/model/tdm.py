@@ -6,16 +6,18 @@ T segments.
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from tdn.model.checks import require
 
 Weights = tuple[Tensor, Tensor]  # of a 1x1 convolution: (channels out, channels in, 1, 1), and biases (channels out,)
+ONE_BY_ONE = (1, 1), (0, 0), (1, 1), False, (0, 0), 1  # stride, padding, dilation, transposed, its padding, groups
 WINDOW = 5  # consecutive frames around a segment's frame: the four differences D-2, D-1, D1, D2
 
 
@@ -151,26 +153,12 @@ class LongTermTDM(nn.Module):
         else:
             compared = self.scales(torch.cat(compared)).unflatten(0, (len(compared), -1)).unbind()
         normalised = [self.restore.normalised(direction) for direction in compared]
-        if not self.training:
-            return self.fuse(features, compared, normalised)
-        # G is computed again for the gradient: cheap, of few channels, and not one of its maps is kept.
-        return checkpoint(self.fuse, features, compared, normalised, use_reentrant=False, preserve_rng_state=False)
-
-    def fuse(self, features: Tensor, compared: Sequence[Tensor], normalised: Sequence[Weights]) -> Tensor:
-        """Equations (2) and (6). G of a direction is `sigmoid(x) - 0.5`, as released, so that no motion leaves the
-        features nearly as they are: in (-0.5, 0.5). `F + F * G` is `F * (sigmoid(x) + 0.5)`."""
+        if self.training and self.fusion == "F+F*G":
+            return Gated.apply(features, *itertools.chain(*zip(compared, *zip(*normalised, strict=True), strict=True)))
         restored = [self.restore(*direction) for direction in zip(compared, normalised, strict=True)]
         if self.fusion == "F+G":
             return torch.add(features, functools.reduce(torch.add, restored), alpha=1 / len(restored))
-        gates, *other = [x.sigmoid_() for x in restored]
-        if torch.is_grad_enabled() or gates.shape != features.shape:
-            for gate in other:  # the other direction: the mean of both
-                gates = gates.lerp(gate, 0.5)
-            return features * (gates + 0.5)
-        # The same in the memory of the first, which no gradient needs: new memory costs more than the arithmetic.
-        for gate in other:
-            gates.lerp_(gate, 0.5)
-        return gates.add_(0.5).mul_(features)
+        return gated(features, restored)
 
     def scales(self, compared: Tensor) -> Tensor:
         """The branches of equation (5); the released network averages them (the paper sums them)."""
@@ -178,6 +166,49 @@ class LongTermTDM(nn.Module):
             half = F.interpolate(self.half_scale(compared), size=compared.shape[-2:], mode="nearest")
             compared = (compared + self.full_scale(compared) + half) / 3
         return compared.mean((2, 3), keepdim=True) if self.fusion == "F+F*G_channel" else compared
+
+
+def gated(features: Tensor, restored: Sequence[Tensor]) -> Tensor:
+    """Equations (2) and (6), `F + F * G`: G of a direction is `sigmoid(x) - 0.5`, as released, so that no motion leaves
+    the features nearly as they are, in (-0.5, 0.5); both directions' mean. Written as `F * (sigmoid(x) + 0.5)`."""
+    gates = [x.sigmoid_() for x in restored]
+    if torch.is_grad_enabled() or gates[0].shape != features.shape:
+        return features * torch.lerp(gates[0], gates[-1], 0.5).add_(0.5)
+    # The same in memory that no gradient needs: new memory costs more than the arithmetic.
+    return gates[0].lerp_(gates[-1], 0.5).add_(0.5).mul_(features)
+
+
+class Gated(torch.autograd.Function):
+    """`gated` of 1x1 convolutions, for training: of each direction `(x, weight, bias)`.
+
+    G has as many channels as F, x a sixteenth: none of G's maps is kept, for the gradient they are computed again.
+    """
+
+    @staticmethod
+    def forward(ctx, features: Tensor, *directions: Tensor) -> Tensor:
+        directions = [tensor.to(features.dtype) for tensor in directions]  # autocast does not reach the backward
+        ctx.save_for_backward(features, *directions)
+        with torch.autocast(features.device.type, enabled=False):
+            return gated(features, [F.conv2d(*direction) for direction in _by_three(directions)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:
+        features, *directions = ctx.saved_tensors
+        directions = _by_three(directions)
+        gates = [F.conv2d(*direction).sigmoid_() for direction in directions]
+        of_features = torch.lerp(gates[0], gates[-1], 0.5).add_(0.5).mul_(gradient)
+        product = features * gradient
+        of_directions = []
+        for gate, (x, weight, bias) in zip(gates, directions, strict=True):
+            slope = gate.addcmul_(gate, gate, value=-1).mul_(product)
+            of_three = torch.ops.aten.convolution_backward(slope, x, weight, bias.shape, *ONE_BY_ONE, [True] * 3)
+            of_directions += [tensor / len(gates) for tensor in of_three]
+        return of_features, *of_directions
+
+
+def _by_three(tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    return [tensors[start : start + 3] for start in range(0, len(tensors), 3)]
 
 
 class PointwiseNorm(nn.Sequential):
