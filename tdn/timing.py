@@ -1,11 +1,14 @@
 """How long networks take, one after the other in turns, and how much memory."""
 
-import resource
+import ctypes
+import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -16,6 +19,8 @@ from tqdm import tqdm
 
 from tdn.evaluate import to_device
 from tdn.optimize import optimize
+
+CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def peak_memory(
     make: Callable[[str], nn.Module], name: str, form: Form, batch: int, size: int, device: torch.device, plain: bool
 ) -> float:
     """MB that a call of `prepared` needs at most beside weights and clips. On a CPU the resident memory of a process
-    of its own, which `make(name)`s the network; on a GPU what torch allocates."""
+    of its own, which `make(name)`s the network, NaN where the system is not Linux; on a GPU what torch allocates."""
     if device.type == "cuda":
         return _peak(make, name, form, batch, size, device, plain)
     with ProcessPoolExecutor(1, get_context("spawn")) as alone:
@@ -123,12 +128,16 @@ def _peak(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-    else:
-        before = psutil.Process().memory_info().rss
-    call()
-    if device.type == "cuda":
+        call()
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6
+    if not CLEAR_REFS.exists():
+        return math.nan
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # memory that is free but kept would count as there before
+    CLEAR_REFS.write_text("5")  # the peak begins anew: getrusage's is at least that of the process that began this one
+    before = psutil.Process().memory_info().rss
+    call()
+    peak = re.search(r"^VmHWM:\s*(\d+) kB", CLEAR_REFS.with_name("status").read_text(), re.MULTILINE)
+    return (1024 * int(peak[1]) - before) / 1e6
 
 
 def product_speed(precision: torch.dtype, device: torch.device, size: int = 4096, turns: int = 5) -> float:

@@ -9,7 +9,7 @@ from reference import randomise
 from tdn import bench, bench_networks, create_model
 from tdn.bench_reference import frame_wise_differences, straightforward
 from tdn.model.tdm import difference_input
-from tdn.timing import Form
+from tdn.timing import Form, peak_memory
 
 
 @pytest.fixture
@@ -92,6 +92,17 @@ def test_rows_of_the_networks(monkeypatch):
     assert (cpu["peak MB"].notna() == training).all() and (cpu[training]["peak MB"] > 50).all()
     if not torch.cuda.is_available():
         assert table.iloc[-1][["device", "form"]].tolist() == ["GPU", "not measured"]
+
+
+def test_the_memory_of_a_network_is_not_that_of_the_process_that_asks():
+    held = torch.ones(150_000_000)  # 600 MB
+    cpu = torch.device("cpu")
+    one, eight = (peak_memory(small_network, "tdn", Form(), videos, 64, cpu, False) for videos in (1, 8))
+    assert 0 < one < eight < held.nbytes / 1e6
+
+
+def small_network(name):
+    return create_model(f"{name}_resnet10", 5, 4)
 
 
 def test_waiting_for_clips_is_a_share_of_the_training(tmp_path, monkeypatch):
