@@ -15,6 +15,7 @@ import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._inductor import config as inductor
 from tqdm import tqdm
 
 from tdn.evaluate import to_device
@@ -56,13 +57,12 @@ def prepared(
     clips = random_clips(network, batch, size, device)
     called = network
     if form.compiled and not plain:
-        # Weights as constants, laid out for the kernels: of CPUs only, as the CUDA graphs of GPUs.
-        how = {"mode": "reduce-overhead"} if device.type == "cuda" else {"options": {"freezing": not form.training}}
-        called = torch.compile(network, **how)
+        called = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else None)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
 
     def infer() -> None:
-        with torch.no_grad():
+        # Weights as constants, laid out for the kernels; as an option of torch.compile it comes too late to do that.
+        with torch.no_grad(), inductor.patch(freezing=device.type == "cpu"):
             called(clips.to(form.precision))
 
     def train() -> None:

@@ -4,6 +4,7 @@ import onnxruntime
 import pytest
 import torch
 from reference import randomise, reference_clip, reference_scores, released_weights
+from torch._inductor import config as inductor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import tdn
@@ -59,8 +60,8 @@ def test_no_batch_norm_is_left_in_tdn(model):
 
 def test_compiled(model, clips):
     fast = tdn.optimize(model)
-    with torch.no_grad():
-        compiled = torch.compile(fast, fullgraph=True, options={"freezing": True})(clips)
+    with torch.no_grad(), inductor.patch(freezing=True):
+        compiled = torch.compile(fast, fullgraph=True)(clips)
         torch.testing.assert_close(compiled, model(clips), rtol=1e-3, atol=1e-3)
 
 
