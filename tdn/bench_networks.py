@@ -3,8 +3,6 @@ itself: what `python -m tdn.bench networks` measures."""
 
 import functools
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -14,6 +12,7 @@ from torch import nn
 from tdn.bench_reference import straightforward
 from tdn.cost import measure_cost
 from tdn.model.zoo import create_model
+from tdn.processes import worker_pool
 from tdn.timing import Form, devices, peak_memory, prepared, product_speed, summary, take_turns
 
 BASE, OURS, REFERENCE = "TSN", "TDN", "TDN, straightforward"
@@ -62,7 +61,7 @@ def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int =
         for form in GPU_FORMS if device.type == "cuda" else FORMS:
             for batch, names in batches.items():
                 # In a process of its own: what one form leaves in memory would be missing for the next.
-                with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+                with worker_pool(1) as alone:
                     made = alone.submit(_measure, names, form, batch, size, max(2 * turns // batch, 3), device)
                     table = made.result()
                 if form.training and not form.compiled:

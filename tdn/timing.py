@@ -5,9 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +18,7 @@ from tqdm import tqdm
 
 from tdn.evaluate import to_device
 from tdn.optimize import optimize
+from tdn.processes import worker_pool
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -117,7 +116,7 @@ def peak_memory(
     of its own, which `make(name)`s the network, NaN where the system is not Linux; on a GPU what torch allocates."""
     if device.type == "cuda":
         return _peak(make, name, form, batch, size, device, plain)
-    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+    with worker_pool(1) as alone:
         return alone.submit(_peak, make, name, form, batch, size, device, plain).result()
 
 
