@@ -6,7 +6,6 @@ T segments.
 """
 
 import functools
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -152,10 +151,9 @@ class LongTermTDM(nn.Module):
             compared = [self.scales(direction) for direction in compared]
         else:
             compared = self.scales(torch.cat(compared)).unflatten(0, (len(compared), -1)).unbind()
-        normalised = [self.restore.normalised(direction) for direction in compared]
         if self.training and self.fusion == "F+F*G":
-            return Gated.apply(features, *itertools.chain(*zip(compared, *zip(*normalised, strict=True), strict=True)))
-        restored = [self.restore(*direction) for direction in zip(compared, normalised, strict=True)]
+            return Gated.apply(features, *(t for x in compared for t in (x, *self.restore.normalised(x))))
+        restored = [self.restore(direction) for direction in compared]
         if self.fusion == "F+G":
             return torch.add(features, functools.reduce(torch.add, restored), alpha=1 / len(restored))
         return gated(features, restored)
@@ -222,8 +220,8 @@ class PointwiseNorm(nn.Sequential):
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(*_conv_bn(channels_in, channels_out, 1))
 
-    def forward(self, x: Tensor, normalised: Weights | None = None) -> Tensor:
-        return F.conv2d(x, *(normalised or self.normalised(x)))
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, *self.normalised(x))
 
     def normalised(self, x: Tensor) -> Weights:
         """The weights that give normalised outputs for these inputs; in training the running statistics move."""
