@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from reference import randomise
 
 import tdn
+from tdn.model.tdm import compare_next, compare_previous
 from tdn.model.temporal import (
     ChannelMotion,
     ChannelSpatiotemporal,
@@ -187,6 +188,14 @@ def test_videos_do_not_mix_and_gradients_reach_every_parameter(module, segments)
     with torch.no_grad():
         module.eval()
         torch.testing.assert_close(module(x)[:segments], module(x[:segments]))
+
+
+@pytest.mark.parametrize("compare", [compare_next, compare_previous])
+def test_compared_segments_stay_channels_last_in_memory(compare):
+    features, aligned = (torch.randn(8, 6, 4, 5).to(memory_format=torch.channels_last) for _ in range(2))
+    compared = compare(features, aligned, 4)
+    assert compared.is_contiguous(memory_format=torch.channels_last)
+    assert not compared.is_contiguous()
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])

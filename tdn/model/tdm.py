@@ -196,10 +196,9 @@ class Gated(torch.autograd.Function):
         directions = _by_three(directions)
         gates = [F.conv2d(*direction).sigmoid_() for direction in directions]
         of_features = torch.lerp(gates[0], gates[-1], 0.5).add_(0.5).mul_(gradient)
-        product = features * gradient
         of_directions = []
         for gate, (x, weight, bias) in zip(gates, directions, strict=True):
-            slope = gate.addcmul_(gate, gate, value=-1).mul_(product)
+            slope = gate.addcmul_(gate, gate, value=-1).mul_(features).mul_(gradient)
             of_three = torch.ops.aten.convolution_backward(slope, x, weight, bias.shape, *ONE_BY_ONE, [True] * 3)
             of_directions += [tensor / len(gates) for tensor in of_three]
         return of_features, *of_directions
@@ -251,16 +250,25 @@ class PointwiseNorm(nn.Sequential):
 def compare_next(features: Tensor, aligned: Tensor, num_segments: int, operator: str = "diff") -> Tensor:
     """`C` of equation (4) with the next segment, `(N*T, C, H, W)`; zero for the last, which has none. `aligned` is the
     smoothed neighbour `Conv(F)`."""
-    features, aligned = features.unflatten(0, (-1, num_segments)), aligned.unflatten(0, (-1, num_segments))
+    features, aligned = _by_segment(features, num_segments), _by_segment(aligned, num_segments)
     compared = L_TDM_OPERATORS[operator](aligned[:, 1:], features[:, :-1])
-    return F.pad(compared, (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+    return _images(F.pad(compared, (0, 0, 0, 0, 0, 0, 0, 1)))
 
 
 def compare_previous(features: Tensor, aligned: Tensor, num_segments: int, operator: str = "diff") -> Tensor:
     """The same with the previous segment; zero for the first."""
-    features, aligned = features.unflatten(0, (-1, num_segments)), aligned.unflatten(0, (-1, num_segments))
+    features, aligned = _by_segment(features, num_segments), _by_segment(aligned, num_segments)
     compared = L_TDM_OPERATORS[operator](aligned[:, :-1], features[:, 1:])
-    return F.pad(compared, (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
+    return _images(F.pad(compared, (0, 0, 0, 0, 0, 0, 1, 0)))
+
+
+def _by_segment(features: Tensor, num_segments: int) -> Tensor:
+    """(N, T, H, W, C): what is channels-last in memory is padded so; as (N, T, C, H, W) it would be moved."""
+    return features.permute(0, 2, 3, 1).unflatten(0, (-1, num_segments))
+
+
+def _images(features: Tensor) -> Tensor:
+    return features.flatten(0, 1).permute(0, 3, 1, 2)
 
 
 def _conv_bn(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
