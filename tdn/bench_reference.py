@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn.model.resnet import VideoResNet
-from tdn.model.tdm import LongTermTDM, ShortTermTDM, compare_next, compare_previous
+from tdn.model.tdm import LongTermTDM, ShortTermTDM
 from tdn.model.temporal import TemporalConv
 
 
@@ -59,9 +59,9 @@ class PlainLongTermTDM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)
-        aligned = self.align(squeezed)
-        following = self.enhancement(compare_next(squeezed, aligned, self.num_segments))
-        preceding = self.enhancement(compare_previous(squeezed, aligned, self.num_segments))
+        this, other = (x.unflatten(0, (-1, self.num_segments)) for x in (squeezed, self.align(squeezed)))
+        following = self.enhancement(F.pad(other[:, 1:] - this[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1))
+        preceding = self.enhancement(F.pad(other[:, :-1] - this[:, 1:], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1))
         return features + features * (0.5 * following + 0.5 * preceding)
 
     def enhancement(self, compared: Tensor) -> Tensor:
