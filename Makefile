@@ -80,7 +80,7 @@ book: .venv/.installed  ## a static site of the executed notebooks, in results/P
 	$(PYTHON) -m tdn.pages --profile $(PROFILE)
 
 # Without the allocator's settings: few programs run with them, and reading by PIL gains most.
-bench: .venv/.installed  ## how fast clips are read, in how much memory, TDN beside TSN: 40 minutes
+bench: .venv/.installed  ## how fast clips are read, in how much memory, TDN beside TSN: an hour
 	@echo "bench: on videos made for it; tables go to results/bench/"
 	env -u MALLOC_MMAP_MAX_ -u MALLOC_TRIM_THRESHOLD_ $(PYTHON) -m tdn.bench
 
