@@ -53,7 +53,7 @@ def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int =
 
     Args:
         batches: which networks are compared with so many videos at once.
-        turns: of each batch; training steps of more than 2 videos take fewer, at least 3.
+        turns: of inference; training steps take `2 * turns // batch`, at least 3.
 
     Where there is no GPU, one row says so.
     """
@@ -61,10 +61,10 @@ def measure_networks(batches: Mapping[int, Sequence[str]] = BATCHES, size: int =
     for device in devices():
         for form in GPU_FORMS if device.type == "cuda" else FORMS:
             for batch, names in batches.items():
-                fewer = max(2 * turns // batch, 3) if form.training else turns
+                count = max(2 * turns // batch, 3) if form.training else turns
                 # In a process of its own: what one form leaves in memory would be missing for the next.
                 with worker_pool(1) as alone:
-                    made = alone.submit(_measure, names, form, batch, size, fewer, device)
+                    made = alone.submit(_measure, names, form, batch, size, count, device)
                     table = made.result()
                 if form.training and not form.compiled:
                     peaks = [peak_memory(network, n, form, batch, size, device, n == REFERENCE) for n in names]
