@@ -4,7 +4,7 @@ PROFILE ?= pocket
 GPUS ?= 1
 PYTHON := .venv/bin/python
 # Several GPUs train one run after the other together.
-TRAIN := $(if $(filter 1,$(GPUS)),$(PYTHON),$(PYTHON) -m torch.distributed.run --standalone --nproc-per-node $(GPUS)) -m tdn.train
+TRAIN := $(if $(filter 1,$(GPUS)),$(PYTHON),$(PYTHON) -m torch.distributed.run --standalone --nproc-per-node $(GPUS)) -m tdn train
 
 # A conda environment would otherwise see packages of the user's home directory.
 export PYTHONNOUSERSITE := 1
@@ -73,16 +73,16 @@ reproduce: .venv/.installed  ## train what is missing, then every table and figu
 	@echo "reproduce: training the missing runs of profile $(PROFILE), then running the notebooks;"
 	@echo "           tables and figures go to results/$(PROFILE)/"
 	$(TRAIN) --profile $(PROFILE)
-	$(PYTHON) -m tdn.book --profile $(PROFILE)
+	$(PYTHON) -m tdn book --profile $(PROFILE)
 
 book: .venv/.installed  ## a static site of the executed notebooks, in results/PROFILE/book
 	@echo "book: pages of what make reproduce has executed go to results/$(PROFILE)/book/"
-	$(PYTHON) -m tdn.pages --profile $(PROFILE)
+	$(PYTHON) -m tdn pages --profile $(PROFILE)
 
 # Without the allocator's settings: few programs run with them, and reading by PIL gains most.
 bench: .venv/.installed  ## how fast clips are read, in how much memory, TDN beside TSN: an hour
 	@echo "bench: on videos made for it; tables go to results/bench/"
-	env -u MALLOC_MMAP_MAX_ -u MALLOC_TRIM_THRESHOLD_ $(PYTHON) -m tdn.bench
+	env -u MALLOC_MMAP_MAX_ -u MALLOC_TRIM_THRESHOLD_ $(PYTHON) -m tdn bench
 
 # Only one profile: runs may be hours of work.
 clean:  ## remove rendered clips, results/smoke, and the runs and executed notebooks of PROFILE

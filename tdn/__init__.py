@@ -1,21 +1,30 @@
 """Temporal Difference Networks: the model, its data, its trainer, and the experiments of the study book."""
 
-from tdn.cam import Maps, cam
-from tdn.cost import Cost, list_models, measure_cost
-from tdn.model.weights import load_imagenet, load_weights
-from tdn.model.zoo import create_model
-from tdn.optimize import optimize
-from tdn.predict import predict
+import importlib
 
-__all__ = [
-    "Cost",
-    "Maps",
-    "cam",
-    "create_model",
-    "list_models",
-    "load_imagenet",
-    "load_weights",
-    "measure_cost",
-    "optimize",
-    "predict",
-]
+_HOMES = {
+    "Cost": "tdn.model.cost",
+    "Maps": "tdn.maps.activation",
+    "cam": "tdn.maps.activation",
+    "create_model": "tdn.model.zoo",
+    "list_models": "tdn.model.zoo",
+    "load_imagenet": "tdn.model.weights",
+    "load_weights": "tdn.model.weights",
+    "measure_cost": "tdn.model.cost",
+    "optimize": "tdn.model.folding",
+    "predict": "tdn.engine.inference",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    """Loads a public name when it is first used (PEP 562), so that `import tdn` alone loads next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

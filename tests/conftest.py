@@ -3,12 +3,12 @@
 import os
 import shutil
 
-import layouts
 import playwright.sync_api
 import pytest
 import torch
+from helpers import layouts
 
-from tdn.data import pocket
+from tdn.data.pocket import render as pocket
 
 SPEC = pocket.PocketSpec(train=36, val=19, seed=5)
 

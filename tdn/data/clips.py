@@ -1,7 +1,6 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from tdn.data.sampling import sample_windows
+from tdn.data.sampling import Views, sample_windows
 from tdn.data.transforms import Crop, cut_out, mirrored_labels, random_crop
 from tdn.data.video import Choose, Cut, VideoError, all_frames, read_frames
-from tdn.data.views import Views
 
 
 class Video(NamedTuple):
@@ -231,16 +229,6 @@ def read_clip(
         return part
 
     return frames(choose, cut), moved
-
-
-def worker_count(clips: TrainingClips | TestClips) -> int:
-    """Processes of a DataLoader over `clips`: none where memory only has to be indexed, else one a core of this
-    process's share of the machine, up to 16."""
-    if clips.videos.in_memory:
-        return 0
-    beside = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
-    cores = len(os.sched_getaffinity(0)) // int(beside) if beside else torch.get_num_threads()
-    return min(max(cores, 1), 16)
 
 
 def collate(items: Sequence[Sample | Unreadable]) -> tuple[list[Sample], list[Unreadable]]:

@@ -1,15 +1,18 @@
 """Every network of every table, by name."""
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+import torch
 from torch import nn
 
+from tdn.model.cost import measure_cost
 from tdn.model.networks3d import InflatedResNet, SlowFast, SlowOnly, r2plus1d, s3d
 from tdn.model.resnet import BLOCKS, VideoResNet
+from tdn.utils import unknown_name
 
 LATE, ALL = (3, 4, 5), (2, 3, 4, 5)
 
@@ -128,8 +131,25 @@ def model_names() -> list[str]:
     return [f"{name}_{backbone}" for name, system in SYSTEMS.items() for backbone in system.backbones]
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str], shown: str = "") -> str:
-    """The text of an error: which names are near to `name`, and all there are (or a shorter list, `shown`)."""
-    near = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"unknown {kind} {name!r}; {hint}valid: {shown or ', '.join(valid) or 'none'}"
+def list_models() -> pd.DataFrame:
+    """Every system of `tdn.create_model`, by name, at the size its cost is usually printed for: `paper`, what it
+    `adds` to the plain network, `GMACs` of one view of so many `segments` x `window` frames at `size` pixels, `params
+    (M)` with 174 classes, and the `backbones` that a name can end in. Takes some seconds: costs are counted anew.
+    """
+    rows = {}
+    for name, system in SYSTEMS.items():
+        published = "resnet50" if "resnet50" in system.backbones else system.backbones[0]
+        with torch.device("meta"):
+            model = create_model(f"{name}_{published}", num_segments=system.segments)
+        cost = measure_cost(model, system.size)
+        rows[f"{name}_{published}"] = {
+            "paper": system.paper,
+            "adds": system.adds,
+            "GMACs": cost.gmacs,
+            "params (M)": cost.params,
+            "segments": cost.segments,
+            "window": cost.window,
+            "size": cost.size,
+            "backbones": ", ".join(system.backbones),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")

@@ -1,0 +1,85 @@
+"""What a trained network's modules do to its features, segment by segment (TDRL's Figures 3 and 4)."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tdn.data.clips import TestClips, collate
+from tdn.data.transforms import to_input, to_pixels
+from tdn.experiments import runs as experiment
+from tdn.experiments.runs import DATA, Run
+from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss
+
+SHOWN = 10 / 64  # TDRL's Figure 3 picks ten channels, where ResNet-50 has 64
+
+
+def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> tuple[Tensor, Tensor]:
+    """Validation videos by number, as the run's network sees them: pixels `(N, T, 3, H, W')`, 0 to 1, of the frames
+    in the middle of the windows, and normalised clips `(N, T, W, 3, H, W')`.
+
+    Raises ValueError where a video can't be read.
+    """
+    _, val = experiment.videos(config.data, data)
+    window = config.create_model().window
+    clips = TestClips(val, config.num_segments, window, dataclasses.replace(config.views, clips=1, crops=1))
+    samples, unreadable = collate([clips[video] for video in videos])
+    if unreadable:
+        raise ValueError(f"{unreadable[0].path} can't be read: {unreadable[0].reason}")
+    inputs = to_input([sample.clip for sample in samples], [sample.crops[0] for sample in samples], config.views.size)
+    return to_pixels(inputs[:, :, window // 2]) / 255, inputs
+
+
+def before_and_after(network: nn.Module, module: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """What goes into `module` of `network` and what comes out, for normalised clips: each `(N, T, C, H, W')`."""
+    seen = []
+    hook = module.register_forward_hook(lambda _, inputs, output: seen.extend((inputs[0], output)))
+    try:
+        with torch.no_grad():
+            network.eval()(clips)
+    finally:
+        hook.remove()
+    before, after = (features.unflatten(0, clips.shape[:2]) for features in seen)
+    return before, after
+
+
+def enhancement(pem: ProgressiveEnhancement, before: Tensor) -> Tensor:
+    """PEM's weights `(N, T, C)` of features `(N, T, C, H, W')`."""
+    with torch.no_grad():
+        return pem.enhancement(before.flatten(0, 1)).unflatten(0, before.shape[:2])
+
+
+def raised_and_lowered(weights: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Means over the channels of `before` (N, T, C, H, W') with the largest, and with the smallest `weights` (N, T, C)
+    in each segment: each `(N, T, H, W')`.
+
+    To compare segments, choose the same channels in all: weights that are expanded from `(N, 1, C)`.
+    """
+    number = max(round(SHOWN * weights.shape[2]), 1)
+    return _mean_of(before, weights.topk(number, 2).indices), _mean_of(before, (-weights).topk(number, 2).indices)
+
+
+def _mean_of(features: Tensor, channels: Tensor) -> Tensor:
+    where = channels[..., None, None].expand(*channels.shape, *features.shape[-2:])
+    return features.gather(2, where).mean(2)
+
+
+def colours(features: Tensor) -> Tensor:
+    """A picture of features `(..., C, H, W')`: the means of three groups of channels as red, green and blue,
+    `(..., 3, H, W')`, 0 to 1 over all that is given."""
+    groups = torch.stack([group.mean(-3) for group in features.tensor_split(3, dim=-3)], -3)
+    return (groups - groups.min()) / (groups.max() - groups.min()).clamp(min=1e-6)
+
+
+def change(maps: Tensor) -> float:
+    """How much maps `(N, T, H, W')` change from a segment to the next, in shares of their size."""
+    return float((maps[:, 1:] - maps[:, :-1]).abs().mean() / maps.abs().mean().clamp(min=1e-12))
+
+
+def similarity(features: Tensor) -> float:
+    """Cosine similarity of a channel's maps in two segments, mean over pairs of segments, channels and clips
+    `(N, T, C, H, W')`: equation (7) for one channel, 1 where nothing changes."""
+    segments, channels = features.shape[1:3]
+    return float(temporal_diversity_loss(features.flatten(0, 1), segments).mean() / channels)

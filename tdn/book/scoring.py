@@ -1,0 +1,125 @@
+"""`tdn evaluate`: what a weights file, ours or the authors', gives on a data set; and ensembles of scores."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from tdn.data.clips import TestClips, VideoSet
+from tdn.data.disk.catalog import DatasetSpec
+from tdn.data.sampling import Views
+from tdn.engine.distributed import device, rank
+from tdn.engine.evaluation import Evaluation, evaluate
+from tdn.engine.inference import to_device
+from tdn.engine.trainer import PRECISIONS
+from tdn.experiments.runs import DATA, environment, videos
+from tdn.experiments.tables import COMPARISONS, published
+from tdn.model.cost import measure_cost
+from tdn.model.weights import load_model
+from tdn.utils import write_text
+
+
+def evaluate_weights(
+    weights: Path,
+    spec: DatasetSpec,
+    views: Sequence[Views],
+    results: Path,
+    num_segments: int | None = None,
+    class_names: Sequence[str] | None = None,
+    precision: str = "fp32",
+    batch: int = 16,
+) -> pd.DataFrame:
+    """Scores the validation videos of a data set under each of `views`, and keeps scores, per-class accuracy and what
+    they are of in a folder of `results` for each; a row of views each.
+
+    Args:
+        class_names: in the order of the network's outputs, where it is not the data set's and the file does not say.
+        batch: views on the device at once.
+
+    Raises as `load_model` and `DatasetSpec.videos`; ValueError where the classes are not those of the data set.
+    """
+    model, name, names, _ = load_model(weights, num_segments)
+    _, val_set = videos(spec, DATA)
+    order = output_order(val_set, model.fc.out_features, class_names or names)
+    to_device(model, device())
+    rows = []
+    for of in views:
+        clips = TestClips(val_set, model.num_segments, model.window, of)
+        evaluation = evaluate(model, clips, device(), batch, PRECISIONS[precision])
+        evaluation.scores = evaluation.scores[:, order]
+        row = {"network": name, "segments": model.num_segments, "data": spec.name, **_views_row(model, of)}
+        row |= accuracy_row(evaluation) | published_row(spec.name, name, model.num_segments, of)
+        rows.append(row)
+        if rank() == 0:
+            digits = hashlib.sha256(weights.read_bytes()).hexdigest()
+            data = spec.index_file(Path()).stem  # its name, split, or a hash of its folder
+            folder = results / f"{data}-{name}-{model.num_segments}-{of}-{of.size}-{precision}-{digits[:10]}"
+            about = row | {"split": spec.split, "precision": precision, "weights": f"{weights.name}, sha256 {digits}"}
+            _keep(folder, evaluation, val_set, about | environment())
+    return pd.DataFrame(rows)
+
+
+def output_order(val_set: VideoSet, outputs: int, class_names: Sequence[str] | None) -> list[int]:
+    """For each class of the data set, which of the network's outputs is its score. Raises ValueError where they are
+    not the same classes."""
+    wanted = val_set.class_names
+    if outputs != len(wanted):
+        raise ValueError(f"the network has {outputs} classes, the data set {len(wanted)}")
+    if class_names is None:
+        return list(range(outputs))
+    place = {name: output for output, name in enumerate(class_names)}
+    missing = [name for name in wanted if name not in place]
+    if missing or len(class_names) != outputs:
+        shown = ", ".join(map(repr, missing[:3]))
+        raise ValueError(f"{len(missing)} of the data set's classes are none of the network's, such as {shown}")
+    return [place[name] for name in wanted]
+
+
+def accuracy_row(evaluation: Evaluation) -> dict[str, Any]:
+    """Top-1, top-5 and the mean over classes, in %, and on how many videos they stand."""
+    return {
+        "top-1": 100 * evaluation.top(1),
+        "top-5": 100 * evaluation.top(5),
+        "mean of classes": 100 * float(np.nanmean(evaluation.per_class)),
+        "by chance": 100 / evaluation.scores.shape[1],
+        "videos": f"{len(evaluation.labels)} of {evaluation.of}",
+    }
+
+
+def published_row(dataset: str, name: str, num_segments: int, views: Views) -> dict[str, float]:
+    """The published top-1 of TDN with this backbone, number of frames and views, where the paper has it."""
+    comparison = next((c for c in COMPARISONS.values() if c.setting == dataset), None)
+    system, _, backbone = name.partition("_resnet")
+    if comparison is None or system != "tdn":
+        return {}
+    table = published(comparison.file, method=comparison.method, backbone=f"ResNet{backbone}")
+    frames = f"{num_segments}x{views}" if "clips" in comparison.frames else str(num_segments)
+    row = table[table[comparison.frames] == frames]
+    if "clips" not in comparison.frames and views.number > 1:  # there it is the one view
+        return {}
+    return {"published top-1": float(row["top1"].iloc[0])} if len(row) else {}
+
+
+def _views_row(model: nn.Module, views: Views) -> dict[str, Any]:
+    gmacs = measure_cost(model, views.size).gmacs
+    return {"views": str(views), "size": views.size, "GMACs a view": gmacs, "GMACs": gmacs * views.number}
+
+
+def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[str, Any]) -> None:
+    evaluation.save(folder / "scores.npz")
+    classes = pd.DataFrame({"class": val_set.class_names, "videos": evaluation.confusion.sum(1)})
+    classes["top-1"] = 100 * evaluation.per_class
+    write_text(folder / "classes.csv", classes.to_csv(index=False, float_format="%.2f"))
+    label, answer = np.nonzero(evaluation.confusion)
+    names = np.array(val_set.class_names)
+    confusion = pd.DataFrame({"class": names[label], "answer": names[answer]})
+    confusion["videos"] = evaluation.confusion[label, answer]
+    wrong = confusion[label != answer].sort_values("videos", ascending=False, kind="stable")
+    write_text(folder / "confusion.csv", wrong.to_csv(index=False))
+    write_text(folder / "about.json", json.dumps(about, indent=1))
+    print(f"scores, accuracy of each class, what it is taken for, and manifest: {folder}")

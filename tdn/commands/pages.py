@@ -1,0 +1,5 @@
+"""`tdn pages`."""
+
+from tdn.book.pages import main
+
+__all__ = ["main"]

@@ -1,0 +1,120 @@
+"""What a process does among those that torchrun started; alone, it is the first of one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+LAUNCHED = "LOCAL_RANK" in os.environ  # set by torchrun
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Joins the processes of torchrun, over nccl with GPUs and gloo without; does nothing in a process of its own."""
+    if not LAUNCHED:
+        yield
+        return
+    gpu = device()
+    if gpu.type == "cuda":
+        torch.cuda.set_device(gpu)
+    store, number, processes = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # Workers that torchrun started again find in its store where those before them listened.
+        store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "nccl" if gpu.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=processes, timeout=timedelta(hours=2))
+    yield
+    dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
+
+
+def device() -> torch.device:
+    """This process's GPU, or the CPU where there is none."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    )
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def from_first(value: Any) -> Any:
+    """The first process's `value`, in all of them."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, device=device())
+    return box[0]
+
+
+def from_all(value: Any) -> list[Any]:
+    """Every process's `value`, in all of them, in order of their ranks."""
+    if world() == 1:
+        return [value]
+    values = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def summed(value: Tensor) -> Tensor:
+    """`value` (on this process's device) summed over all processes."""
+    if world() > 1:
+        dist.all_reduce(value)
+    return value
+
+
+def replicated(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model` with the first process's weights in all of them, and gradients that are averaged over them."""
+    if world() == 1:
+        return model
+    ids = [device] if device.type == "cuda" else None
+    for buffer in model.buffers():  # told to leave them to RunningStatistics, it does not do that at the start either
+        dist.broadcast(buffer, 0)
+    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def gradients_summed(network: nn.Module, last: bool) -> AbstractContextManager:
+    """Around a backward pass: gradients meet those of the other processes in the `last` one of an update."""
+    return nullcontext() if last or world() == 1 else network.no_sync()
+
+
+class RunningStatistics:
+    """Running means and variances of the batch norms over an update that comes in parts: each part moves those from
+    before the update, and the mean of what results is kept, whichever process had which part."""
+
+    def __init__(self, model: nn.Module):
+        norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        self.buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+
+    def start(self) -> None:
+        self.before = [buffer.clone() for buffer in self.buffers]
+        self.sums = [torch.zeros_like(buffer) for buffer in self.buffers]
+        self.parts = 0
+
+    def end_part(self) -> None:
+        for buffer, before, total in zip(self.buffers, self.before, self.sums, strict=True):
+            total += buffer
+            buffer.copy_(before)
+        self.parts += 1
+
+    def finish(self) -> None:
+        if not self.buffers:
+            return
+        flat = torch.cat([*self.sums, torch.tensor([self.parts], device=self.buffers[0].device)])
+        summed(flat)
+        if flat[-1]:
+            means = (flat[:-1] / flat[-1]).split([len(buffer) for buffer in self.buffers])
+            for buffer, mean in zip(self.buffers, means, strict=True):
+                buffer.copy_(mean)

@@ -1,0 +1,163 @@
+"""Class scores of a set of videos, and what they are worth. `tdn evaluate --help` scores a weights file."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from tdn.data.clips import TestClips, Unreadable, collate
+from tdn.data.transforms import to_input
+from tdn.engine.distributed import from_all, rank, world
+from tdn.engine.inference import evaluating
+from tdn.engine.loading import worker_count
+from tdn.model.resnet import VideoResNet
+from tdn.utils import write_whole
+
+
+@dataclass
+class Evaluation:
+    """Scores `(n, classes)` before the softmax, labels `(n,)` and numbers `(n,)` in their set of n videos.
+
+    `unreadable` are the videos of the set that no score stands for: n + len(unreadable) is the set's size.
+    `second_decoder` are those that decord read, with the reason why PyAV did not.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    videos: np.ndarray
+    unreadable: list[Unreadable] = field(default_factory=list)
+    second_decoder: list[Unreadable] = field(default_factory=list)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the highest score is the label's, bool `(n,)`."""
+        return self.scores.argmax(1) == self.labels
+
+    def top(self, k: int) -> float:
+        """Share of videos, 0 to 1, whose label is among the k highest scores; NaN without a video."""
+        highest = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]  # of equal scores the first, as argmax
+        return float((highest == self.labels[:, None]).any(1).mean()) if len(self.labels) else float("nan")
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """How many videos of each label (rows) got each class (columns) as the highest score, `(classes, classes)`."""
+        classes = self.scores.shape[1]
+        pairs = self.labels * classes + self.scores.argmax(1)
+        return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+    @property
+    def per_class(self) -> np.ndarray:
+        """Top-1 of each class's videos, 0 to 1, `(classes,)`; NaN for a class without a video."""
+        videos = self.confusion.sum(1)
+        return np.divide(self.confusion.diagonal(), videos, out=np.full(len(videos), np.nan), where=videos > 0)
+
+    @property
+    def of(self) -> int:
+        """Videos of the set, readable or not."""
+        return len(self.labels) + len(self.unreadable)
+
+    def save(self, path: Path) -> None:
+        arrays = {"scores": self.scores, "labels": self.labels, "videos": self.videos}
+        for name in ("unreadable", "second_decoder"):
+            rows = [(str(video.path), video.reason) for video in getattr(self, name)]
+            arrays[name] = np.array(rows, dtype=str).reshape(len(rows), 2)
+        write_whole(path, lambda file: np.savez(file, **arrays))
+
+    @classmethod
+    def load(cls, path: Path) -> "Evaluation":
+        with np.load(path) as stored:
+            left_out = (
+                [Unreadable(Path(of), reason) for of, reason in stored[name].tolist()]
+                for name in ("unreadable", "second_decoder")
+            )
+            return cls(stored["scores"], stored["labels"], stored["videos"], *left_out)
+
+
+def evaluate(
+    model: VideoResNet,
+    clips: TestClips,
+    device: torch.device,
+    batch: int = 64,
+    precision: torch.dtype = torch.float32,
+) -> Evaluation:
+    """Scores every readable video of `clips` once, the mean over its views; the model ends as it was.
+
+    `batch` views are on the device at once. Under torchrun each process takes every n-th batch, and all get the
+    whole evaluation: the batches, and so the scores, are those of a single process. A video of which one clip can't
+    be read is unreadable.
+
+    Raises FloatingPointError where a score is not finite.
+    """
+    views = clips.views
+    every = torch.arange(len(clips)).split(max(batch // views.crops, 1))
+    mine = [part.tolist() for part in every[rank() :: world()]]
+    loader = DataLoader(clips, batch_sampler=mine, collate_fn=collate, num_workers=worker_count(clips))
+    scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
+    unreadable, second = {}, {}
+    with (
+        evaluating(model),
+        torch.inference_mode(),
+        torch.autocast(device.type, precision, enabled=precision != torch.float32),
+    ):
+        for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
+            unreadable |= {video.path: video.reason for video in bad}
+            second |= {sample.video: sample.second_decoder for sample in samples if sample.second_decoder}
+            if samples:
+                on_device = [sample.clip.to(device) for sample in samples for _ in sample.crops]
+                inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
+                of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
+                of_clips = of_crops.mean(1).cpu().numpy()
+                scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
+    parts = from_all((scores, unreadable, second))
+    for others, bad, by_decord in parts:
+        scores, unreadable, second = scores | others, unreadable | bad, second | by_decord
+    return _of_videos(clips, scores, unreadable, second, model.fc.out_features)
+
+
+def _of_videos(
+    clips: TestClips,
+    scores: dict[tuple[int, int], np.ndarray],
+    unreadable: dict[Path, str],
+    second: dict[int, str],
+    classes: int,
+) -> Evaluation:
+    videos = clips.videos.videos
+    numbers = [number for number, video in enumerate(videos) if video.path not in unreadable]
+    per_clip = np.array([[scores[number, clip] for clip in range(clips.views.clips)] for number in numbers])
+    mean = per_clip.reshape(len(numbers), clips.views.clips, classes).mean(1, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(mean).all():
+        raise FloatingPointError("the network's scores are not finite: its weights are broken")
+    return Evaluation(
+        mean,
+        np.array([videos[number].label for number in numbers], int),
+        np.array(numbers, int),
+        [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable],
+        [
+            Unreadable(videos[number].path, reason)
+            for number, reason in sorted(second.items())
+            if number in set(numbers)
+        ],
+    )
+
+
+def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The mean of several networks' scores (8 + 16 frames), over the videos that all of them could read.
+
+    Raises ValueError where they are of different videos or classes.
+    """
+    first = evaluations[0]
+    common = functools.reduce(np.intersect1d, [evaluation.videos for evaluation in evaluations])
+    places = [np.searchsorted(evaluation.videos, common) for evaluation in evaluations]
+    labels = [evaluation.labels[place] for evaluation, place in zip(evaluations, places, strict=True)]
+    if any(e.scores.shape[1] != first.scores.shape[1] for e in evaluations) or any(
+        (of_one != labels[0]).any() for of_one in labels
+    ):
+        raise ValueError("the scores are of different sets of videos or classes")
+    scores = [evaluation.scores[place] for evaluation, place in zip(evaluations, places, strict=True)]
+    unreadable = {video.path: video for evaluation in evaluations for video in evaluation.unreadable}
+    return Evaluation(np.mean(scores, axis=0), labels[0], common, list(unreadable.values()))

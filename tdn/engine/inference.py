@@ -1,0 +1,150 @@
+"""The class scores of one video: a file, a folder of frames, or a tensor."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tdn.data.clips import read_clip
+from tdn.data.sampling import Views, parse_views
+from tdn.data.transforms import Crop, to_input
+from tdn.data.video import Choose, Cut, read_frames
+from tdn.engine.distributed import device
+from tdn.model.weights import load_model
+
+NOT_FINITE = "the network's scores are not finite: broken weights, or numbers too large for their precision"
+
+
+def predict(model: nn.Module, video: str | os.PathLike | Tensor, views: Views = Views()) -> Tensor:  # noqa: B008
+    """The scores `(classes,)` of a video, float32 on the CPU, before the softmax: the mean over its views, as
+    `evaluate` has them.
+
+    Args:
+        model: any network of `list_models()`, on any device; it ends as it was.
+        video: as `network_input`.
+        views: clips x crops, and the size that the network was trained for.
+
+    Raises:
+        VideoError, ValueError: as `network_input`.
+        FloatingPointError: a score is not finite.
+    """
+    inputs = network_input(model, video, views)
+    with evaluating(model), torch.inference_mode():
+        scores = torch.cat([model(some) for some in inputs.split(views.crops)])
+    scores = scores.float().mean(0).cpu()
+    if not scores.isfinite().all():
+        raise FloatingPointError(NOT_FINITE)
+    return scores
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode inside; afterwards each module is as it was (a network may have frozen parts)."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Views) -> Tensor:
+    """The views of a video as `model` takes them, on its device and in its precision: `(views, T, W, C, size, size)`,
+    normalised.
+
+    `video` is a file, a folder of JPEG or PNG frames, all frames of a video as uint8 RGB `(F, C, H, W')`, or a clip
+    that is normalised already, float `(T, W, C, H, W')`, which is taken as it is. Of a video shorter than the
+    network's segments, frames are repeated.
+
+    Raises:
+        VideoError: a file or folder that can't be read.
+        ValueError: a tensor of another kind, or with values that are not finite.
+    """
+    parameter = next(model.parameters())
+    if not isinstance(video, Tensor):
+        frames, crops = _read(lambda choose, cut: read_frames(Path(video), choose, cut)[0], model, views)
+    elif video.dtype == torch.uint8 and video.ndim == 4 and video.shape[1] == 3 and len(video):
+        frames, crops = _read(lambda choose, cut: _of_tensor(video, choose, cut), model, views)
+    elif video.is_floating_point() and video.ndim == 5:
+        if not video.isfinite().all():
+            raise ValueError("the clip has values that are not finite")
+        return video[None].to(parameter)
+    else:
+        raise ValueError(
+            "a video is uint8 (frames, 3, height, width) or a normalised float clip (T, W, 3, height, width), not "
+            f"{video.dtype} {tuple(video.shape)}"
+        )
+    clips = [clip.to(parameter.device) for clip in frames for _ in crops]
+    return to_input(clips, crops * len(frames), views.size).to(parameter.dtype)
+
+
+def _read(frames: Callable[[Choose, Cut], Tensor], model: nn.Module, views: Views) -> tuple[Tensor, tuple[Crop, ...]]:
+    """Frames `(clips, T, W, C, H, W')` of every clip, no more of them than the crops need, and these."""
+
+    def choose(number: int) -> np.ndarray:
+        clips = (views.windows(number, model.num_segments, model.window, clip) for clip in range(views.clips))
+        return np.stack(list(clips))
+
+    return read_clip(frames, choose, views.squares)
+
+
+def _of_tensor(video: Tensor, choose: Choose, cut: Cut) -> Tensor:
+    return video[torch.from_numpy(choose(len(video)))][..., *cut(*video.shape[-2:])]
+
+
+class Network(NamedTuple):
+    """A network on this machine's device, its name, the names of its classes (their numbers, where nothing has them),
+    and the views to look at a video with."""
+
+    model: nn.Module
+    name: str
+    class_names: list[str]
+    views: Views
+
+
+class Answer(NamedTuple):
+    """A class that a video may show: its name, and the softmax of its score, 0 to 1."""
+
+    class_name: str
+    probability: float
+
+
+def load_network(
+    weights: Path,
+    segments: int | None = None,
+    class_names: Sequence[str] | None = None,
+    size: int | None = None,
+    views: str | None = None,
+) -> Network:
+    """The network of a weights file. `views` as "10x3"; None takes one. Their size and scale are those that the file
+    says, if it does.
+
+    Raises as `load_model` and `parse_views`; ValueError where the names are not as many as the classes.
+    """
+    model, name, names, of_file = load_model(weights, segments)
+    classes = model.fc.out_features
+    names = class_names or names or [f"class {number}" for number in range(classes)]
+    if len(names) != classes:
+        raise ValueError(f"{len(names)} names of classes for the {classes} of the network")
+    chosen = parse_views(views or "1x1", size)
+    if of_file:
+        chosen = Views(**(of_file | {"clips": chosen.clips, "crops": chosen.crops, "size": size or of_file["size"]}))
+    return Network(to_device(model, device()).eval(), name, list(names), chosen)
+
+
+def best(scores: Tensor, class_names: Sequence[str], number: int = 5) -> list[Answer]:
+    """The `number` likeliest classes by their scores `(classes,)`, the likeliest first."""
+    probabilities, classes = scores.softmax(0).topk(min(number, len(scores)))
+    return [Answer(class_names[c], p) for c, p in zip(classes.tolist(), probabilities.tolist(), strict=True)]
+
+
+def to_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model` on the device, its weights laid out for faster convolutions on CPU and GPU."""
+    is_3d = any(parameter.ndim == 5 for parameter in model.parameters())
+    return model.to(device, memory_format=torch.channels_last_3d if is_3d else torch.channels_last)

@@ -1,0 +1,208 @@
+"""The same study at three scales: data, networks' size and recipes of smoke, pocket and paper."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tdn.data.disk.catalog import DatasetSpec
+from tdn.data.pocket.render import PocketPart, PocketSpec
+from tdn.data.sampling import Views
+from tdn.engine.recipes import KINETICS, SOMETHING, TDRL, UCF_HMDB, UCF_HMDB_DROPOUT, Recipe
+from tdn.experiments.runs import IMAGENET, ROOT, Run
+from tdn.experiments.tables import Row, Table
+from tdn.model.tdrl import TemporalDiversity
+from tdn.model.zoo import create_model, resolve_options
+from tdn.utils import unknown_name
+
+# Channels of the blocks that have the TD loss in ResNet-50, for which lambda is published.
+TD_CHANNELS = 512 + 1024 + 2048
+SPLITS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a table of the papers is measured on: a data set, how networks are trained on it, and their views."""
+
+    data: PocketSpec | PocketPart | DatasetSpec
+    recipe: Recipe
+    views: Views
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Fine-tuning on small data sets (CVPR Table 4): the `row`'s network of `source` goes on in each of `targets`,
+    which have a setting a split."""
+
+    source: Setting
+    targets: Mapping[str, tuple[Setting, ...]]
+    row: Row
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The study at one scale. `depths` are those of the networks that the papers have with 50 and with 101 layers;
+    `pictures` is the benchmark that notebooks show frames of."""
+
+    name: str
+    settings: Mapping[str, Setting]  # by the name of a table's setting
+    transfer: Transfer
+    depths: tuple[int, int]
+    num_segments: int
+    size: int  # pixels of a training crop
+    scales: tuple[float, ...]  # sides of the training crops, as shares of the video's shorter side
+    seeds: tuple[int, ...]
+    many_views: Views  # for Kinetics
+    pictures: PocketSpec
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of every network
+    pretraining: tuple[PocketSpec, Recipe] | None = None  # of the 2D networks to start from; None: ImageNet
+
+    @property
+    def results(self) -> Path:
+        return ROOT / "results" / self.name
+
+    @property
+    def trains_in_notebooks(self) -> bool:
+        """Whether a notebook trains what is missing: not days of work."""
+        return self.pretraining is not None
+
+    def runs(self, row: Row, table: Table) -> list[Run]:
+        """The runs of a row, one a seed."""
+        setting = self.settings[table.setting]
+        return [self._run(row, setting, seed) for seed in self.seeds[: row.seeds]]
+
+    def transfer_runs(self, target: str, transferred: bool = True) -> list[Run]:
+        """A run a split of `target`, from the network of `transfer.source`; or, to compare, from where that began."""
+        row = self.transfer.row
+        source = self._run(row, self.transfer.source, 0)
+        row = dataclasses.replace(row, options={**row.options, **self.transfer.options})
+        runs = [self._run(row, setting, 0) for setting in self.transfer.targets[target]]
+        return [dataclasses.replace(config, start=source) for config in runs] if transferred else runs
+
+    def start(self, system: str = "tsn", deep: bool = False) -> Run | str:
+        """What all networks start from. The papers' start from ImageNet; those of the pocket benchmark from a plain 2D
+        network, trained on the same videos, two frames of each at a time. TEA starts from "res2net", the 2D network
+        that it is made of."""
+        if self.pretraining is None:
+            return IMAGENET
+        data, recipe = self.pretraining
+        model = f"{system}_resnet{self.depths[deep]}"
+        options = tuple(resolve_options(model, dict(self.options)).items())
+        views = next(iter(self.settings.values())).views
+        return Run(model, options, 2, data, self.size, self.scales, views, recipe, seed=0)
+
+    def _run(self, row: Row, setting: Setting, seed: int) -> Run:
+        model = f"{row.system}_resnet{self.depths[row.deep]}"
+        options = tuple(resolve_options(model, {**self.options, **row.options}).items())
+        start = self.start("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn", row.deep)
+        recipe = dataclasses.replace(setting.recipe, td_lambda=td_lambda(row, model, options))
+        segments = row.times * self.num_segments
+        return Run(model, options, segments, setting.data, self.size, self.scales, setting.views, recipe, seed, start)
+
+
+def td_lambda(row: Row, model: str, options: tuple[tuple[str, Any], ...]) -> float:
+    """The row's lambda, so scaled that the TD loss weighs as much as in ResNet-50: equation (7) sums over channels, of
+    which there may be fewer. 0 for a network without TD loss."""
+    channels = _td_channels(model, options)
+    return row.td_lambda * TD_CHANNELS / channels if channels else 0.0
+
+
+@functools.lru_cache
+def _td_channels(model: str, options: tuple[tuple[str, Any], ...]) -> int:
+    with torch.device("meta"):
+        network = create_model(model, **dict(options))
+    return sum(module.channels for module in network.modules() if isinstance(module, TemporalDiversity))
+
+
+# Pocket: the difficulty of the clips and the recipes were set on another rendering (seed 0), with TSN, the temporal
+# convolution and TDN; on the clips that results are reported on (seed 1) only whole studies were run.
+ADAMW = Recipe(epochs=7, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=0.5)
+TDN_8, TDN_16 = Row("TDN, 8 frames", "tdn"), Row("TDN, 16 frames", "tdn", times=2)
+
+
+def _pocket(
+    name: str, data: PocketSpec, num_segments: int, width: int, seeds: tuple[int, ...], *epochs: int
+) -> Profile:
+    """`epochs` of the 2D network, of all others, and of fine-tuning."""
+    first, then, fine = epochs
+    recipe = dataclasses.replace(ADAMW, epochs=then)
+    views = Views(size=48, scale=48 / 56)  # 48 of the videos' 56 pixels: cropped, never resized
+    setting = Setting(data, recipe, views)
+    target = PocketPart(data, ("both",))
+    tuned = dataclasses.replace(recipe, epochs=fine)  # of three rates the best, on the other rendering
+    parts = tuple(Setting(dataclasses.replace(target, split=split), tuned, views) for split in SPLITS)
+    return Profile(
+        name,
+        settings=dict.fromkeys(("ssv1", "ssv2", "k400", "tdrl"), setting),
+        transfer=Transfer(
+            source=Setting(PocketPart(data, ("short", "long")), recipe, views),
+            targets={"pocket, family both": parts},
+            row=TDN_8,
+        ),
+        depths=(10, 18),
+        num_segments=num_segments,
+        size=views.size,
+        scales=(views.scale,),
+        seeds=seeds,
+        many_views=dataclasses.replace(views, clips=3, crops=3),
+        pictures=data,
+        options={"width": width, "dropout": 0.0},
+        pretraining=(data, dataclasses.replace(ADAMW, epochs=first, lr=0.01)),
+    )
+
+
+POCKET = _pocket("pocket", PocketSpec(train=1440, val=720, seed=1), 8, 16, (0, 1), 20, 7, 25)
+SMOKE = _pocket("smoke", PocketSpec(train=54, val=18), 4, 8, (0,), 1, 1, 1)  # three videos a class: one a split
+
+# Paper: one clip and the centre crop on Something-Something, ten and three on Kinetics and what comes from it.
+ONE_VIEW, THIRTY_VIEWS = Views(), Views(10, 3, size=256, scale=1.0)
+K400 = Setting(DatasetSpec("k400"), KINETICS, THIRTY_VIEWS)
+PAPER = Profile(
+    "paper",
+    settings={
+        "ssv1": Setting(DatasetSpec("ssv1"), SOMETHING, ONE_VIEW),
+        "ssv2": Setting(DatasetSpec("ssv2"), SOMETHING, ONE_VIEW),
+        "k400": K400,
+        "tdrl": Setting(DatasetSpec("ssv1"), TDRL, ONE_VIEW),
+    },
+    transfer=Transfer(
+        source=K400,
+        targets={
+            name: tuple(Setting(DatasetSpec(name, split), UCF_HMDB, THIRTY_VIEWS) for split in SPLITS)
+            for name in ("ucf101", "hmdb51")
+        },
+        row=TDN_16,
+        options={"dropout": UCF_HMDB_DROPOUT},
+    ),
+    depths=(50, 101),
+    num_segments=8,
+    size=224,
+    scales=(1.0, 0.875, 0.75, 0.66),
+    seeds=(0,),
+    many_views=THIRTY_VIEWS,
+    pictures=SMOKE.pictures,
+)
+
+
+def own_run(data: DatasetSpec, model: str, num_segments: int) -> Run:
+    """A network on one's own data: the recipe and views of Something-Something, from ImageNet. Raises ValueError for an
+    unknown model."""
+    options = tuple(resolve_options(model, {}).items())
+    setting = dataclasses.replace(PAPER.settings["ssv1"], data=data)
+    of = (setting.data, PAPER.size, PAPER.scales, setting.views, setting.recipe)
+    return Run(model, options, num_segments, *of, seed=0, start=IMAGENET)
+
+
+PROFILES = {profile.name: profile for profile in (SMOKE, POCKET, PAPER)}
+
+
+def get_profile(name: str) -> Profile:
+    """Raises ValueError with the valid names for one that does not exist."""
+    if name not in PROFILES:
+        raise ValueError(unknown_name("profile", name, PROFILES))
+    return PROFILES[name]

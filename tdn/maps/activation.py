@@ -1,0 +1,233 @@
+"""Where a network looks: class activation maps of a clip, one for each segment, all on one scale.
+
+The papers show Grad-CAM (Selvaraju et al., ICCV 2017) for the centre frame (CVPR Figures 4, 5) and for all 8 frames
+(Figures 6, 7).
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tdn.data.sampling import Views
+from tdn.data.transforms import to_pixels
+from tdn.engine.inference import NOT_FINITE, evaluating, network_input
+from tdn.model.resnet import VideoResNet
+from tdn.utils import unknown_name
+
+# Methods of pytorch-grad-cam that need a layer's features and their gradients only. Others change the image, as one of
+# a batch of single images; EigenCAM and EigenGradCAM take a direction of each frame by itself, with either sign.
+METHODS = (
+    "GradCAM",
+    "HiResCAM",
+    "GradCAMElementWise",
+    "GradCAMPlusPlus",
+    "XGradCAM",
+    "LayerCAM",
+)
+ALONG_A_SIDE = 6  # features that a map should have at least
+RAISED = 2.0**12  # the score, while its gradients are taken: in float16 they would be too small to be written
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Activation maps of one clip, and the frames that they lie on.
+
+    Args:
+        maps: `(T, H, W')`, float32, 0 to 1: 1 is the hottest place of the whole clip, also where only some of its
+            frames are asked for. All 0 where nothing speaks for the class.
+        frames: uint8 RGB `(T, C, H, W')`, as the network sees them: cropped and resized.
+        segments: which frames of the clip these are, 0-based, of `num_segments`.
+        weights: `(T,)`, the share of each of them in the sum of all maps of the clip.
+        scale: what 1 stands for: `maps * scale` are the maps as they come out of the method.
+        target: the class that is explained.
+        scores: `(classes,)`, before the softmax, float32.
+    """
+
+    maps: Tensor
+    frames: Tensor
+    segments: tuple[int, ...]
+    num_segments: int
+    weights: Tensor
+    scale: float
+    target: int
+    scores: Tensor
+
+
+@torch.inference_mode(False)
+def cam(
+    model: nn.Module,
+    video: str | os.PathLike | Tensor,
+    frames: str = "center",
+    target: int | None = None,
+    layer: str | None = None,
+    method: str = "GradCAM",
+    views: Views = Views(),  # noqa: B008
+) -> Maps:
+    """Which places of a video speak for a class.
+
+    Args:
+        model: any network of `list_models()`, on any device and in any precision; it ends as it was.
+        video: a file, a folder of frames or a tensor, as `predict.network_input` takes them.
+        frames: "center", the frame in the middle of the clip, or "all", one for each segment. A 3D network gives one
+            for each of its time steps, on the frame in the middle of what the step stands for.
+        target: the class, a number; None takes the one with the highest score.
+        layer: whose features are looked at, one of `layers(model)` or any module between. A stage includes what S-TDM
+            adds to it. None takes `default_layer`.
+        method: one of `METHODS`, pytorch-grad-cam's names.
+        views: of one view; its size is what the network was trained for.
+
+    Raises:
+        VideoError: the video can't be read.
+        ValueError: a name or class that does not exist; a tensor of another kind; more than one view.
+        FloatingPointError: scores or maps are not finite.
+    """
+    if frames not in ("center", "all"):
+        raise ValueError(f"frames are 'center' or 'all', not {frames!r}")
+    if views.number != 1:
+        raise ValueError(f"maps are of one view, not of {views}")
+    clips = network_input(model, video, views)
+    raw, scores = activation_maps(model, clips, None if target is None else [target], layer, method)
+    steps = raw.shape[1]
+    placed = placed_on(raw[0], clips.shape[-2:])
+    scale = float(placed.max())
+    shown = range(steps) if frames == "all" else [steps // 2]
+    segments = [(2 * step + 1) * model.num_segments // (2 * steps) for step in shown]
+    sums = placed.sum((1, 2))
+    return Maps(
+        maps=placed[shown] / scale if scale > 0 else placed[shown],
+        frames=to_pixels(clips[0, segments, model.window // 2]).cpu(),
+        segments=tuple(segments),
+        num_segments=model.num_segments,
+        weights=(sums / sums.sum().clamp(min=torch.finfo().tiny))[shown],
+        scale=scale,
+        target=int(scores[0].argmax()) if target is None else target,
+        scores=scores[0],
+    )
+
+
+def layers(model: nn.Module) -> list[str]:
+    """The stages of a network, from the first to the last: names for `cam`."""
+    if isinstance(model, VideoResNet):
+        return [f"stage{number}" for number in range(1, 6)]
+    inside = "backbone.slow" if hasattr(model.backbone, "slow") else "backbone"
+    ends = ("pool", "flatten", "avgpool", "fc", "classifier")
+    return [f"{inside}.{name}" for name, _ in model.get_submodule(inside).named_children() if name not in ends]
+
+
+def default_layer(model: nn.Module, size: int) -> str:
+    """The last stage that has 6 x 6 features or more of `size` pixels: stage 5 of 224 (7 x 7), stage 3 of 48. Of a 3D
+    network the last one."""
+    if not isinstance(model, VideoResNet):
+        return layers(model)[-1]
+    return f"stage{min(max(int(math.log2(size / ALONG_A_SIDE)), 2), 5)}"  # 2 ** n pixels between features of stage n
+
+
+@torch.inference_mode(False)  # whatever the caller is in: gradients are needed
+def activation_maps(
+    model: nn.Module,
+    clips: Tensor,
+    targets: Sequence[int] | None = None,
+    layer: str | None = None,
+    method: str = "GradCAM",
+) -> tuple[Tensor, Tensor]:
+    """The maps of normalised clips `(N, T, W, C, H, W')` as the method gives them: `(N, T, h, w)`, 0 or more, as
+    large as the layer's features; and the scores `(N, classes)`. Both float32, on the CPU.
+
+    `targets`: a class for each clip. Raises as `cam`.
+    """
+    import pytorch_grad_cam  # takes a second to import
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    if method not in METHODS:
+        raise ValueError(unknown_name("method", method, METHODS))
+    layer = default_layer(model, min(clips.shape[-2:])) if layer is None else layer
+    features, scores = _features_and_scores(model, clips, layer)
+    if targets is None:
+        targets = scores.argmax(1).tolist()
+    for target in targets:
+        if not 0 <= target < scores.shape[1]:
+            raise ValueError(f"class {target} is none of the network's 0 to {scores.shape[1] - 1}")
+    if not scores.isfinite().all():
+        raise FloatingPointError(NOT_FINITE)
+    with torch.enable_grad():
+        chosen = scores.float().gather(1, torch.tensor(targets, device=scores.device)[:, None]).sum()
+        (gradients,) = torch.autograd.grad(chosen * RAISED, features)
+    pixels, gradients = (_by_step(part) for part in (features.detach().float(), gradients.float() / RAISED))
+    of_each = [ClassifierOutputTarget(target) for target in targets]
+    # The library's own way through a network knows images only, and it leaves networks changed: here it gets none.
+    with getattr(pytorch_grad_cam, method)(nn.Linear(1, 1), []) as library:
+        maps = library.get_cam_image(clips, None, of_each, pixels.cpu().numpy(), gradients.cpu().numpy(), False)
+    maps = torch.from_numpy(maps).float().clamp(min=0)
+    if not maps.isfinite().all():
+        raise FloatingPointError(f"the maps of {layer} are not finite")
+    return maps.unflatten(0, (len(clips), -1)), scores.detach().float().cpu()
+
+
+def placed_on(maps: Tensor, size: Sequence[int], shift: float | None = None) -> Tensor:
+    """Maps `(T, h, w)` on frames of `size` (H, W'), bilinear: neighbouring features as far apart as they are in the
+    network, the outer ones held to the edge.
+
+    By its arithmetic feature i of a layer with s pixels between two features is centred on pixel i * s, so that the
+    features stop s - 1 pixels before the frame does. Trained networks make up for that: their features answer to
+    places later than the centre (notebook 19 measures it). So the features are laid in the middle of the frame, feature
+    0 on pixel `shift`; that is (s - 1) / 2 where s divides the frame, as when a map is stretched to the frame.
+    """
+    places = []
+    for pixels, features in zip(size, maps.shape[-2:], strict=True):
+        spacing = 2 ** math.ceil(math.log2(pixels / features))
+        first = (pixels - 1 - (features - 1) * spacing) / 2 if shift is None else shift
+        of_pixel = ((torch.arange(pixels) - first) / spacing).clamp(min=0, max=features - 1)
+        places.append(of_pixel / max(features - 1, 1) * 2 - 1)
+    y, x = torch.meshgrid(*places, indexing="ij")
+    grid = torch.stack([x, y], -1).expand(len(maps), *size, 2)
+    return functional.grid_sample(maps[:, None], grid, align_corners=True)[:, 0]
+
+
+def _features_and_scores(model: nn.Module, clips: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    """What leaves `layer`, a leaf of the graph, and the scores that follow from it."""
+    module, kept = _module(model, layer), []
+
+    def keep(_: nn.Module, __: tuple, output: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        features, *others = output if isinstance(output, tuple) else (output,)
+        kept.append(features.detach().requires_grad_())
+        torch.set_grad_enabled(True)  # from here on: what comes before takes no part
+        going_on = kept[-1].clone()  # later layers may change it in place
+        return (going_on, *others) if others else going_on
+
+    hook = module.register_forward_hook(keep)
+    try:
+        with evaluating(model), torch.no_grad():
+            scores = model(clips)
+    finally:
+        hook.remove()
+    per_frame = isinstance(model, VideoResNet)
+    fits = len(kept) == 1 and (
+        kept[0].ndim == 4 and len(kept[0]) == len(clips) * model.num_segments if per_frame else kept[0].ndim == 5
+    )
+    if not fits:
+        raise ValueError(f"layer {layer!r} gives no features of each frame; valid: {', '.join(layers(model))}")
+    return kept[0], scores
+
+
+def _module(model: nn.Module, layer: str) -> nn.Module:
+    stage = layer.removeprefix("stage")
+    if isinstance(model, VideoResNet) and stage in model.s_tdm:
+        return model.s_tdm[stage]
+    try:
+        if layer:
+            return model.get_submodule(layer)
+    except AttributeError:
+        pass
+    inside = "or any module between, such as " + next(name for name, _ in model.named_modules() if name.count(".") == 1)
+    names = [name for name, _ in model.named_modules() if name]
+    raise ValueError(unknown_name("layer", layer, names, f"{', '.join(layers(model))}, {inside}"))
+
+
+def _by_step(features: Tensor) -> Tensor:
+    """`(N * T, C, h, w)`, of a 3D network's `(N, C, T, h, w)` too."""
+    return features.transpose(1, 2).flatten(0, 1) if features.ndim == 5 else features

@@ -1,0 +1,73 @@
+"""What notebook 11 shows of features."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import SPEC
+
+import tdn
+from tdn.book import features, figures
+from tdn.data.transforms import MEAN, STD
+from tdn.experiments import runs as experiment
+from tdn.experiments.profiles import PROFILES
+from tdn.experiments.tables import TABLES, TDRL_TIM
+from tdn.model.tdrl import ProgressiveEnhancement
+
+
+def small_run():
+    run = PROFILES["smoke"].runs(TDRL_TIM[4], TABLES["tdrl_tim"])[0]
+    return dataclasses.replace(run, data=SPEC, start=None)
+
+
+def test_clips_are_what_the_network_sees_and_pixels_what_they_show(data_root):
+    pixels, clips = features.validation_clips(small_run(), [3, 0], data_root)
+    assert pixels.shape == (2, 4, 3, 48, 48) and clips.shape == (2, 4, 1, 3, 48, 48)
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    torch.testing.assert_close(clips[:, :, 0], (pixels - mean) / std, atol=1e-5, rtol=1e-5)
+    alone, _ = features.validation_clips(small_run(), [0], data_root)
+    assert torch.equal(alone[0], pixels[1]) and 0 <= pixels.min() < 0.3 < pixels.max() <= 1
+
+
+def test_before_and_after_a_module():
+    network = tdn.create_model("tdrl_resnet10", 5, 4, width=8)
+    clips = torch.randn(3, 4, 1, 3, 48, 48)
+    tim = network.stage3[-1].before.tim
+    before, after = features.before_and_after(network, tim, clips)
+    assert before.shape == after.shape == (3, 4, 8, 12, 12) and not network.training
+    torch.testing.assert_close(tim(before.flatten(0, 1)), after.flatten(0, 1))
+    alone, _ = features.before_and_after(network, tim, clips[1:2])
+    torch.testing.assert_close(alone[0], before[1])
+    assert not tim._forward_hooks
+
+
+def test_channels_that_pem_raises_and_lowers():
+    pem = ProgressiveEnhancement(16, 4)
+    torch.nn.init.zeros_(pem.restore.weight)
+    with torch.no_grad():
+        pem.restore.bias.copy_(torch.arange(16.0).roll(3))  # the largest weights: channels 0 to 2; the smallest: 3 to 5
+    before = torch.randn(2, 4, 16, 5, 5)
+    weights = features.enhancement(pem, before)
+    torch.testing.assert_close(before * weights[..., None, None], pem(before.flatten(0, 1)).unflatten(0, (2, 4)))
+    raised, lowered = features.raised_and_lowered(weights, before)
+    torch.testing.assert_close(raised, before[:, :, [1, 2]].mean(2))  # 10 of 64 are 2 of 16
+    torch.testing.assert_close(lowered, before[:, :, [3, 4]].mean(2))
+
+
+def test_change_similarity_and_colours():
+    still = torch.rand(2, 1, 6, 4, 4).expand(2, 3, 6, 4, 4)
+    assert features.change(still.mean(2)) == 0 and features.similarity(still) == pytest.approx(1)
+    weights = torch.rand(2, 1, 6).expand(2, 3, 6)
+    raised, lowered = features.raised_and_lowered(weights, still)
+    assert features.change(raised) == features.change(lowered) == 0, "the same channels in all segments"
+    jumps = torch.ones(1, 4, 3, 3) * torch.tensor([1.0, 3, 1, 3]).view(1, 4, 1, 1)
+    assert features.change(jumps) == pytest.approx(1)  # 2 of 2 on average
+    picture = features.colours(torch.randn(4, 16, 5, 5))
+    assert picture.shape == (4, 3, 5, 5) and picture.min() == 0 and picture.max() == pytest.approx(1)
+    figure = figures.plot_features([("pictures", picture), ("maps", torch.randn(4, 5, 5))])
+    assert len(figure.axes) == 8
+
+
+def test_a_network_without_a_run_is_not_trained(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        experiment.trained(small_run(), tmp_path)

@@ -1,0 +1,187 @@
+"""The pages of the book in a browser, and JupyterLab as `make lab` starts it."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from helpers.pages import check_page, open_page
+from PIL import Image
+
+from tdn.book import pages
+from tdn.book.pages import make_pages, title_and_question
+from tdn.maps.activation import Maps
+from tdn.maps.pictures import player
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def notebook(title, *outputs):
+    cells = [nbformat.v4.new_markdown_cell(f"# {title}\n\n**Question.** What is\nit?\n\nMore.")]
+    cells += [nbformat.v4.new_code_cell("show()", outputs=list(outputs), execution_count=1)]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def table(columns):
+    row = "| " + " | ".join(["word"] * columns) + " |"
+    text = "\n".join([row, "|" + "---|" * columns, row, row])
+    return nbformat.v4.new_output("display_data", {"text/markdown": text})
+
+
+def figure(width, height):
+    png = io.BytesIO()
+    Image.new("RGB", (width, height), "teal").save(png, "png")
+    return nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(png.getvalue()).decode()})
+
+
+@pytest.fixture
+def executed(tmp_path):
+    folder = tmp_path / "executed"
+    folder.mkdir()
+    for name, copy in {
+        "01_first": notebook("First & last", table(3), figure(300, 100)),
+        "02_second": notebook("Second", table(40), figure(1500, 300), table(2)),
+    }.items():
+        nbformat.write(copy, folder / f"{name}.ipynb")
+    return folder
+
+
+def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_path, browser):
+    site = tmp_path / "site"
+    made = make_pages(executed, executed, site, "Of a *test*.")
+    assert made == [site / "index.html", site / "01_first.html", site / "02_second.html"]
+    assert check_page(browser, made[1], executed / "01_first.ipynb") == (1, 1)
+    assert check_page(browser, made[2], executed / "02_second.ipynb") == (2, 1)
+    page = open_page(browser, made[0])
+    assert page.title() == "The TDN study book" and page.get_by_text("What is it?").count() == 2
+    page.get_by_role("link", name="First & last", exact=True).click()
+    assert page.url.endswith("01_first.html") and page.title() == "First & last"
+    page.get_by_role("link", name="→ 02 Second").first.click()
+    assert page.url.endswith("02_second.html") and page.get_by_role("link", name="→").count() == 0
+    page.get_by_role("link", name="Contents").first.click()
+    assert page.url.endswith("index.html")
+    page.context.close()
+
+    (executed / "02_second.ipynb").unlink()
+    make_pages(executed, executed, site, "")
+    assert {path.name for path in site.iterdir()} == {"index.html", "01_first.html"}, "none of a notebook that is gone"
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_slider_goes_through_the_frames(executed, tmp_path, browser, width):
+    colours = torch.tensor([[250, 0, 0], [0, 250, 0], [0, 0, 250]], dtype=torch.uint8)
+    frames = colours.view(3, 3, 1, 1).expand(3, 3, 48, 48)
+    maps = Maps(torch.zeros(3, 48, 48), frames, (0, 3, 7), 8, torch.tensor([0.2, 0.5, 0.3]), 1.0, 0, torch.zeros(2))
+    slider = nbformat.v4.new_output("display_data", {"text/html": player(maps)})
+    nbformat.write(notebook("Slider", slider), executed / "01_first.ipynb")
+    make_pages(executed, executed, tmp_path / "site", "")
+    page = open_page(browser, tmp_path / "site/01_first.html", width)
+    picture, slider = page.locator(".animation img"), page.locator(".animation input[type=range]")
+    assert picture.is_visible() and slider.is_visible() and slider.bounding_box()["x"] < width
+    seen = []
+    for number in range(3):
+        slider.fill(str(number))
+        seen.append(picture.get_attribute("src"))
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(seen[-1].split(",")[1]))).convert("RGB"))
+        assert (pixels[len(pixels) // 2, pixels.shape[1] // 4] == colours[number].numpy()).all()
+    assert len(set(seen)) == 3
+    page.context.close()
+
+
+def test_a_notebook_that_was_not_executed_to_its_end_is_named(executed, tmp_path, monkeypatch, capsys):
+    (tmp_path / "notebooks").mkdir()
+    for name in ("01_first", "03_absent", "04_failed", "05_half"):
+        shutil.copy(executed / "01_first.ipynb", tmp_path / "notebooks" / f"{name}.ipynb")
+    error = nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
+    nbformat.write(notebook("Failed", error), executed / "04_failed.ipynb")
+    half = notebook("Half")
+    half.cells.append(nbformat.v4.new_code_cell("show()"))
+    nbformat.write(half, executed / "05_half.ipynb")
+    named = r"03_absent\.ipynb, 04_failed\.ipynb, 05_half\.ipynb$"
+    with pytest.raises(ValueError, match=rf"not executed to the end, in .*executed: {named}"):
+        make_pages(executed, tmp_path / "notebooks", tmp_path / "site", "")
+    assert not (tmp_path / "site").exists()
+    monkeypatch.setattr("tdn.experiments.profiles.ROOT", tmp_path)
+    assert pages.main(["--profile", "smoke"]) == 1
+    assert "make reproduce PROFILE=smoke executes them" in capsys.readouterr().err
+
+
+def test_every_notebook_says_its_question():
+    for path in sorted((CHECKOUT / "notebooks").glob("*.ipynb")):
+        title, question = title_and_question(nbformat.read(path, 4))
+        assert title and question.endswith("?"), path.name
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab, started by `make lab` beside copies of the notebooks; gives the address of its page."""
+    if not (CHECKOUT / ".venv/.installed").exists():
+        pytest.skip("needs the .venv that make lab runs in")
+    for name in ("Makefile", "environment.yml", "pyproject.toml"):
+        shutil.copy2(CHECKOUT / name, tmp_path)  # with its date: make has nothing to install
+    (tmp_path / ".venv").symlink_to(CHECKOUT / ".venv")
+    shutil.copytree(CHECKOUT / "notebooks", tmp_path / "notebooks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"port": port, "port_retries": 0, "open_browser": False, "allow_root": True}
+    settings |= {"root_dir": str(tmp_path)}
+    (tmp_path / "config").mkdir()
+    config = {"ServerApp": settings, "IdentityProvider": {"token": "secret"}}
+    (tmp_path / "config/jupyter_server_config.json").write_text(json.dumps(config))
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        "TDN_HOME": str(tmp_path / "home"),
+    }
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["make", "lab"], cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        until = time.monotonic() + 120
+        while "is running at" not in (said := (tmp_path / "log").read_text()):
+            assert process.poll() is None and time.monotonic() < until, said
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path):
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{lab}/lab/tree/notebooks/09_costs.ipynb?token=secret")
+    page.get_by_text("| Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    source = nbformat.read(CHECKOUT / "notebooks/09_costs.ipynb", 4)
+    cells = [cell for cell in source.cells if cell.cell_type == "code"]
+    page.wait_for_function(  # the number of the last code cell, in its prompt
+        "number => [...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes(`[${number}]`))",
+        arg=len(cells),
+    )
+    page.keyboard.press("Control+s")
+    kept = tmp_path / "notebooks/09_costs.ipynb"
+    until = time.monotonic() + 60
+    while not all(cell.execution_count for cell in nbformat.read(kept, 4).cells if cell.cell_type == "code"):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    outputs = [o for cell in nbformat.read(kept, 4).cells for o in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert page.locator(".jp-RenderedImage img").count()
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any("|" in output.get("data", {}).get("text/markdown", "") for output in outputs)
+    page.context.close()

@@ -1,0 +1,151 @@
+"""The notebook runner, on small real notebooks with real kernels."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from filelock import FileLock
+
+from tdn.book import runner as book
+from tdn.commands.book import main
+
+# The kernel holds a lock that the system frees when the process ends, however it ends.
+SLEEP = """\
+import time, filelock
+lock = filelock.FileLock("kernel.lock"); lock.acquire()
+open("started", "w").close()
+time.sleep(600)"""
+
+
+@pytest.fixture(autouse=True)
+def results_in_a_temporary_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("tdn.experiments.profiles.ROOT", tmp_path)
+    monkeypatch.setenv("TDN_HOME", str(tmp_path))  # for the processes started here
+
+
+def write_notebook(path: Path, *sources: str) -> Path:
+    cells = [nbformat.v4.new_markdown_cell("# A title")]
+    cells += [nbformat.v4.new_code_cell('profile = "pocket"', metadata={"tags": ["parameters"]})]
+    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def printed(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(o.get("text", "") for c in cells if c.cell_type == "code" for o in c.outputs)
+
+
+def test_success(tmp_path, capfd):
+    source = write_notebook(
+        tmp_path / "a.ipynb",
+        "print('profile is', profile)",
+        "import os, sys; print(os.getcwd()); print(sys.executable)",
+        "from tqdm import tqdm\nfor _ in tqdm(range(50), mininterval=0): pass",
+    )
+    before = source.read_bytes()
+    output = tmp_path / "deep" / "down" / "a.ipynb"
+    book.run_notebook(source, output, {"profile": "smoke"}, tmp_path)
+
+    text = printed(output)
+    assert "profile is smoke\n" in text
+    assert str(tmp_path) in text and sys.executable in text
+    assert text.count("it/s") <= 1, "the copy keeps one state of a progress bar"
+    assert "profile is smoke\n" in capfd.readouterr().out, "output is passed on"
+    assert source.read_bytes() == before
+    assert [p.name for p in output.parent.iterdir()] == ["a.ipynb"]
+
+
+def test_unknown_parameter(tmp_path):
+    source = write_notebook(tmp_path / "a.ipynb")
+    with pytest.raises(ValueError, match=r"'profil'.*did you mean profile"):
+        book.run_notebook(source, tmp_path / "out.ipynb", {"profil": "smoke"}, tmp_path)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_failing_notebook(tmp_path, capsys):
+    write_notebook(tmp_path / "notebooks/01_good.ipynb")
+    write_notebook(tmp_path / "notebooks/02_bad.ipynb", "x = 1", "y = 0\nprint('a')\nx / y", "print('never')")
+    write_notebook(tmp_path / "notebooks/03_after.ipynb")
+    assert main(["--profile", "smoke", "--jobs", "1"], root=tmp_path) == 1
+
+    error = capsys.readouterr().err
+    assert "02_bad.ipynb: code cell 3 failed\n    y = 0\nZeroDivisionError: division by zero\n" in error
+    assert "Traceback" not in error
+    folder = tmp_path / "results/smoke/notebooks"
+    assert sorted(p.name for p in folder.iterdir()) == ["01_good.ipynb", "02_bad.ipynb"]
+    assert "ZeroDivisionError" in (folder / "02_bad.ipynb").read_text()
+    assert "never" not in printed(folder / "02_bad.ipynb")
+
+
+def test_several_at_a_time_and_the_first_error_ends_all(tmp_path, capsys):
+    write_notebook(tmp_path / "notebooks/01_waits.ipynb", SLEEP)
+    wait = (
+        "import pathlib, time\nwhile not pathlib.Path('started').exists(): time.sleep(0.1)\nraise OSError('disk full')"
+    )
+    write_notebook(tmp_path / "notebooks/02_bad.ipynb", wait)
+    assert main(["--profile", "smoke", "--jobs", "2"], root=tmp_path) == 1
+    assert "OSError: disk full" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "results/smoke/notebooks").iterdir()] == ["02_bad.ipynb"]
+    FileLock(tmp_path / "kernel.lock").acquire(timeout=20)  # raises while the other kernel lives
+
+
+def test_dead_kernel(tmp_path):
+    source = write_notebook(tmp_path / "a.ipynb", "import os\nos._exit(3)", "print('never')")
+    with pytest.raises(book.NotebookError, match=r"a\.ipynb: code cell 2 failed\n    import os\nDeadKernelError"):
+        book.run_notebook(source, tmp_path / "out.ipynb", {}, tmp_path)
+    assert (tmp_path / "out.ipynb").exists()
+
+
+def test_select(tmp_path, capsys):
+    for name in ("01_a", "02_b", "10_c"):
+        write_notebook(tmp_path / f"notebooks/{name}.ipynb")
+    assert main(["--profile", "smoke", "--notebook", "2", "10"], root=tmp_path) == 0
+    folder = tmp_path / "results/smoke/notebooks"
+    assert sorted(p.name for p in folder.iterdir()) == ["02_b.ipynb", "10_c.ipynb"]
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["--profile", "smoke", "--notebook", "7"], root=tmp_path)
+    assert "no notebook '7'; there are 01, 02, 10" in capsys.readouterr().err
+
+
+def test_unknown_profile(tmp_path, capsys):
+    write_notebook(tmp_path / "notebooks/01_a.ipynb")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--profile", "smok"], root=tmp_path)
+    assert "smoke" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)], ids=["killed", "Ctrl-C"]
+)
+def test_stopped_runner(tmp_path, number, status):
+    write_notebook(tmp_path / "notebooks/01_a.ipynb", SLEEP)
+    # Tests that run in the background of a shell start with Ctrl-C ignored.
+    code = """import pathlib, signal, sys, tdn.commands.book
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(tdn.commands.book.main(['--profile', 'smoke'], pathlib.Path.cwd()))"""
+    environment = os.environ | {"PYTHONPATH": str(book.ROOT)}  # also where tdn is not installed
+    runner = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists():
+            assert runner.poll() is None and time.monotonic() < deadline, "the cell did not start"
+            time.sleep(0.1)
+        runner.send_signal(number)
+        assert runner.wait(timeout=30) == status
+    finally:
+        runner.kill()
+
+    FileLock(tmp_path / "kernel.lock").acquire(timeout=20)  # raises while the kernel lives
+    left = [p.name for p in (tmp_path / "results/smoke/notebooks").iterdir()]
+    assert "01_a.ipynb" not in left
+    if number == signal.SIGINT:
+        assert left == []

@@ -1,0 +1,103 @@
+"""The whole book at its smallest scale, as `make smoke` runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from helpers.pages import check_page
+
+from tdn.book.printed_costs import PRINTED
+from tdn.experiments.profiles import get_profile
+from tdn.experiments.registry import all_runs, with_starts
+from tdn.experiments.tables import TABLES
+from tdn.model.zoo import SYSTEMS
+
+RUNS = len(with_starts(all_runs(get_profile("smoke"))))
+CHECKOUT = Path(__file__).parents[2]
+WITHOUT_TABLE = ("17_cam_centre_frames",)
+NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
+
+
+def python(home: Path, *arguments: str) -> str:
+    """Prints of a command that has its results in `home` and no data set."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TDN_")}
+    environment["TDN_HOME"] = str(home)
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=CHECKOUT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Where the whole book has run."""
+    folder = tmp_path_factory.mktemp("smoke")
+    assert f"{RUNS} runs, 0 of them done" in python(folder, "tdn", "train", "--profile", "smoke")
+    python(folder, "tdn", "book", "--profile", "smoke")
+    return folder
+
+
+def test_the_book_runs_and_a_second_time_trains_nothing(made):
+    results = made / "results" / "smoke"
+
+    for source in NOTEBOOKS:
+        cells = nbformat.read(results / "notebooks" / source.name, as_version=4).cells
+        outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+        assert not [output for output in outputs if output.output_type == "error"]
+        assert any("image/png" in output.get("data", {}) for output in outputs), f"{source.name} shows no figure"
+    tables = {path.stem: pd.read_csv(path) for path in (results / "tables").glob("*.csv")}
+    assert len(tables["short_vs_long"]) == 6 and len(tables["pocket_classes"]) == 18
+    assert tables["short_vs_long"]["measured top-1"].between(0, 100).all()
+    assert {name: len(tables[name]) for name in TABLES} == {name: len(table.rows) for name, table in TABLES.items()}
+    assert len(tables["overview"]) == sum(len(table.rows) for table in TABLES.values())
+    assert len(tables["overview_claims"]) == 31 and len(tables["overview_claims_tdrl"]) == 28
+    assert len(tables["overview_order"]) == 7 and len(tables["overview_order_tdrl"]) == 6
+    assert len(tables["location_costs"]) == 8 and len(tables["models"]) == len(SYSTEMS)
+    assert len(tables["costs"]) == len(PRINTED)
+    compared = {"something_v1": (35, 6), "something_v2": (21, 0), "kinetics": (32, 6)}  # V2's runs are V1's
+    assert {name: (len(tables[name]), tables[name]["measured top-1"].count()) for name in compared} == compared
+    assert len(tables["kinetics_views"]) == len(tables["kinetics_costs"]) == 6 and len(tables["accuracy_cost"]) == 35
+    assert tables["transfer"]["measured top-1"].count() == 2 and len(tables["transfer_published"]) == 11
+    shown = {path.stem for path in (results / "figures").iterdir()}
+    assert shown >= {*TABLES, "overview_claims", "overview_claims_tdrl", "overview_order", "tdrl_pem", "tdrl_td_loss"}
+    assert shown >= {"something_something", "kinetics", "kinetics_views", "transfer", "accuracy_cost"}
+
+    assert shown >= {"cam_centre", "cam_centre_stage2", "cam_places", "cam_curves", "cam_all_1", "your_video"}
+    of_maps = {"cam_places": 6, "cam_stages": 24, "cam_shift": 4, "cam_curves": 8, "cam_frames": 2}
+    assert {name: len(tables[name]) for name in of_maps} == of_maps
+
+    times = tables["running_time"].set_index("network")
+    assert len(times) == 7 and times.loc["I3D", "published ms (V100)"] == 2095
+    assert (times[["network ms", "data ms", "together ms", "peak MB"]] > 0).all(axis=None)
+    assert tables["running_time_operators"]["operator"].tolist()[-2:] == ["everything else", "sum"]
+
+    runs = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")}
+    assert f"{RUNS} runs, {RUNS} of them done" in python(made, "tdn", "train", "--profile", "smoke")
+    assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")} == runs
+
+
+def test_every_page_shows_its_tables_and_figures(made, browser):
+    executed, site = made / "results/smoke/notebooks", made / "results/smoke/book"
+    assert str(site / "index.html") in python(made, "tdn", "pages", "--profile", "smoke")
+    assert {path.name for path in site.iterdir()} == {"index.html", *(f"{path.stem}.html" for path in NOTEBOOKS)}
+    for source in NOTEBOOKS:
+        tables, images = check_page(browser, site / f"{source.stem}.html", executed / source.name)
+        assert images and (tables or source.stem in WITHOUT_TABLE), source.name
+
+
+def test_paper_without_data_shows_what_is_published_and_what_runs_the_rest(tmp_path):
+    python(tmp_path, "tdn", "book", "--profile", "paper", "--notebook", "11", "15", "--jobs", "1")
+    results = tmp_path / "results" / "paper"
+    features, transfer = (nbformat.read(path, as_version=4).cells for path in sorted((results / "notebooks").iterdir()))
+    for cells, table in ((features, "tdrl_tim"), (transfer, "transfer")):
+        outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+        assert not [output for output in outputs if output.output_type == "error"]
+        text = "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
+        assert f"tdn train --profile paper --table {table} --list" in text and "is not on this machine" in text
+    assert "| 97.4 |" in " ".join(text.split()) and not list((results / "runs").glob("*"))
+    assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -1,0 +1,226 @@
+"""The check of all videos of a data set, and its index."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path, PosixPath
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import layouts
+from helpers.videos import damage, write_video
+from data.test_catalog import EXPECTED, L, edited, first_and_last, said
+
+from tdn.commands.data import main
+from tdn.data.clips import Video
+from tdn.data.disk import catalog as datasets
+from tdn.data.disk import check as index
+from tdn.data.disk.catalog import DatasetSpec
+from tdn.data.disk.published import Labelled
+from tdn.data.video import VideoError
+
+pytestmark = pytest.mark.usefixtures("home")  # no data set of this machine
+
+
+@contextmanager
+def no_parser():
+    def refused(*_):
+        raise AssertionError("the annotation was read")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "_labelled", refused)
+        yield
+
+
+def test_a_check_reports_what_is_broken_and_its_index_is_used(place, home, capsys):
+    root = place("ssv2")
+    videos = root / "20bn-something-something-v2"
+    (videos / "202.webm").write_bytes(b"")
+    (videos / "203.webm").write_bytes(b"this is no video\n" * 100)
+    (videos / "207.webm").unlink()
+    damaged = write_video(root / "damaged.mp4", np.concatenate([layouts.clip(0)] * 4), options={"g": "1"})
+    damage(damaged, 24).rename(videos / "204.webm")  # in the way of one decoder, on its way to the last frame
+    assert main(["check", "ssv2"]) == 1
+    out = capsys.readouterr().out
+    assert f"{videos}/202.webm: empty file" in out
+    assert f"{videos}/203.webm: PyAV: " in out
+    assert f"{videos}/207.webm: missing" in out
+    assert "training: 5 videos in 3 of 3 classes" in out and "validation: 3 videos in 3 of 3 classes" in out
+    assert "72 frames, 12 to 48 a video, median 12" in out and "24 frames" in out
+    assert "missing: 0, unreadable: 2, read by the second decoder only: 1" in out
+    assert "missing: 1, unreadable: 0, read by the second decoder only: 0" in out
+
+    with (home / ".data/index/ssv2.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    row = rows["20bn-something-something-v2/201.webm"]
+    assert (row["set"], row["label"], row["class"], row["frames"]) == ("train", "1", L, "12")
+    assert int(row["bytes"]) == (videos / "201.webm").stat().st_size and not row["problem"]
+    assert rows["20bn-something-something-v2/204.webm"]["second_decoder"].startswith("Invalid data found")
+    assert rows["20bn-something-something-v2/207.webm"]["problem"] == "missing"
+
+    shutil.move(videos, tmp := root / "away")  # not a video is touched
+    with no_parser():
+        train, val = DatasetSpec("ssv2").videos(home / ".data")
+    assert "not used" not in capsys.readouterr().out
+    shutil.move(tmp, videos)
+    assert [train.class_names, said(train, root), said(val, root)] == list(EXPECTED["ssv2"])
+    assert train.videos == DatasetSpec("ssv2").labelled().train, "in the same order"
+    assert set(train.known_unreadable) == {1, 2} and set(val.known_unreadable) == {1}
+    with pytest.raises(VideoError, match=r"207.webm: missing \(tdn data check"):
+        val.frames(1, first_and_last)
+
+
+def test_an_index_is_refused_once_it_does_not_fit(place, home, capsys, tmp_path, monkeypatch):
+    root = place("lists")
+    spec = DatasetSpec("lists")
+    file = spec.index_file(home)
+    index.check(spec.labelled(), file, root, spec.fingerprint(), workers=1)
+    with no_parser():
+        spec.videos(home)
+    assert not capsys.readouterr().out
+    rows = file.read_text()
+
+    def refused():
+        with pytest.raises(AssertionError, match="the annotation was read"), no_parser():
+            spec.videos(home)
+        out = capsys.readouterr().out
+        assert re.fullmatch(r"the index lists-\w+.csv does not fit .* tdn data check lists\n", out)
+        return True
+
+    file.write_text(rows.replace("waving", "weaving"))
+    assert refused(), "edited by hand"
+    file.write_text(rows)
+    shutil.copytree(root, tmp_path / "copy")
+    monkeypatch.setenv("TDN_LISTS", str(tmp_path / "copy"))
+    assert refused(), "made for another folder"
+    monkeypatch.setenv("TDN_LISTS", str(root))
+    edited(root / "train.txt", "take 1.mp4 2", "take 1.mp4 1")
+    assert refused(), "other labels"
+    train, _ = spec.videos(home)
+    assert train.videos[0].label == 1
+
+
+def test_a_folder_has_another_fingerprint_with_another_video(place):
+    root = place("folder")
+    spec = DatasetSpec("folder")
+    before = spec.fingerprint()
+    layouts.write(root / "waving/.hidden", ["x"])
+    assert spec.fingerprint() == before
+    layouts.video_file(root / "waving/new.mp4", 1)
+    assert spec.fingerprint() != before
+
+
+def test_an_interrupted_check_goes_on_where_it_was(home, tmp_path, capsys, monkeypatch):
+    root, videos = tmp_path / "mine", 64
+    image = cv2.imencode(".png", np.zeros((2500, 2500, 3), np.uint8))[1].tobytes()  # small, and slow to read
+    for number in range(videos):
+        layouts.write(root / f"class {number % 2}/{number}/1.png", [])
+        (root / f"class {number % 2}/{number}/1.png").write_bytes(image)
+    spec = DatasetSpec(str(root))
+    first, *others = (video.path for video in spec.labelled().train[:5])
+    exchanged(first, b"?" * len(image))
+    program = """if True:
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+        from tdn.commands.data import main
+        sys.exit(main(sys.argv[1:]))"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "check", str(root)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # a single worker
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    shown = b""
+    while not re.search(rf"\b[1-9]\d*/{videos} ".encode(), shown):  # of the progress bar
+        new = os.read(process.stderr.fileno(), 4096)
+        assert new, f"ended too early: {shown.decode()}"
+        shown += new
+    os.killpg(process.pid, signal.SIGINT)
+    assert "interrupted; what was checked is kept" in process.communicate()[1].decode()
+    assert process.returncode == 130
+
+    with spec.index_file(home / ".data").open(newline="") as file:
+        problems = {root / row["path"]: row["problem"] for row in csv.DictReader(file)}
+    assert len(others) < len(problems) < videos
+    assert problems[first].startswith("1.png is no image") and not problems[others[0]]
+    spec.videos(home / ".data")
+    assert f"has only {len(problems)} of {videos} videos and is not used; more: python" in capsys.readouterr().out
+
+    for path in others:
+        exchanged(path, b"?" * len(image))  # not to be read again
+    exchanged(first, image)  # to be read again, for it could not be
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert main(["check", str(root)]) == 0
+    with no_parser():
+        assert sum(len(each) for each in spec.videos(home / ".data")) == videos
+
+
+def exchanged(folder, content):
+    """Another content of the same size and age."""
+    state = (folder / "1.png").stat()
+    (folder / "1.png").write_bytes(content)
+    os.utime(folder / "1.png", ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+class Deadly(PosixPath):
+    """A file that ends the process that looks at it, as a decoder may that crashes."""
+
+    def stat(self, **arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_video_that_ends_its_process_is_one_unreadable_video(tmp_path):
+    paths = [tmp_path / f"{number}.mp4" for number in range(12)]
+    for path in paths:
+        layouts.video_file(path, 1)
+    paths[7] = Deadly(paths[7])
+    labelled = Labelled(["a"], [Video(path, 0) for path in paths], [])
+    checked = index.check(labelled, tmp_path / "index.csv", tmp_path, "", workers=1)
+    assert {path.name: result.problem[:28] for path, result in checked.items() if result.problem} == {
+        "7.mp4": "reading it ends the process "
+    }
+    assert [result.frames for result in checked.values()].count(layouts.FRAMES) == 11
+
+
+def test_a_report_names_what_a_person_should_know():
+    names = ["Turning left", "Turning right", "Moving left", "Standing", "Leaving"]
+    paths = [Path(f"/data/{number}.mp4") for number in range(30)]
+    train = [Video(path, number % 4) for number, path in enumerate(paths)]
+    checked = {path: index.Checked(problem="missing") for path in paths[:25]}
+    checked |= {path: index.Checked(frames) for path, frames in zip(paths[25:], (10, 20, 40, 1000, 70), strict=True)}
+    text = index.report(Labelled(names, train, [Video(paths[29], 3)]), checked)
+    assert "1,140 frames, 10 to 1000 a video, median 40" in text
+    assert "/data/19.mp4: missing" in text and "/data/20.mp4" not in text and "and 5 more" in text
+    assert "in training and in validation: 1 (/data/29.mp4)" in text
+    assert "classes without training videos: 1 (Leaving)" in text
+    assert "exchanges for another: 2" in text
+    assert "without a mirror image, never mirrored: 1 (Moving left)" in text
+
+
+def test_a_command_that_can_not_be_done_is_told_why(place, home, capsys, tmp_path, monkeypatch):
+    assert main(["check", "ssv2"]) == 2
+    assert "Something-Something V2 (ssv2) is not on this machine" in capsys.readouterr().err
+    assert main(["check", "ucf10"]) == 2
+    assert "did you mean ucf101?" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "./mine"]) == 2
+    assert f"there is no folder {tmp_path}/mine" in capsys.readouterr().err
+    root = place("ucf101")
+    assert main(["check", "ucf101", "--split", "4"]) == 2
+    assert "valid: 1 to 3" in capsys.readouterr().err
+    (root / "ucfTrainTestlist/testlist02.txt").unlink()
+    assert main(["check", "ucf101", "--split", "2"]) == 2
+    assert f"{root} has no testlist02.txt, neither there nor in ucfTrainTestlist/" in capsys.readouterr().err
+    monkeypatch.setenv("TDN_MY_SET", "/nowhere")
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert re.search(rf"ucf101 +{root} \(the environment variable TDN_UCF101\)\n", out)
+    assert re.search(r"my_set +/nowhere .*, which is no folder\n", out) and re.search(r"k400 +not configured\n", out)

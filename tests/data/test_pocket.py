@@ -1,0 +1,190 @@
+"""The pocket benchmark: what is rendered, and that rendering can be repeated and resumed."""
+
+import csv
+import hashlib
+import shutil
+from collections import Counter
+
+import cv2
+import decord
+import numpy as np
+import pytest
+
+from tdn.data.pocket import render as pocket
+from tdn.data.pocket import scenes
+
+SPEC = pocket.PocketSpec(train=18, val=18)
+NAMES = [c.name for c in pocket.CLASSES]
+REVERSED = [
+    ("Letting a pattern run left inside [something]", "Letting a pattern run right inside [something]"),
+    ("Letting a pattern run up inside [something]", "Letting a pattern run down inside [something]"),
+    ("Showing a square, then a circle", "Showing a circle, then a square"),
+    ("Covering [something] with [something]", "Uncovering [something]"),
+    ("[Something] growing", "[Something] shrinking"),
+    ("Moving [something] left", "Moving [something] right"),
+    ("[Something] approaching [something]", "Two things moving apart"),
+    ("Turning [something] clockwise", "Turning [something] counterclockwise"),
+]
+
+
+def read_index(folder):
+    with open(folder / "index.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    return pocket.render(tmp_path_factory.mktemp("pocket"), SPEC, workers=1)
+
+
+def test_classes():
+    assert len(set(NAMES)) == 18
+    assert Counter(c.family for c in pocket.CLASSES) == {"short": 4, "long": 8, "both": 6}
+
+
+@pytest.mark.parametrize("label", range(18))
+def test_clip_depends_on_the_seed_alone(label):
+    clip = pocket.render_clip(label, (3, label))
+    assert clip.dtype == np.uint8
+    assert clip.shape[1:] == (scenes.PIXELS, scenes.PIXELS, 3)
+    assert np.array_equal(clip, pocket.render_clip(label, (3, label)))
+    other = pocket.render_clip(label, (4, label))
+    assert clip.shape != other.shape or not np.array_equal(clip, other)
+
+
+@pytest.mark.parametrize(("first", "second"), REVERSED)
+def test_pairs_are_exact_reversals(first, second):
+    forwards = pocket.render_clip(NAMES.index(first), 5)
+    backwards = pocket.render_clip(NAMES.index(second), 5)
+    assert np.array_equal(forwards, backwards[::-1])
+
+
+def test_lengths_vary_within_their_range_whatever_the_class():
+    lengths = [len(pocket.render_clip(8, seed)) for seed in range(50)]
+    assert min(lengths) >= 40 and max(lengths) <= 72
+    assert max(lengths) - min(lengths) > 20
+    assert len({len(pocket.render_clip(label, 1)) for label in range(18)}) == 1
+
+
+@pytest.mark.parametrize("label", [-1, 18])
+def test_unknown_label(label):
+    with pytest.raises(IndexError):
+        pocket.render_clip(label, 0)
+
+
+def test_negative_numbers_are_refused():
+    with pytest.raises(ValueError, match="negative"):
+        pocket.PocketSpec(train=-1, val=0)
+
+
+def test_index_is_balanced_and_true(rendered):
+    rows = read_index(rendered)
+    assert Counter((r["split"], int(r["label"])) for r in rows) == {
+        (split, label): 1 for split in ("train", "val") for label in range(18)
+    }
+    for row in rows:
+        content = (rendered / row["path"]).read_bytes()
+        assert row["sha256"] == hashlib.sha256(content).hexdigest()
+        assert (row["class"], row["family"]) == pocket.CLASSES[int(row["label"])]
+    assert len({row["sha256"] for row in rows}) == 36  # train and val differ
+
+
+def test_files_decode_to_the_rendered_frames(rendered):
+    for row in read_index(rendered):
+        split = ("train", "val").index(row["split"])
+        number = int(row["path"].split("/")[1].removesuffix(".mp4"))
+        clip = pocket.render_clip(int(row["label"]), (0, split, number)).astype(np.float32)
+        reader = decord.VideoReader(str(rendered / row["path"]), num_threads=1)
+        decoded = reader.get_batch(range(len(reader))).asnumpy()
+        assert decoded.shape == clip.shape
+        assert len(decoded) == int(row["frames"])
+        assert reader.get_avg_fps() == pocket.FRAMES_PER_SECOND
+        assert np.abs(decoded - clip).mean() < 6
+        assert np.abs((decoded - clip).mean(axis=(1, 2, 3))).max() < 2
+
+
+def test_a_finished_render_is_left_alone(rendered):
+    before = {path: path.stat().st_mtime_ns for path in rendered.rglob("*")}
+    again = pocket.render(rendered.parent, SPEC)
+    assert again == rendered
+    assert before == {path: path.stat().st_mtime_ns for path in rendered.rglob("*")}
+
+
+def test_a_killed_render_completes(rendered, tmp_path):
+    folder = tmp_path / rendered.name
+    shutil.copytree(rendered, folder)
+    whole = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+    kept = (folder / "train" / "00000.mp4").stat().st_mtime_ns
+    for name in ("index.csv", "train/00001.mp4", "train/00004.mp4", "val/00002.mp4"):
+        (folder / name).unlink()
+    (folder / "train" / ".00001.mp4.1.part").write_bytes(b"half a file")
+    assert pocket.render(tmp_path, SPEC, workers=1) == folder
+    assert whole == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+    assert kept == (folder / "train" / "00000.mp4").stat().st_mtime_ns
+
+
+def test_specs_have_their_own_folders(tmp_path):
+    specs = [pocket.PocketSpec(0, 0), pocket.PocketSpec(0, 0, seed=1)]
+    assert len({pocket.render(tmp_path, spec, workers=1) for spec in specs}) == 2
+
+
+def test_an_encoding_failure_is_raised(tmp_path):
+    with pytest.raises(OSError):
+        pocket.encode(tmp_path / "missing" / "clip.mp4", np.zeros((40, 56, 56, 3), np.uint8))
+
+
+# What single frames and their neighbours tell about a running pattern, without noise.
+
+TOWARDS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    monkeypatch.setattr(scenes, "NOISE_SIGMA", (0.0, 0.0))
+    monkeypatch.setattr(scenes, "FLICKER", 0.0)
+
+
+def running_pattern(word, seed):
+    """The running pattern alone: float32 frames of the colour in which it shows best, mean 0."""
+    label = NAMES.index(f"Letting a pattern run {word} inside [something]")
+    clip = pocket.render_clip(label, (word in ("up", "down"), seed)).astype(np.float32)
+    y, x = np.nonzero(clip.std(axis=0).max(axis=2) > 2)  # all else stands still
+    patch = clip[:, y.min() : y.max() + 1, x.min() : x.max() + 1]
+    patch = patch - patch.mean(axis=(0, 1, 2))
+    return patch[..., patch.std(axis=(0, 1, 2)).argmax()]
+
+
+def found_share(gap, reach=6):
+    """How often the best match between frames ``gap`` apart points to where the pattern runs."""
+    hits = []
+    for word in TOWARDS:
+        for seed in range(6):
+            pattern = running_pattern(word, seed)
+            for t in range(3, 33, 5):
+                inner = np.ascontiguousarray(pattern[t, reach:-reach, reach:-reach])
+                match = cv2.matchTemplate(pattern[t + gap], inner, cv2.TM_CCOEFF_NORMED)
+                _, _, _, (x, y) = cv2.minMaxLoc(match)
+                scores = {w: np.dot((x - reach, y - reach), v) for w, v in TOWARDS.items()}
+                hits.append(scores[word] > 0 and scores[word] == max(scores.values()))
+    return float(np.mean(hits))
+
+
+@pytest.mark.usefixtures("quiet")
+def test_adjacent_frames_show_where_a_pattern_runs():
+    assert found_share(gap=1) > 0.9
+
+
+@pytest.mark.usefixtures("quiet")
+def test_frames_of_different_segments_do_not():
+    assert 0.15 < found_share(gap=5) < 0.38  # chance is a quarter
+
+
+@pytest.mark.usefixtures("quiet")
+def test_single_frames_do_not_tell_how_a_pattern_runs():
+    # The pattern is as steep along x as along y, wherever it runs.
+    for word in TOWARDS:
+        steep = np.zeros(2)
+        for seed in range(16):
+            inside = running_pattern(word, seed)[::6, 6:-6, 6:-6]
+            steep += [np.abs(np.diff(inside, axis=axis)).mean() for axis in (2, 1)]
+        assert steep[0] == pytest.approx(steep[1], rel=0.06), word

@@ -1,0 +1,94 @@
+"""Which clips and crops of a video are scored."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from helpers.networks import Linear
+
+from tdn.data.clips import TestClips
+from tdn.data.sampling import Views, parse_views, sample_windows
+from tdn.data.transforms import Crop, to_input
+from tdn.engine.evaluation import Evaluation, ensemble, evaluate
+
+CPU = torch.device("cpu")
+
+
+def test_one_view_is_the_middle_of_everything():
+    view = Views()
+    assert np.array_equal(view.windows(57, 8, 5, 0), sample_windows(57, 8, 5))
+    assert view.squares(256, 340) == (Crop(16, 58, 224),) and view.squares(340, 256) == (Crop(58, 16, 224),)
+
+
+@pytest.mark.parametrize("clips", [2, 3, 10])
+def test_clips_are_distinct_evenly_spread_and_the_same_every_time(clips):
+    views = Views(clips=clips)
+    starts = np.array([views.windows(300, 8, 5, clip)[:, 0] for clip in range(clips)])
+    assert np.array_equal(starts, [views.windows(300, 8, 5, clip)[:, 0] for clip in range(clips)])
+    every = np.sort(starts.flatten())
+    assert len(set(every)) == 8 * clips, "no frame starts two windows"
+    steps = np.diff(every)
+    assert steps.max() - steps.min() <= 1, "over the whole video alike"
+    assert (np.diff(starts, axis=0) > 0).all()
+
+
+def test_crops_lie_evenly_along_the_longer_side():
+    views = Views(crops=3, size=256, scale=1.0)
+    assert views.squares(256, 340) == (Crop(0, 0, 256), Crop(0, 42, 256), Crop(0, 84, 256))
+    assert views.squares(455, 256) == (Crop(0, 0, 256), Crop(99, 0, 256), Crop(199, 0, 256))
+    five = [crop.left for crop in Views(crops=5, scale=1.0).squares(240, 320)]
+    assert five == [0, 20, 40, 60, 80]
+
+
+def test_views_are_written_as_in_the_papers():
+    assert parse_views("1x1") == Views(1, 1, 224, 0.875) and parse_views("10x3") == Views(10, 3, 256, 1.0)
+    assert str(parse_views("10x3")) == "10x3" and parse_views("10x3").number == 30
+    assert parse_views("1x1", size=112).size == 112
+    for text in ("10", "10*3", "0x1", "10x", "x3", "-1x1"):
+        with pytest.raises(ValueError, match="clips x crops"):
+            parse_views(text)
+    for wrong in (dict(clips=0), dict(crops=0), dict(size=0), dict(scale=0), dict(scale=1.1)):
+        with pytest.raises(ValueError, match="1 or more"):
+            Views(**wrong)
+
+
+def test_the_score_of_a_video_is_the_mean_over_its_views(video_sets):
+    _, val = video_sets
+    torch.manual_seed(0)
+    model = Linear()
+    views = Views(3, 2, size=40, scale=0.7)
+    together = evaluate(model, TestClips(val, 2, 1, views), CPU, batch=5)
+    assert together.videos.tolist() == list(range(19))
+    per_clip = []
+    clips = TestClips(val, 2, 1, views)
+    for number in range(3):
+        for crop in range(2):
+            sample = clips[4 * 3 + number]
+            assert (sample.video, sample.number) == (4, number)
+            one = sample.crops[crop]
+            assert one.side == round(0.7 * 56)
+            of_one = dataclasses.replace(sample, crops=(one,))
+            with torch.no_grad():
+                per_clip.append(model(to_input([of_one.clip], of_one.crops, 40))[0].numpy())
+    np.testing.assert_allclose(together.scores[4], np.mean(per_clip, axis=0), atol=1e-5)
+
+
+def test_an_ensemble_is_the_mean_of_scores_over_the_videos_that_all_could_read():
+    labels = np.array([0, 1, 2, 0])
+    first = Evaluation(np.eye(4, 3, dtype=np.float32), labels, np.array([0, 1, 2, 5]))
+    second = Evaluation(np.full((3, 3), 2, np.float32), labels[[0, 2, 3]], np.array([0, 2, 5]))
+    both = ensemble([first, second])
+    assert both.videos.tolist() == [0, 2, 5] and both.labels.tolist() == [0, 2, 0]
+    np.testing.assert_allclose(both.scores, (np.eye(4, 3)[[0, 2, 3]] + 2) / 2)
+    with pytest.raises(ValueError, match="different"):
+        ensemble([first, Evaluation(np.zeros((4, 5), np.float32), labels, first.videos)])
+    with pytest.raises(ValueError, match="different"):
+        ensemble([first, Evaluation(np.zeros((4, 3), np.float32), labels[::-1], first.videos)])
+
+
+def test_confusion_and_accuracy_of_each_class():
+    scores = np.eye(4)[[0, 1, 1, 2, 2, 0]]
+    evaluation = Evaluation(scores, np.array([0, 1, 2, 2, 2, 2]), np.arange(6))
+    assert evaluation.confusion.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 2, 0], [0, 0, 0, 0]]
+    assert evaluation.per_class.tolist()[:3] == [1, 1, 0.5] and np.isnan(evaluation.per_class[3])

@@ -1,0 +1,193 @@
+"""The trainer against what it promises."""
+
+import dataclasses
+import math
+import shutil
+
+import pytest
+import torch
+from helpers.networks import Linear
+
+import tdn
+from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
+from tdn.data.sampling import Views
+from tdn.engine.recipes import Recipe
+from tdn.engine.trainer import Compute, fit
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(epochs=2, batch=12, lr=0.01)
+VIEWS = Views(size=64)
+
+
+def train(video_sets, folder, recipe, model=None, epochs=None, **arguments):
+    torch.manual_seed(0)
+    model = model or Linear()
+    clips = TrainingClips(video_sets[0], 2, model.window, seed=3)
+    recipe = dataclasses.replace(recipe, epochs=epochs) if epochs else recipe
+    return model, fit(model, clips, recipe, 64, folder, CPU, **arguments).history
+
+
+def weights(model):
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("schedule", ["step", "plateau", "cosine"])
+def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(video_sets, tmp_path, optimizer, schedule):
+    for video_set in video_sets:
+        video_set.keep_in_memory()
+    recipe = Recipe(4, 12, 0.01, optimizer, schedule=schedule, steps=(2,), patience=0, warmup_epochs=1.5)
+    options = dict(width=8, dropout=0.5)
+    val_clips = TestClips(video_sets[1], 2, 5, VIEWS)
+
+    def new():
+        torch.manual_seed(1)
+        return tdn.create_model("tdn_resnet10", 18, 2, **options)
+
+    whole, history = train(video_sets, tmp_path / "whole", recipe, new(), val_clips=val_clips)
+
+    class Stop(Exception):
+        pass
+
+    class Interrupted(TrainingClips):
+        def __getitem__(self, index):
+            if self.epoch == 2 and index == 7:
+                raise Stop
+            return super().__getitem__(index)
+
+    clips = Interrupted(video_sets[0], 2, 5, seed=3)
+    with pytest.raises(Stop):
+        fit(new(), clips, recipe, 64, tmp_path / "cut", CPU, val_clips)
+    resumed, resumed_history = train(video_sets, tmp_path / "cut", recipe, new(), val_clips=val_clips)
+
+    assert torch.equal(weights(whole), weights(resumed))
+    untimed = [[row | {"seconds": 0, "waiting": 0} for row in h] for h in (history, resumed_history)]
+    assert untimed[0] == untimed[1] and len(untimed[0]) == 4
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(video_sets, tmp_path):
+    whole, _ = train(video_sets, tmp_path / "a", RECIPE)
+    parts, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(device_batch=5))  # 5 + 5 + 2
+    torch.testing.assert_close(weights(parts), weights(whole), atol=1e-6, rtol=1e-5)
+
+
+def test_a_step_is_sgd_with_momentum_decay_and_a_clipped_gradient(video_sets, tmp_path):
+    recipe = Recipe(1, 36, 0.1, clip_norm=0.05, weight_decay=0, schedule="step")
+    start = Linear()
+    before = weights(start)
+    model, _ = train(video_sets, tmp_path, recipe, start)
+    assert (weights(model) - before).norm() == pytest.approx(0.1 * 0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("step", [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        ("cosine", [(1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in range(6)]),
+    ],
+)
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_schedules(video_sets, tmp_path, schedule, expected, warmup):
+    recipe = Recipe(6, 12, 0.5, schedule=schedule, steps=(2, 4), warmup_epochs=warmup)
+    _, history = train(video_sets, tmp_path, recipe)
+    ramp = [min(0.01 + 0.99 * epoch / warmup, 1) if warmup else 1 for epoch in range(6)]
+    rates = [row["lr"] for row in history]
+    assert rates == pytest.approx([0.5 * a * b for a, b in zip(expected, ramp, strict=True)])
+
+
+def test_plateau_divides_by_ten_when_validation_saturates(video_sets, tmp_path):
+    class Constant(Linear):
+        def forward(self, clips):
+            return super().forward(clips) * 0  # validation top-1 never moves
+
+    recipe = Recipe(6, 12, 0.5, schedule="plateau", patience=1)
+    _, history = train(video_sets, tmp_path, recipe, Constant(), val_clips=TestClips(video_sets[1], 2, 1, VIEWS))
+    assert [row["lr"] for row in history] == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05, 0.005])
+    with pytest.raises(ValueError, match="needs validation"):
+        train(video_sets, tmp_path / "other", recipe)
+
+
+def test_label_smoothing_and_loss_are_as_defined(video_sets, tmp_path):
+    class Fixed(Linear):
+        def forward(self, clips):
+            scores = torch.zeros(len(clips), 18)
+            scores[:, 4] = 3
+            return scores + super().forward(clips) * 0
+
+    recipe = Recipe(1, 36, 0.01, label_smoothing=0.1)
+    _, history = train(video_sets, tmp_path, recipe, Fixed())
+    log_p = torch.tensor([3.0 if label == 4 else 0.0 for label in range(18)]).log_softmax(0)
+    expected = -(0.9 * log_p.mean() + 0.1 * log_p.mean())  # 36 clips, every label (mirrored or not) twice
+    assert history[0]["loss"] == pytest.approx(float(expected), rel=1e-4)
+    assert history[0]["train_top1"] == pytest.approx(2 / 36)
+
+
+def test_networks_learn(video_sets, tmp_path):
+    video_sets[0].keep_in_memory()
+    model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
+    _, history = train(video_sets, tmp_path, Recipe(12, 12, 0.01, "adamw"), model)
+    assert history[-1]["loss"] < 0.85 * history[0]["loss"]
+
+
+def test_bfloat16_trains_float32_weights(video_sets, tmp_path):
+    model = tdn.create_model("tdn_resnet10", 18, 2, width=8)
+    model, history = train(video_sets, tmp_path, RECIPE, model, compute=Compute(precision="bf16"))
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+    assert 2 < history[0]["loss"] < 4
+
+
+def test_a_run_begun_in_one_precision_goes_on_in_another(video_sets, tmp_path):
+    train(video_sets, tmp_path, RECIPE, epochs=1)
+    _, history = train(video_sets, tmp_path, RECIPE, compute=Compute(precision="fp16"))
+    assert len(history) == 2
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_network_trains_alike(video_sets, tmp_path):
+    eager, _ = train(video_sets, tmp_path / "a", RECIPE)
+    compiled, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(compile=True))
+    assert set(compiled.state_dict()) == set(eager.state_dict()), "the names of the weights stay"
+    torch.testing.assert_close(weights(compiled), weights(eager), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_gpu(video_sets, tmp_path, precision, compiled):
+    model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
+    clips = TrainingClips(video_sets[0], 2, 5, seed=3)
+    recipe, compute = Recipe(8, 12, 0.01, "adamw"), Compute(5, precision, compiled)
+    history = fit(model, clips, recipe, 64, tmp_path, torch.device("cuda"), compute=compute).history
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_unreadable_videos_are_said_once_and_training_goes_on(video_sets, broken_videos, tmp_path, capsys):
+    videos = [*video_sets[0].videos[:20], *(Video(path, 0) for path in broken_videos.values())]
+    broken = VideoSet(videos, video_sets[0].class_names)
+    model, history = train((broken, None), tmp_path / "a", dataclasses.replace(RECIPE, epochs=3, batch=24))
+    said = capsys.readouterr().out
+    assert all(said.count(f"left out, unreadable: {path}: ") == 1 for path in broken_videos.values())
+    assert weights(model).isfinite().all() and len(history) == 3
+
+    nothing = VideoSet([Video(broken_videos["text"], 0)], video_sets[0].class_names)
+    with pytest.raises(ValueError, match=r"not one of 1 training videos could be read.*text\.mp4"):
+        train((nothing, None), tmp_path / "b", RECIPE)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(video_sets, tmp_path):
+    class Broken(Linear):
+        def forward(self, clips):
+            return super().forward(clips) * float("nan")
+
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        train(video_sets, tmp_path, RECIPE, Broken())
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_options_that_do_not_exist_are_answered_with_the_valid_ones():
+    with pytest.raises(ValueError, match="sgd, adamw"):
+        Recipe(1, 1, 0.1, optimizer="adam")
+    with pytest.raises(ValueError, match="step, plateau, cosine"):
+        Recipe(1, 1, 0.1, schedule="poly")
+    with pytest.raises(ValueError, match="fp32, bf16, fp16"):
+        Compute(precision="half")

@@ -1,0 +1,242 @@
+"""From files on disk, in the layouts that data sets come in, through training to a row of a table."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import layouts
+from helpers.reference import released_weights
+
+from tdn.book.lines import Line
+from tdn.book.scoring import evaluate_weights, output_order, published_row
+from tdn.commands import data as data_command
+from tdn.commands.evaluate import main
+from tdn.data.clips import TestClips, TrainingClips
+from tdn.data.disk.catalog import PUBLISHED, DatasetSpec
+from tdn.data.sampling import Views
+from tdn.engine.distributed import device
+from tdn.engine.evaluation import Evaluation, evaluate
+from tdn.engine.recipes import Recipe
+from tdn.engine.trainer import Compute
+from tdn.experiments import runs as experiment
+from tdn.experiments.runs import Run
+from tdn.experiments.tables import Row, Table
+from tdn.model.weights import load_model
+from tdn.utils import write_text
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TDN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(experiment, "device", lambda: torch.device("cpu"))
+    experiment._videos.cache_clear()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small networks: two threads beside another process are many times slower
+    yield tmp_path / "home"
+    torch.set_num_threads(threads)
+    experiment._videos.cache_clear()
+
+
+def spec_of(name, tmp_path, monkeypatch):
+    root = getattr(layouts, name)(tmp_path / name)
+    if name not in PUBLISHED:
+        return DatasetSpec(str(root))
+    monkeypatch.setenv(f"TDN_{name.upper()}", str(root))
+    return DatasetSpec(name)
+
+
+def tiny(data, batch=2):
+    recipe = Recipe(epochs=1, batch=batch, lr=0.01, norm_batch=1)
+    return Run("tdn_resnet10", (("width", 8),), 4, data, 48, (1.0, 0.66), Views(2, 3, 48, 1.0), recipe, 0)
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "lists", "folder"])
+def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatch):
+    from tdn.book.report import accuracy_table
+
+    config = tiny(spec_of(name, tmp_path, monkeypatch))
+    train, val = experiment.videos(config.data, tmp_path)
+    result = experiment.run(config, tmp_path / "results", tmp_path)
+    assert len(result.history) == 1 and len(train) // 2 >= 2, "two updates"
+    metrics = result.metrics
+    assert (metrics["videos"], metrics["of"], metrics["train_of"]) == (len(val), len(val), len(train))
+    line = Line(Row("TDN", "tdn"), [result], 35.6, 26.5, [config])
+    table = accuracy_table(Table("", "TDN", [line.row], ("TDN",)), [line])
+    assert table["videos"].tolist() == [f"{len(val)} of {len(val)}"]
+    assert table["measured top-1"].tolist() == [pytest.approx(100 * metrics["top1"])]
+
+    scored = evaluate_weights(result.folder / "weights.pt", config.data, [config.views, Views(size=48)], tmp_path)
+    assert scored["top-1"].tolist()[0] == pytest.approx(100 * metrics["top1"]), "the file brings network and classes"
+    assert scored["views"].tolist() == ["2x3", "1x1"]
+    assert scored["GMACs"].tolist()[0] == pytest.approx(6 * scored["GMACs a view"].tolist()[0])
+
+
+def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_path, home, monkeypatch):
+    """500 clips, five of them broken, each in its own way; once without the index of a check, once with it."""
+    root = tmp_path / "mine"
+    whole = layouts.clip(1)
+    for part, number in (("train", 400), ("val", 100)):
+        for i in range(number):
+            layouts.video_file(root / part / ("nodding", "waving")[i % 2] / f"{i:03d}.mp4", i % 3)
+    broken = {root / f"train/{name}.mp4": content for name, content in (
+        ("nodding/100", b""), ("waving/101", b"<html>404</html>"), ("nodding/202", None)
+    )} | {root / "val/nodding/010.mp4": b"\x00" * 9000, root / "val/waving/011.mp4": None}  # fmt: skip
+    for path, content in broken.items():
+        path.write_bytes(path.read_bytes()[:1200] if content is None else content)
+    assert len(whole) == layouts.FRAMES
+    spec = DatasetSpec(str(root))
+    recipe = Recipe(epochs=1, batch=40, lr=0.01)
+    config = dataclasses.replace(tiny(spec), model="tsn_resnet10", recipe=recipe, views=Views(size=48))
+    for checked in (False, True):
+        if checked:
+            assert data_command.main(["check", str(root)]) == 1
+            experiment._videos.cache_clear()
+            assert len(spec.videos(home / ".data")[0].known_unreadable) == 3
+        result = experiment.run(config, tmp_path / f"results{checked}", home / ".data")
+        metrics = result.metrics
+        assert {path for path, _ in metrics["train_unreadable"]} == {str(p) for p in broken if "train" in p.parts}
+        assert {path for path, _ in metrics["unreadable"]} == {str(p) for p in broken if "val" in p.parts}
+        assert (metrics["train_of"], metrics["videos"], metrics["of"]) == (400, 98, 100)
+        assert len(result.history) == 1 and np.isfinite(result.history["loss"]).all()
+
+
+def test_an_epoch_that_was_cut_goes_on_where_it_was(tmp_path, monkeypatch):
+    """A checkpoint after every update in place of every ten minutes; the disk fails in the middle of an epoch."""
+    monkeypatch.setattr("tdn.engine.trainer.CHECKPOINT_SECONDS", 0)
+    config = tiny(spec_of("k400", tmp_path, monkeypatch))
+    config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, epochs=2))
+    whole = experiment.run(config, tmp_path / "whole", tmp_path)
+    read, seen = TrainingClips.__getitem__, []
+
+    def failing(self, video):
+        seen.append((self.epoch, video))
+        if len(seen) == 11:  # of 6 in an epoch
+            raise OSError("the disk is gone")
+        return read(self, video)
+
+    monkeypatch.setattr(TrainingClips, "__getitem__", failing)
+    monkeypatch.setattr("tdn.engine.loading.worker_count", lambda clips: 0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        experiment.run(config, tmp_path / "cut", tmp_path)
+    before = len(seen)
+    cut = experiment.run(config, tmp_path / "cut", tmp_path)
+    assert len(seen) - before == 2, "only the update that was not done"
+    weights = [torch.load(result.folder / "weights.pt", weights_only=True)["model"] for result in (whole, cut)]
+    assert all(torch.equal(weights[1][key], value) for key, value in weights[0].items())
+    assert whole.history["loss"].tolist() == cut.history["loss"].tolist()
+
+
+def test_fine_tuning_starts_from_all_of_another_network_but_its_classifier(tmp_path, monkeypatch):
+    source = tiny(spec_of("k400", tmp_path, monkeypatch))
+    recipe = dataclasses.replace(source.recipe, lr=1e-9)
+    target = dataclasses.replace(source, data=spec_of("ucf101", tmp_path, monkeypatch), recipe=recipe, start=source)
+    result = experiment.run(target, tmp_path / "results", tmp_path)
+    before = experiment.trained(source, tmp_path / "results").state_dict()
+    after = experiment.trained(target, tmp_path / "results").state_dict()
+    alike = [key for key in before if "running" not in key and torch.allclose(before[key], after[key], atol=1e-5)]
+    assert {key.rsplit(".", 1)[0] for key in before} - {key.rsplit(".", 1)[0] for key in alike} <= {"fc"}
+    assert result.manifest["start"].startswith(f"{source.name}/weights.pt, sha256 ")
+
+    other = dataclasses.replace(target, seed=1)
+    file = experiment.stored(source, tmp_path / "results").folder / "weights.pt"
+    file = file.rename(tmp_path / "from_elsewhere.pt")
+    result = experiment.run(other, tmp_path / "results", tmp_path, start=file)
+    assert re.fullmatch(r".*/from_elsewhere\.pt, sha256 [0-9a-f]{64}", result.manifest["start"])
+
+
+def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, monkeypatch, capsys):
+    root = layouts.ssv2(tmp_path / "ssv2")
+    labels = json.loads((root / "labels/labels.json").read_text())
+    labels |= {f"Class {number}": str(number) for number in range(3, 174)}
+    write_text(root / "labels/labels.json", json.dumps(labels))
+    monkeypatch.setenv("TDN_SSV2", str(root))
+    file = tmp_path / "best.pth.tar"
+    torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, file)
+
+    with pytest.raises(ValueError, match="8 or 16"):
+        load_model(file)
+    table = evaluate_weights(file, DatasetSpec("ssv2"), [Views(size=64)], tmp_path / "kept", num_segments=8)
+    assert table["network"].tolist() == ["tdn_resnet50"] and table["published top-1"].tolist() == [64.0]
+    assert table["videos"].tolist() == ["3 of 3"] and table["GMACs a view"][0] < 35.6
+
+    (folder,) = (tmp_path / "kept").iterdir()
+    with pytest.raises(ValueError, match="half done from other weights"):
+        half = experiment.stored(tiny(DatasetSpec("ssv2")), tmp_path).folder
+        write_text(half / "checkpoint.pt", "")
+        write_text(half / "config.json", "{}")
+        experiment.run(tiny(DatasetSpec("ssv2")), tmp_path, tmp_path, start=file)
+    kept = Evaluation.load(folder / "scores.npz")
+    model, *_ = load_model(file, 8)
+    _, val = DatasetSpec("ssv2").videos(tmp_path)
+    expected = evaluate(model, TestClips(val, 8, 5, Views(size=64)), device())
+    np.testing.assert_allclose(kept.scores, expected.scores, rtol=1e-3, atol=1e-3)
+    wrong = pd.read_csv(folder / "confusion.csv")
+    assert wrong["videos"].sum() == round((1 - kept.top(1)) * 3) and (wrong["class"] != wrong["answer"]).all()
+    assert json.loads((folder / "about.json").read_text())["weights"].startswith("best.pth.tar, sha256 ")
+    capsys.readouterr()
+    main(["--ensemble", str(folder), str(folder)])
+    assert "3 of 3" in capsys.readouterr().out, "8+16 from stored scores"
+    for arguments, answer in (
+        (["--weights", str(file), "--dataset", "ssv3", "--segments", "8"], "did you mean"),
+        (["--weights", str(file), "--dataset", "ssv2", "--views", "10*3"], "clips x crops"),
+        (["--weights", str(tmp_path / "none.pt"), "--dataset", "ssv2"], "no weights file at"),
+        (["--dataset", "ssv2"], "--weights and --dataset are needed"),
+        (["--weights", str(file), "--dataset", "./none", "--segments", "8"], "there is no folder"),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert answer in capsys.readouterr().err
+
+
+def test_classes_in_another_order_are_put_right_by_their_names(video_sets):
+    _, val = video_sets
+    names = val.class_names[::-1]
+    assert output_order(val, 18, names) == list(range(18))[::-1] and output_order(val, 18, None) == list(range(18))
+    with pytest.raises(ValueError, match="has 17 classes, the data set 18"):
+        output_order(val, 17, None)
+    with pytest.raises(ValueError, match="1 of the data set's classes are none of the network's"):
+        output_order(val, 18, ["something else", *val.class_names[1:]])
+
+
+def test_the_published_number_is_that_of_the_same_views():
+    assert published_row("k400", "tdn_resnet50", 8, Views(10, 3, 256, 1.0)) == {"published top-1": 76.6}
+    assert published_row("k400", "tdn_resnet50", 8, Views()) == {} == published_row("k400", "tsm_resnet50", 8, Views())
+    assert published_row("ssv2", "tdn_resnet101", 16, Views()) == {"published top-1": 66.9}
+    assert (
+        published_row("ssv2", "tdn_resnet101", 16, Views(2)) == {} == published_row("mine", "tdn_resnet50", 8, Views())
+    )
+
+
+def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
+    """The command line of the study, on two processes, and what it leaves against a process alone."""
+    environment = {"TDN_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin"}
+    listed = subprocess.run(
+        [sys.executable, "-m", "tdn", "train", "--profile", "smoke", "--list", "--table", "beyond"],
+        env=environment, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    name = re.findall(r"--runs (tsn_resnet10-\w+)", listed)[0]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = ["-m", "tdn", "train", "--profile", "smoke", "--runs", name]
+    refused = subprocess.run([*torchrun, *arguments], env=environment, capture_output=True, text=True, timeout=200)
+    assert refused.returncode != 0 and "has only 1 parts of 32 videos" in refused.stderr
+    done = subprocess.run(
+        [*torchrun, *arguments, "--device-batch", "8"], env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "batch 32 in parts of 8 over 2 processes, learning rate 0.01 for that batch" in done.stdout
+    result = experiment.Result(tmp_path / "results/smoke/runs" / name)
+    assert result.manifest["processes"] == 2 and result.manifest["device_batch"] == 8
+    assert (result.metrics["videos"], result.metrics["of"]) == (18, 18)
+
+    from tdn.experiments.profiles import SMOKE
+
+    alone = experiment.run(SMOKE.start(), tmp_path / "alone", tmp_path / ".data", Compute(device_batch=8))
+    assert alone.folder.name == name
+    assert result.history["loss"].tolist() == pytest.approx(alone.history["loss"].tolist(), abs=1e-4)
+    np.testing.assert_allclose(result.evaluation.scores, alone.evaluation.scores, atol=1e-3)

@@ -1,0 +1,251 @@
+"""The tables' lists of runs, and the command line over them."""
+
+import dataclasses
+
+import pytest
+import torch
+from helpers import layouts
+from torch.distributed.run import get_args_parser
+
+from tdn.book.lines import full_size
+from tdn.commands import evaluate, train
+from tdn.commands.train import _selected, main
+from tdn.data.disk.catalog import DatasetSpec
+from tdn.engine.recipes import SOMETHING
+from tdn.experiments import profiles, tables
+from tdn.experiments import registry as study
+from tdn.experiments.profiles import PROFILES, get_profile
+from tdn.experiments.runs import IMAGENET, Run, impossible
+from tdn.experiments.tables import SHORT_VS_LONG, TABLES, TDRL_LAMBDA, TDRL_TIM, TEMPORAL_MODULES, Row
+from tdn.model.cost import measure_cost
+from tdn.model.tdrl import TemporalDiversity
+
+
+def test_published_numbers_are_those_of_the_papers_table():
+    published = {name: [row.published_as("top1") for row in table.rows] for name, table in TABLES.items()}
+    assert published == {
+        "difference_operator": [41.5, 51.4, 51.6, 52.3],
+        "s_tdm_fusion": [43.7, 47.6, 52.3, 47.3, 47.9],
+        "l_tdm_design": [44.1, 50.9, 50.0, 49.7, 52.3],
+        "location": [46.6, 50.6, 52.3, 51.7],
+        "short_vs_long": [19.7, 46.6, 51.3, 51.5, 49.9, 52.3],
+        "temporal_modules": [None, 47.5, 47.1, 48.4, None, None, 47.5, None, 48.2, 47.6, 49.0, 52.3],
+        "tdrl_tsm": [45.6, 48.1, 47.5, 48.4],
+        "tdrl_tim": [46.1, 47.4, 48.7, 48.4, 49.8],
+        "tdrl_share": [46.1, 47.7, 48.4, 47.8, 47.3],
+        "tdrl_position": [46.1, 48.7, 49.0, 46.9, 48.4],
+        "tdrl_lambda": [46.1, 47.9, 48.4, 47.8, 48.0],
+        "beyond": [None] * 3,
+    }
+    iclr = {name: [row.published_as("top1", "iclr2021") for row in table.rows] for name, table in TABLES.items()}
+    assert iclr["difference_operator"] == [None] * 4 and iclr["location"] == [45.2, 49.9, 51.3, 50.8]
+    assert iclr["temporal_modules"][:7] == [19.7, 46.2, 45.6, 47.4, 48.9, 46.1, 47.5]
+    assert [row.printed("gmacs") for row in TABLES["location"].rows] == ["33", "35", "36", "38"]
+    assert TABLES["s_tdm_fusion"].rows[0].printed("gmacs") is None
+    assert Row("ours alone", "tdn").published_as("top1") is None
+
+
+def gmacs(name):
+    return [measure_cost(full_size(row)).gmacs for row in TABLES[name].rows]
+
+
+def test_costs_are_those_of_the_papers():
+    concat_avg, concat_diff, diff_avg, tdn = gmacs("difference_operator")
+    assert concat_avg == pytest.approx(concat_diff) and diff_avg == pytest.approx(tdn)
+    # three more input channels of a 7x7 convolution to 64 at 56 x 56, in 8 segments
+    assert concat_diff - tdn == pytest.approx(8 * 3 * 49 * 64 * 56 * 56 / 1e9)
+    assert gmacs("location") == pytest.approx([32.70, 34.50, 35.61, 37.46], abs=0.01)
+    assert max(gmacs("s_tdm_fusion")) < 35.62 and max(gmacs("l_tdm_design")) < 35.62
+
+
+def ablations(profile):
+    return study.all_runs(profile, list(TABLES))
+
+
+@pytest.mark.parametrize("profile", [PROFILES["smoke"], PROFILES["pocket"]], ids=lambda profile: profile.name)
+def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
+    runs = ablations(profile)
+    assert len({run.name for run in study.all_runs(profile)}) == len(study.all_runs(profile))  # shared rows once
+    assert {run.start for run in runs} == {profile.start("tsn"), profile.start("res2net")}
+    assert {run.model for run in runs if run.start == profile.start("res2net")} == {"tea_resnet10"}
+    assert profile.start().start is None
+    same_recipe = {dataclasses.replace(run.recipe, td_lambda=0) for run in runs}
+    assert len({(run.data, run.size, run.scales, run.views) for run in runs}) == len(same_recipe) == 1
+    assert {run.num_segments for run in runs} == {profile.num_segments, 5 * profile.num_segments}
+    for run in runs:
+        model = run.create_model()
+        assert model.num_segments == run.num_segments
+        assert bool(run.recipe.td_lambda) == any(isinstance(module, TemporalDiversity) for module in model.modules())
+    again = run.create_model()
+    assert all((a == b).all() for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    other = dataclasses.replace(run, seed=run.seed + 1).create_model()
+    assert (other.fc.weight != again.fc.weight).any()
+
+
+def test_a_row_has_at_most_its_own_number_of_seeds():
+    pocket, table = PROFILES["pocket"], TABLES["temporal_modules"]
+    seeds = {row.name: [run.seed for run in pocket.runs(row, table)] for row in TEMPORAL_MODULES}
+    assert seeds["TSM"] == [0, 1] and seeds["TSM++"] == [0]
+    assert len(PROFILES["smoke"].runs(TEMPORAL_MODULES[2], table)) == 1
+
+
+def test_the_td_loss_weighs_what_it_weighs_at_full_size():
+    """Largest possible value of lambda times the loss: every similarity 1 in every block that has it."""
+    rows = {row.name: row for row in (*TDRL_TIM, *TDRL_LAMBDA, *tables.BEYOND)}
+    for name, full in (("TIM + TD loss", 2e-4), ("lambda 4e-4", 4e-4), ("TDN + TD loss", 2e-4), ("TIM", 0)):
+        run = PROFILES["pocket"].runs(rows[name], TABLES["tdrl_tim"])[0]
+        places = [m for m in run.create_model().modules() if isinstance(m, TemporalDiversity)]
+        assert run.recipe.td_lambda * sum(p.channels for p in places) == pytest.approx(full * (512 + 1024 + 2048))
+
+
+def test_rows_are_the_networks_they_are_named_after():
+    expected = {
+        "TSN": ([], [], []),
+        "temporal convolution": ([], [], [3, 4, 5]),
+        "S-TDM in stage 1": ([1], [], [3, 4, 5]),
+        "S-TDM in stages 1-2": ([1, 2], [], [3, 4, 5]),
+        "L-TDM in stages 3-5": ([], [3, 4, 5], [3, 4, 5]),
+        "TDN (both)": ([1, 2], [3, 4, 5], [3, 4, 5]),
+    }
+    for row in SHORT_VS_LONG:
+        run = PROFILES["pocket"].runs(row, TABLES["short_vs_long"])[0]
+        model = run.create_model()
+        modules = [
+            [number for number in range(2, 6) if hasattr(model.stages[number - 1][0].temporal, name)]
+            for name in ("l_tdm", "conv")
+        ]
+        assert ([int(stage) for stage in model.s_tdm], *modules) == expected[row.name]
+        assert model.fc.in_features == 128 and model.dropout.p == 0
+
+
+def test_a_new_row_is_one_line_and_shared_rows_run_once(monkeypatch):
+    profile = PROFILES["smoke"]
+    before = study.all_runs(profile)
+    rows = [*SHORT_VS_LONG, Row("under another name", "tdn"), Row("L-TDM in stage 5", "tdn", {"l_tdm_stages": (5,)})]
+    monkeypatch.setitem(TABLES, "short_vs_long", dataclasses.replace(TABLES["short_vs_long"], rows=rows))
+    assert len(study.all_runs(profile)) == len(before) + 1
+
+
+def test_every_reference_is_a_row():
+    for table in TABLES.values():
+        names = {row.name for row in table.rows}
+        assert set(table.references) <= names and {name for pair in table.pairs for name in pair} <= names
+        assert len({row.name for row in table.rows}) == len(table.rows)
+
+
+def test_typos_are_answered_with_the_nearest_names(capsys):
+    with pytest.raises(ValueError, match="did you mean pocket"):
+        get_profile("poket")
+    with pytest.raises(ValueError, match="short_vs_long"):
+        tables.get_table("short_vs_lang")
+    for arguments, answer in (
+        (["--profile", "smokey"], "smoke"),
+        (["--table", "1e"], "short_vs_long"),
+        (["--jobs", "0"], "1 or more"),
+        (["--runs", "tdn_resnet10-0123456789"], "--list prints"),
+        (["--shard", "9/8"], "i from 1 to n"),
+        (["--start-from", "/nowhere/weights.pt"], "no weights file at /nowhere/weights.pt"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            main(arguments)
+        assert error.value.code == 2
+        assert answer in capsys.readouterr().err
+
+
+def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "ROOT", tmp_path)
+    main(["--profile", "smoke", "--list"])
+    printed = capsys.readouterr().out.splitlines()
+    runs = len(study.with_starts(study.all_runs(PROFILES["smoke"])))
+    assert printed[0].startswith(f"profile smoke: {runs} runs, 0 of them done")
+    assert len(printed) == runs + 1 and all("to do" in line for line in printed[1:])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_ways_to_ask_for_one_network_are_one_run():
+    spelled_out = Row("TDN, spelled out", "tdn", {"s_tdm_stages": (1, 2), "dropout": 0.0})
+    pocket = PROFILES["pocket"]
+    of = TABLES["short_vs_long"]
+    assert pocket.runs(spelled_out, of) == pocket.runs(Row("TDN", "tdn"), of)
+    assert pocket.runs(Row("other", "tdn", {"s_tdm_stages": (1,)}), of) != pocket.runs(Row("TDN", "tdn"), of)
+
+
+def test_shards_are_all_runs_once_and_runs_stand_after_what_they_start_from():
+    profile = PROFILES["pocket"]
+    runs = study.with_starts(study.all_runs(profile))
+    shards = [_selected(runs, [], f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
+    transfer = profile.transfer_runs("pocket, family both")[1]
+    source = transfer.start
+    assert _selected(runs, [transfer.name], "1/1") == [transfer]
+    assert study.with_starts([transfer]) == [source.start, source, transfer]
+
+
+def test_transfers_go_from_other_classes_to_three_splits():
+    pocket = PROFILES["pocket"]
+    tuned, without = (pocket.transfer_runs("pocket, family both", which) for which in (True, False))
+    assert [run.data.split for run in tuned] == [run.data.split for run in without] == [1, 2, 3]
+    (source,) = {run.start for run in tuned}
+    assert not set(source.data.classes) & set(tuned[0].data.classes)
+    assert {run.start for run in without} == {pocket.start()}
+    assert [dataclasses.replace(run, start=pocket.start()) for run in tuned] == without, "nothing else differs"
+
+
+def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
+    for name in ("SSV1", "SSV2", "K400", "UCF101", "HMDB51"):
+        monkeypatch.delenv(f"TDN_{name}", raising=False)
+    monkeypatch.setenv("TDN_HOME", "/nowhere")
+    paper = PROFILES["paper"]
+    runs = study.all_runs(paper)
+    assert len({run.name for run in runs}) == len(runs)
+    by_data = {}
+    for run in runs:
+        assert run.size == 224 and run.scales == (1.0, 0.875, 0.75, 0.66)
+        recipe = run.recipe
+        protocol = (recipe.epochs, recipe.batch, recipe.lr, recipe.weight_decay, recipe.steps, str(run.views))
+        by_data.setdefault(run.data.name, set()).add((*protocol, run.views.size, dict(run.options).get("dropout", 0.5)))
+    tdrl = (50, 64, 0.01, 1e-4, (30, 40, 45), "1x1", 224, 0.5)
+    something = (60, 64, 0.01, 5e-4, (30, 45, 55), "1x1", 224, 0.5)
+    tuned = (25, 64, 0.002, 5e-4, (12, 19, 22), "10x3", 256, 0.8)
+    assert by_data == {
+        "ssv1": {something, tdrl},
+        "ssv2": {something},
+        "k400": {(100, 128, 0.02, 1e-4, (50, 75, 90), "10x3", 256, 0.5)},
+        "ucf101": {tuned},
+        "hmdb51": {tuned},
+    }
+    from_kinetics = [run.start for run in runs if isinstance(run.start, Run)]
+    assert len(from_kinetics) == 6 and len(set(from_kinetics)) == 1 and from_kinetics[0] in runs
+    assert from_kinetics[0].num_segments == 16, "the paper transfers the 16-frame network"
+    assert {run.start for run in runs if not isinstance(run.start, Run)} == {IMAGENET}
+    with torch.device("meta"):
+        assert runs[0].create_model().fc.out_features == 174
+
+
+def test_what_is_not_possible_is_said_with_its_reason_and_its_command(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TDN_HOME", str(tmp_path))
+    monkeypatch.delenv("TDN_SSV1", raising=False)
+    monkeypatch.setattr(profiles, "ROOT", tmp_path)
+    main(["--profile", "paper", "--table", "temporal_modules", "--list"])
+    printed = capsys.readouterr().out
+    assert "12 runs are not possible here: Something-Something V1" in printed and "TDN_SSV1=" in printed
+    assert printed.count("torchrun --nproc-per-node 8 -m tdn train --profile paper --runs ") == 12
+    (tmp_path / "ssv1").mkdir()
+    monkeypatch.setenv("TDN_SSV1", str(tmp_path / "ssv1"))
+    tea = next(run for run in study.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
+    assert "Res2Net" in impossible(tea) and impossible(tea, has_start=True) is None
+
+
+@pytest.mark.parametrize("parser", [train.parser(), evaluate.parser()], ids=lambda parser: parser.prog)
+def test_torchrun_takes_none_of_our_options_for_its_own(parser):
+    for action in parser._actions[1:]:
+        command = ["--nproc-per-node", "8", "-m", "tdn", "train", action.option_strings[-1], "value"]
+        assert get_args_parser().parse_args(command).training_script_args == command[-2:]
+
+
+def test_ones_own_data_is_trained_as_something_something(tmp_path):
+    run = profiles.own_run(DatasetSpec(str(layouts.folder(tmp_path / "mine"))), "tdn_resnet18", 16)
+    assert run.recipe == SOMETHING and run.start == IMAGENET and str(run.views) == "1x1"
+    assert run.create_model().fc.out_features == 3 and run.num_segments == 16
+    with pytest.raises(ValueError, match="did you mean tdn_resnet50"):
+        profiles.own_run(run.data, "tdn_resnet5", 8)

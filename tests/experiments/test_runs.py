@@ -1,0 +1,170 @@
+"""Runs: their identity, their files, and what happens to them when processes die or meet."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import SPEC
+from helpers.runs import TINY, on_the_cpu, weights, with_epochs  # noqa: F401 (a fixture)
+from helpers.videos import damage, write_video
+
+import tdn
+from tdn.data.clips import VideoSet
+from tdn.data.pocket import render as pocket
+from tdn.data.sampling import Views
+from tdn.experiments import runs as experiment
+from tdn.experiments.runs import Run
+
+# A process that runs TINY; further epochs make it long enough to be killed half way.
+PROGRAM = """
+import dataclasses, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from helpers.runs import TINY
+from tdn.experiments import runs as experiment
+make = experiment._make
+def make_and_note(*arguments):
+    with open(sys.argv[4], "a") as file:
+        file.write("made\\n")
+    make(*arguments)
+experiment._make = make_and_note
+recipe = dataclasses.replace(TINY.recipe, epochs=int(sys.argv[3]))
+result = experiment.run(dataclasses.replace(TINY, recipe=recipe), Path(sys.argv[1]), Path(sys.argv[2]))
+print(result.metrics["top1"])
+"""
+
+
+def start(results, data_root, tmp_path, epochs):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(tests=__file__.rsplit("/", 2)[0]))
+    command = [sys.executable, program, results, data_root, str(epochs), tmp_path / "made"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_identity_covers_every_field_and_nothing_else(monkeypatch):
+    changed = [
+        dataclasses.replace(TINY, model="tdn_resnet10"),
+        dataclasses.replace(TINY, options=(("dropout", 0.5), ("width", 16))),
+        dataclasses.replace(TINY, num_segments=3),
+        dataclasses.replace(TINY, data=dataclasses.replace(SPEC, seed=6)),
+        dataclasses.replace(TINY, size=64),
+        dataclasses.replace(TINY, scales=(0.8, 0.7)),
+        dataclasses.replace(TINY, views=Views(2, 1, 48, 0.8)),
+        dataclasses.replace(TINY, seed=1),
+        dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, lr=0.02)),
+        dataclasses.replace(TINY, start=TINY),
+        dataclasses.replace(TINY, start=dataclasses.replace(TINY, seed=1)),
+        dataclasses.replace(TINY, start=experiment.IMAGENET),
+        dataclasses.replace(TINY, data=pocket.PocketPart(SPEC, ("both",))),
+    ]
+    assert {field.name for field in dataclasses.fields(Run)} == {
+        *("model", "options", "num_segments", "data"),
+        *("size", "scales", "views", "recipe", "seed", "start"),
+    }, "a new field needs a line above"
+    names = {run.name for run in [TINY, *changed]}
+    assert len(names) == 14
+    assert dataclasses.replace(TINY).name == TINY.name
+    monkeypatch.setattr(pocket, "RENDER_VERSION", 99)
+    assert TINY.name not in names, "other pixels, another run"
+
+
+def test_a_run_leaves_its_files_and_is_not_repeated(tmp_path, data_root):
+    result = experiment.run(TINY, tmp_path, data_root)
+    files = {path.name for path in result.folder.iterdir()}
+    whole = {"config.json", "history.csv", "scores.npz", "metrics.json", "manifest.json", "weights.pt"}
+    assert files - {".lock"} == whole
+
+    metrics, evaluation = result.metrics, result.evaluation
+    assert (metrics["videos"], metrics["of"], metrics["unreadable"]) == (19, 19, [])
+    assert metrics["top1"] == pytest.approx(evaluation.correct.mean())
+    groups = metrics["groups"]
+    assert sum(group["videos"] for group in groups.values()) == 19
+    assert sum(g["videos"] * g["top1"] for g in groups.values()) == pytest.approx(19 * metrics["top1"])
+    assert len(result.history) == 4 and result.manifest["seed"] == 0
+    assert json.loads((result.folder / "config.json").read_text())["recipe"]["lr"] == 0.01
+
+    model = tdn.load_weights(TINY.create_model(), result.folder / "weights.pt")
+    assert torch.equal(model.fc.weight, weights(result)["fc.weight"])
+
+    before = {path: path.stat().st_mtime_ns for path in result.folder.iterdir()}
+    again = experiment.run(TINY, tmp_path, data_root)
+    assert again.metrics == metrics
+    assert {path: path.stat().st_mtime_ns for path in result.folder.iterdir()} == before
+
+
+def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_root):
+    config = with_epochs(60)
+    checkpoint = experiment.stored(config, tmp_path).folder / "checkpoint.pt"
+    process = start(tmp_path, data_root, tmp_path, 60)
+    while not checkpoint.exists():
+        assert process.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not experiment.stored(config, tmp_path).complete
+    done = len(torch.load(checkpoint, weights_only=True)["training"]["history"])
+    assert 1 <= done < 60
+
+    resumed = experiment.run(config, tmp_path, data_root)
+    whole = experiment.run(config, tmp_path / "whole", data_root)
+    assert len(resumed.history) == 60
+    assert all(torch.equal(weights(resumed)[key], value) for key, value in weights(whole).items())
+    assert resumed.metrics == whole.metrics
+
+
+def test_a_run_starts_from_the_weights_of_another(tmp_path, data_root):
+    options = (("dropout", 0.5), ("l_tdm_stages", (3,)), ("s_tdm_stages", (1, 2)), ("width", 8))
+    frozen = dataclasses.replace(TINY.recipe, lr=0.0, weight_decay=0.0, epochs=1)
+    config = dataclasses.replace(TINY, model="tdn_resnet10", options=options, recipe=frozen, start=TINY)
+    after, start = weights(experiment.run(config, tmp_path, data_root)), weights(experiment.stored(TINY, tmp_path))
+    assert torch.equal(after["stage3.0.conv1.weight"], start["stage3.0.conv1.weight"])
+    assert torch.equal(after["s_tdm.2.cnn.0.conv2.weight"], start["stage2.0.conv2.weight"])
+    mean = start["stage1.conv.weight"].mean(1, keepdim=True)
+    assert torch.equal(after["s_tdm.1.cnn.conv.weight"], mean.expand(-1, 12, -1, -1))
+    assert torch.equal(after["fc.weight"], config.create_model().fc.weight), "its own classifier"
+
+
+def test_two_processes_train_a_run_once(tmp_path, data_root):
+    processes = [start(tmp_path, data_root, tmp_path, 8) for _ in range(2)]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert (tmp_path / "made").read_text() == "made\n", "once"
+    results = [text.splitlines()[-1] for text in printed]
+    assert results[0] == results[1] and 0 <= float(results[0]) <= 1
+
+
+def test_unreadable_videos_stand_in_the_metrics(tmp_path, data_root, capsys, monkeypatch):
+    monkeypatch.setattr(VideoSet, "keep_in_memory", lambda *_: False)  # as of a set too large for it
+    spec = dataclasses.replace(SPEC, seed=7)
+    folder = pocket.render(tmp_path, spec)
+    broken = [folder / "train" / "00004.mp4", folder / "val" / "00011.mp4"]
+    broken[0].write_bytes(b"")
+    broken[1].write_bytes(broken[1].read_bytes()[:20_000])
+    damaged = [folder / "train" / "00007.mp4", folder / "val" / "00012.mp4"]  # for decord not in the way
+    for path in damaged:
+        damage(write_video(path, pocket.render_clip(8, 3), options={"g": "1"}), 0)
+    experiment._videos.cache_clear()
+    config = dataclasses.replace(TINY, data=spec)
+    for _ in range(2):  # made, and stored
+        result = experiment.run(config, tmp_path, tmp_path)
+        assert result.metrics["train_unreadable"] == [[str(broken[0]), "empty file"]]
+        ((path, reason),) = result.metrics["unreadable"]
+        assert path == str(broken[1]) and reason
+        assert (result.metrics["videos"], result.metrics["of"]) == (18, 19)
+        second = [result.metrics["train_second_decoder"], result.metrics["second_decoder"]]
+        assert [[path for path, _ in videos] for videos in second] == [[str(path)] for path in damaged]
+        said = capsys.readouterr().out
+        for role in ("1 of 36 training", "1 of 19 validation"):
+            assert f"{role} videos could not be read:" in said and f"{role} videos were read by decord" in said
+
+    for path in (folder / "val").iterdir():
+        path.write_bytes(b"no video")
+    experiment._videos.cache_clear()
+    with pytest.raises(ValueError, match="not one of 19 validation videos"):
+        experiment.run(dataclasses.replace(config, seed=9), tmp_path, tmp_path)
+    experiment._videos.cache_clear()

@@ -1,0 +1,186 @@
+"""Small data sets on disk, in the layouts that `tdn.data` reads: 3 classes, 8 videos of 12 frames, 56 x 56 pixels.
+
+Each function fills the folder `root` and returns it.
+"""
+
+import functools
+import io
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from torchvision.io import write_jpeg
+
+from tdn.data.pocket import render as pocket
+
+FRAMES = 12
+TO_THE_RIGHT, HOLDING, TO_THE_LEFT = (
+    "Pushing something from left to right",
+    "Holding something",
+    "Pushing something from right to left",
+)
+
+
+def ssv1(root: Path, annotations: str = ".") -> Path:
+    """Five training and three validation videos, folders of frames; the lists may lie in a subfolder."""
+    train = {101: TO_THE_LEFT, 102: HOLDING, 103: TO_THE_RIGHT, 104: HOLDING, 105: TO_THE_LEFT}
+    val = {106: HOLDING, 107: TO_THE_LEFT, 108: TO_THE_RIGHT}
+    for video in (*train, *val):
+        frame_folder(root / f"20bn-something-something-v1/{video}", video)
+    write(root / annotations / "something-something-v1-labels.csv", (TO_THE_RIGHT, HOLDING, TO_THE_LEFT))
+    for part, videos in (("train", train), ("validation", val)):
+        lines = [f"{video};{label}" for video, label in videos.items()]
+        write(root / annotations / f"something-something-v1-{part}.csv", lines)
+    return root
+
+
+def ssv2(root: Path, names: str = "labels/{}.json") -> Path:
+    """Five training and three validation videos, webm; `names` are those of the lists."""
+    train = {201: TO_THE_LEFT, 202: HOLDING, 203: TO_THE_RIGHT, 204: HOLDING, 205: TO_THE_LEFT}
+    val = {206: HOLDING, 207: TO_THE_LEFT, 208: TO_THE_RIGHT}
+    for video in (*train, *val):
+        video_file(root / f"20bn-something-something-v2/{video}.webm", video)
+    ids = {HOLDING: "0", TO_THE_LEFT: "1", TO_THE_RIGHT: "2"}
+    write(root / names.format("labels"), [json.dumps(ids)])
+    for part, videos in (("train", train), ("validation", val)):
+        entries = [
+            {
+                "id": str(video),
+                "label": label.replace("something", "a cup").lower(),
+                "template": label.replace("something", "[something]"),
+                "placeholders": ["a cup"],
+            }
+            for video, label in videos.items()
+        ]
+        write(root / names.format(part), [json.dumps(entries, indent=1)])
+    return root
+
+
+def k400(root: Path, flat: bool = False, blank: str = "_", val: str = "val") -> Path:
+    """Six training and two validation videos, mp4, in class folders with `blank` for a blank, or in none."""
+    rows = {
+        "train": [
+            ("playing drums", "aaaaaaaaaaa", 10),
+            ("abseiling", "bbbbbbbbbbb", 0),
+            ("petting animal (not cat)", "-cc_ccccccc", 127),
+            ("abseiling", "ddddddddddd", 33),
+            ("playing drums", "_e-eeeeeeee", 8),
+            ("petting animal (not cat)", "fffffffffff", 1),
+        ],
+        val: [("playing drums", "ggggggggggg", 20), ("abseiling", "hhhhhhhhhhh", 5)],
+    }
+    number = 300
+    for part, videos in rows.items():
+        lines = ["label,youtube_id,time_start,time_end,split,is_cc"]
+        for label, video, start in videos:
+            folder = root / part if flat else root / part / label.replace(" ", blank)
+            video_file(folder / f"{video}_{start:06d}_{start + 10:06d}.mp4", number := number + 1)
+            lines.append(f"{label},{video},{start},{start + 10},{part},0")
+        write(root / f"{part}.csv", lines)
+    return root
+
+
+def ucf101(root: Path) -> Path:
+    """Eight videos, avi, in three splits; videos of group n are the test videos of split n."""
+    videos = {
+        "ApplyEyeMakeup": ("g01_c01", "g02_c01", "g03_c01"),
+        "Basketball": ("g01_c01", "g02_c01"),
+        "Archery": ("g01_c02", "g02_c01", "g03_c01"),
+    }
+    numbers = {name: number for number, name in enumerate(("ApplyEyeMakeup", "Archery", "Basketball"), 1)}
+    paths = {}
+    for name, takes in videos.items():
+        for take in takes:
+            paths[f"{name}/v_{name}_{take}.avi"] = numbers[name]
+    for number, path in enumerate(paths, 400):
+        video_file(root / "UCF-101" / path, number)
+    lists = root / "ucfTrainTestlist"
+    write(lists / "classInd.txt", [f"{number} {name}" for name, number in numbers.items()], "\r\n")
+    for split in (1, 2, 3):
+        test = [path for path in paths if f"_g{split:02d}_" in path]
+        train = [f"{path} {number}" for path, number in paths.items() if path not in test]
+        write(lists / f"testlist{split:02d}.txt", test, "\r\n")
+        write(lists / f"trainlist{split:02d}.txt", train, "\r\n")
+    return root
+
+
+def hmdb51(root: Path, folder: str = "hmdb51_org") -> Path:
+    """Eight videos, avi, in three splits; in each one video of `climb` is in neither set."""
+    videos = {"climb_stairs": 3, "climb": 3, "brush_hair": 2}
+    number = 500
+    for name, count in videos.items():
+        takes = [f"{'ABC'[take]}_{name}_u_nm_np1_ba_med_{take}.avi" for take in range(count)]
+        for take in takes:
+            video_file(root / folder / name / take, number := number + 1)
+        for split in (1, 2, 3):
+            parts = {0: "2", 1: "1", 2: "0" if name == "climb" else "1"}
+            lines = [f"{take} {parts[(place + split - 1) % count]} " for place, take in enumerate(takes)]
+            write(root / f"testTrainMulti_7030_splits/{name}_test_split{split}.txt", lines)
+    return root
+
+
+def lists(root: Path, counts: bool = False, names: bool = True) -> Path:
+    """Five training and three validation videos: mp4 files and folders of frames, with blanks in their paths."""
+    train = {"my videos/take 1.mp4": 2, "my videos/take 2.mp4": 0, "frames/a 3": 1, "frames/b": 1, "c.mp4": 0}
+    val = {"my videos/take 3.mp4": 0, "frames/d": 2, "frames/e 7": 1}
+    for number, path in enumerate((*train, *val), 600):
+        (video_file if path.endswith(".mp4") else frame_folder)(root / path, number)
+    for part, videos in (("train", train), ("val", val)):
+        count = f" {FRAMES + 300}" if counts else ""  # a wrong one: it is not to be trusted
+        write(root / f"{part}.txt", [f"{path}{count} {label}" for path, label in videos.items()])
+    if names:
+        write(root / "classes.txt", ("waving", "clapping hands", "nodding"))
+    return root
+
+
+def folder(root: Path, split: bool = False) -> Path:
+    """Five training and three validation videos in folders of classes, mp4 and frames; with `split` in train/ and
+    validation/ above them."""
+    train = ["waving/b.MP4", "waving/c", "clapping hands/a.mp4", "nodding/d.mp4", "nodding/3.mp4"]
+    val = ["waving/a.mp4", "clapping hands/c", "nodding/f.mp4"]  # also by their hash
+    for number, path in enumerate((*train, *val), 700):
+        part = ("train" if path in train else "validation") if split else "."
+        (video_file if path.lower().endswith(".mp4") else frame_folder)(root / part / path, number)
+    return root
+
+
+def video_file(path: Path, number: int) -> None:
+    """The rendered clip `number`, as what the suffix says: mp4, webm or avi."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encoded(path.suffix.lower(), number % 4))
+
+
+def frame_folder(path: Path, number: int) -> None:
+    """The rendered clip `number` as 00001.jpg, 00002.jpg, ..."""
+    path.mkdir(parents=True)
+    for frame, image in enumerate(clip(number % 4), 1):
+        write_jpeg(torch.from_numpy(image).permute(2, 0, 1).contiguous(), str(path / f"{frame:05d}.jpg"))
+
+
+def write(path: Path, lines, end: str = "\n") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(f"{line}{end}" for line in lines).encode())
+
+
+@functools.cache
+def clip(number: int) -> np.ndarray:
+    return pocket.render_clip(number, number)[:FRAMES]
+
+
+@functools.cache
+def _encoded(suffix: str, number: int) -> bytes:
+    file = io.BytesIO()
+    if suffix == ".mp4":
+        pocket.encode(file, clip(number))
+        return file.getvalue()
+    container_format, codec = {".webm": ("webm", "libvpx"), ".avi": ("avi", "mpeg4")}[suffix]
+    with av.open(file, "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=12)
+        stream.width, stream.height, stream.pix_fmt = 56, 56, "yuv420p"
+        stream.bit_rate = 500_000
+        for image in clip(number):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return file.getvalue()

@@ -1,0 +1,35 @@
+"""Pages in a browser."""
+
+import nbformat
+
+TABLE_MARKS = (("text/markdown", "\n|:-"), ("text/markdown", "\n|-"), ("text/html", "<table"))
+
+
+def open_page(browser, path, width=1200):
+    """What is not on this machine (fonts, MathJax) is not waited for."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.route("http*://**", lambda route: route.abort())
+    page = context.new_page()
+    page.goto(path.as_uri())
+    return page
+
+
+def check_page(browser, path, executed):
+    """Every table and picture that the executed notebook holds is to be seen; gives how many of each. On a phone
+    nothing is wider than the page, but for what is moved with a finger."""
+    outputs = [o for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    tables = sum(any(mark in of_one.get(kind, "") for kind, mark in TABLE_MARKS) for of_one in data)
+    images = sum("image/png" in of_one for of_one in data)
+    for width in (1200, 390):
+        page = open_page(browser, path, width)
+        shown = [box for item in page.locator(".jp-OutputArea table").all() if (box := item.bounding_box())]
+        assert len(shown) >= tables and all(box["width"] > 50 and box["height"] > 30 for box in shown)
+        pictures = page.locator(".jp-RenderedImage img").all()
+        assert len(pictures) == images
+        for picture in pictures:
+            assert picture.evaluate("image => image.complete && image.naturalWidth > 100") and picture.is_visible()
+            assert width > 700 or picture.bounding_box()["width"] >= 700, "its letters can't be read"
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+        page.context.close()
+    return tables, images

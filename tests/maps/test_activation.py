@@ -1,0 +1,307 @@
+"""Activation maps: where they lie, what they depend on, which networks and methods give them, what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.reference import randomise
+from PIL import Image
+from torch import nn
+
+import tdn
+from tdn.data.pocket import render as pocket
+from tdn.data.sampling import Views
+from tdn.data.video import VideoError, all_frames, read_frames
+from tdn.maps.activation import METHODS, activation_maps, default_layer, layers, placed_on
+from tdn.maps.pictures import overlays, save_strip
+from tdn.model.zoo import SYSTEMS
+
+SMALL = Views(size=64)
+
+
+@pytest.fixture
+def video(tmp_path):
+    pocket.encode(tmp_path / "clip.mp4", pocket.render_clip(8, 3))
+    return tmp_path / "clip.mp4"
+
+
+def network(system="tdn", segments=8, **options):
+    torch.manual_seed(0)
+    return randomise(tdn.create_model(f"{system}_resnet10", 18, segments, width=8, **options)).eval()
+
+
+def test_maps_are_as_defined(video):
+    """Grad-CAM: features weighed by the mean of their gradient over the frame, positive part; taken here from the whole
+    graph."""
+    model, kept = network(), []
+
+    def keep(_, __, output):
+        output.retain_grad()
+        kept.append(output)
+
+    hook = model.stage4.register_forward_hook(keep)
+    clip = torch.randn(1, 8, 5, 3, 64, 64)
+    score = model(clip)[0, 11]
+    score.backward()
+    hook.remove()
+    (features,) = kept
+    weights = features.grad.mean((2, 3), keepdim=True)
+    expected = (weights * features).sum(1).clamp(min=0)
+    maps, scores = activation_maps(model, clip, [11], "stage4")
+    assert maps.shape == (1, 8, 4, 4) and scores[0, 11] == score
+    torch.testing.assert_close(maps[0], expected.detach(), rtol=1e-4, atol=1e-9)
+    layered, _ = activation_maps(model, clip, [11], "stage4", "LayerCAM")
+    torch.testing.assert_close(layered[0], (features.grad.clamp(min=0) * features).sum(1).clamp(min=0).detach())
+
+
+def test_all_maps_of_a_clip_share_one_scale(video):
+    model = network()
+    every = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
+    assert every.maps.shape == (8, 64, 64) and every.maps.dtype == torch.float32
+    assert every.frames.shape == (8, 3, 64, 64) and every.frames.dtype == torch.uint8
+    assert every.maps.min() >= 0 and every.maps.max() == 1 and every.segments == tuple(range(8))
+    assert every.weights.sum() == pytest.approx(1)
+    torch.testing.assert_close(every.weights, every.maps.sum((1, 2)) / every.maps.sum())
+    centre = tdn.cam(model, video, target=3, layer="stage5", views=SMALL)
+    assert centre.segments == (4,) and torch.equal(centre.maps, every.maps[4:5]) and centre.maps.max() < 1
+    assert torch.equal(centre.frames, every.frames[4:5]) and centre.weights == every.weights[4]
+    likeliest = tdn.cam(model, video, views=SMALL)
+    assert likeliest.target == int(tdn.predict(model, video, SMALL).argmax())
+    torch.testing.assert_close(likeliest.scores, tdn.predict(model, video, SMALL), rtol=1e-5, atol=1e-5)
+
+
+def test_the_frames_are_those_of_the_video(video):
+    views = Views(size=56, scale=1)
+    shown, _ = read_frames(video, lambda count: views.windows(count, 8, 5, 0)[:, 2])
+    assert torch.equal(tdn.cam(network(), video, "all", views=views).frames, shown)
+
+
+def test_the_same_clip_gives_the_same_maps_to_the_bit_and_the_network_ends_as_it_was(video):
+    model = network().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first, second = (tdn.cam(model, video, "all", layer="stage5", views=SMALL) for _ in range(2))
+    assert torch.equal(first.maps, second.maps) and torch.equal(first.scores, second.scores)
+    assert model.training and all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("layer", ["stage3", "stage5"])
+def test_blanking_a_segment_moves_the_maps_of_its_neighbours_only_where_segments_see_each_other(layer):
+    clip = torch.randn(1, 8, 5, 3, 64, 64)
+    blank = clip.clone()
+    blank[:, 4] = 0
+    for system, changed in (("tsn", [4]), ("tdn", [3, 4, 5])):
+        model = network(system)
+        of_window = clip if system == "tdn" else clip[:, :, 2:3], blank if system == "tdn" else blank[:, :, 2:3]
+        maps, without = (activation_maps(model, inputs, [2], layer)[0][0] for inputs in of_window)
+        moved = [step for step in range(8) if (maps[step] - without[step]).abs().max() > 1e-5 * maps.abs().max()]
+        assert set(changed) <= set(moved)
+        assert system == "tdn" or moved == changed
+
+
+def seeing_single_pixels():
+    """A TSN whose every convolution passes on the pixel in its middle: feature i of a stage with s pixels between two
+    features is the largest of the pixels i * s - 2, i * s and i * s + 2."""
+    model = tdn.create_model("tsn_resnet10", 2, 2, width=4).eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data.zero_()
+            module.weight.data[:, :, module.kernel_size[0] // 2, module.kernel_size[1] // 2] = 1 / module.in_channels
+    model.fc.weight.data[:] = torch.tensor([[1.0], [-1.0]])
+    return model
+
+
+@pytest.mark.parametrize("layer", ["stage1", "stage2", "stage3", "stage4", "stage5"])
+@pytest.mark.parametrize("top", [0, 96])
+@pytest.mark.parametrize("left", [0, 96])
+def test_a_map_lies_where_the_features_are(layer, top, left):
+    clip = torch.zeros(2, 1, 3, 128, 128)
+    clip[1, ..., top : top + 29, left : left + 29] = 1  # one feature of the last stage sees it
+    maps = tdn.cam(seeing_single_pixels(), clip, "all", 0, layer).maps
+    assert not maps[0].any(), "nothing is in the first frame"
+    assert (maps[1, top : top + 32, left : left + 32] > 0.03).all()
+    hottest = divmod(int(maps[1].argmax()), 128)
+    assert top <= hottest[0] < top + 32 and left <= hottest[1] < left + 32
+    elsewhere = maps[1].clone()
+    elsewhere[max(top - 32, 0) : top + 64, max(left - 32, 0) : left + 64] = 0
+    assert not elsewhere.any(), "no further than the next feature"
+
+
+def test_a_feature_is_placed_within_half_its_spacing_of_what_it_sees():
+    model = seeing_single_pixels()
+    for size, shift in ((128, 15.5), (120, 11.5), (112, 7.5)):  # four features each, in the middle of the frame
+        clip = torch.zeros(2, 1, 3, size, size)
+        clip[0, ..., 64, 96] = 1  # feature (2, 3)
+        maps = tdn.cam(model, clip, "all", 0, "stage5").maps
+        hottest = (maps[0] == 1).nonzero().float()
+        assert hottest[:, 0].mean() == pytest.approx(64 + shift, abs=0.5) and shift < 16
+        assert hottest[:, 1].min() >= 96 + shift - 0.5, "held to the edge"
+        assert maps[0, round(80 + shift), -1] == pytest.approx(0.5, abs=0.02) and not maps[0, : int(32 + shift)].any()
+    along = placed_on(torch.arange(4.0).view(1, 1, 4), (1, 8))[0, 0]
+    torch.testing.assert_close(along, torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]))
+    maps = torch.rand(3, 7, 7)
+    stretched = nn.functional.interpolate(maps[None], (224, 224), mode="bilinear")[0]
+    torch.testing.assert_close(placed_on(maps, (224, 224)), stretched, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [f"{name}_{system.backbones[0]}" for name, system in SYSTEMS.items()])
+def test_every_network_gives_a_map_for_each_of_its_steps(name, video):
+    wide = name.startswith(("r2plus1d", "s3d"))  # torchvision fixes their width
+    steps = {"i3d": 4, "slowfast": 2, "r2plus1d": 1, "s3d": 1}.get(name.split("_")[0], 8)
+    torch.manual_seed(0)
+    model = tdn.create_model(name, 5, 8, **({} if wide else {"width": 8})).eval()
+    maps = tdn.cam(model, video, "all", target=1, views=SMALL)
+    assert maps.maps.shape == (steps, 64, 64) and maps.frames.shape == (steps, 3, 64, 64)
+    middles = {8: range(8), 4: (1, 3, 5, 7), 2: (2, 6), 1: (4,)}
+    assert maps.segments == tuple(middles[steps]) and maps.maps.isfinite().all()
+    assert tdn.cam(model, video, layer=layers(model)[0], views=SMALL).maps.shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_other_methods_of_the_library(method, video):
+    model = network()
+    for layer in ("stage2", "stage5"):
+        maps = tdn.cam(model, video, "all", 3, layer, method, SMALL)
+        assert maps.maps.isfinite().all() and maps.maps.max() == 1 and maps.maps.std() > 0
+
+
+def test_a_stage_includes_what_s_tdm_adds():
+    model, kept = network(), []
+    model.stage3.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].clone()))
+    clip = torch.randn(1, 8, 5, 3, 64, 64)
+    maps, _ = activation_maps(model, clip, [0], "stage2", "LayerCAM")
+    (features,) = kept
+    assert maps.shape[2:] == features.shape[2:]
+    assert (maps > 0)[(features > 0).any(1)[None]].any() and not maps[~(features > 0).any(1)[None]].any()
+    without, _ = activation_maps(model, clip, [0], "stage2.0", "LayerCAM")
+    assert not torch.allclose(maps, without)
+
+
+def test_a_class_that_nothing_speaks_for_has_maps_of_zero_and_no_nan():
+    model = seeing_single_pixels()
+    maps = tdn.cam(model, torch.rand(2, 1, 3, 64, 64), "all", target=1, layer="stage5")
+    assert maps.scale == 0 and not maps.maps.any() and not maps.weights.any()
+    assert torch.equal(overlays(maps), maps.frames)
+
+
+def test_names_of_classes_and_files_are_no_formulas(video, tmp_path):
+    save_strip(tdn.cam(network(), video, views=SMALL), tmp_path / "strip.png", r"costs $5\\ and_$x^{")
+    with Image.open(tmp_path / "strip.png") as strip:
+        assert strip.width > 100
+
+
+def test_broken_weights_and_broken_clips_are_said():
+    model = network()
+    clip = torch.randn(8, 5, 3, 64, 64)
+    broken = clip.clone()
+    broken[3, 2, 1, 5, 5] = torch.nan
+    with pytest.raises(ValueError, match="the clip has values that are not finite"):
+        tdn.cam(model, broken)
+    model.stage4[0].conv1.weight.data[0] = torch.nan
+    with pytest.raises(FloatingPointError, match="scores are not finite"):
+        tdn.cam(model, clip)
+
+
+def test_what_does_not_exist_is_answered_with_what_does(video, broken_videos):
+    model = network()
+    for wrong, answer in (
+        ({"layer": "stage6"}, "did you mean stage.*valid: stage1, stage2, stage3, stage4, stage5, or any module"),
+        ({"layer": "layer4"}, "valid: stage1"),
+        ({"layer": ""}, "valid: stage1"),
+        ({"layer": "fc"}, "'fc' gives no features of each frame; valid: stage1"),
+        ({"layer": "stage5.0.relu"}, "gives no features of each frame"),  # runs more than once
+        ({"method": "GradCam"}, "did you mean GradCAM"),
+        ({"method": "ScoreCAM"}, "valid: GradCAM, HiResCAM"),
+        ({"method": "EigenCAM"}, "valid: GradCAM, HiResCAM"),
+        ({"frames": "8"}, "'center' or 'all'"),
+        ({"target": 18}, "class 18 is none of the network's 0 to 17"),
+        ({"target": -1}, "class -1"),
+        ({"views": Views(10, 3)}, "one view, not of 10x3"),
+    ):
+        with pytest.raises(ValueError, match=answer):
+            tdn.cam(model, video, **({"views": SMALL} | wrong))
+    for wrong in (torch.zeros(8, 3, 64, 64), torch.zeros(8, 64, 64, 3, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="a video is uint8"):
+            tdn.cam(model, wrong)
+    for path in broken_videos.values():
+        with pytest.raises(VideoError, match=path.name):
+            tdn.cam(model, path)
+
+
+def test_a_file_a_folder_and_a_tensor_are_the_same_video(video, tmp_path):
+    model = network()
+    frames, _ = read_frames(video, all_frames)
+    (tmp_path / "frames").mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / f"frames/{number:05d}.png")
+    of_file, of_folder, of_tensor = (
+        tdn.cam(model, source, "all", layer="stage5", views=SMALL)
+        for source in (video, str(tmp_path / "frames"), frames)
+    )
+    assert torch.equal(of_file.maps, of_folder.maps) and torch.equal(of_file.maps, of_tensor.maps)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_video_shorter_than_the_clip(frames):
+    video = torch.from_numpy(pocket.render_clip(8, 3)[:frames]).permute(0, 3, 1, 2)
+    maps = tdn.cam(network(), video, "all", views=SMALL)
+    assert maps.maps.shape == (8, 64, 64) and maps.maps.isfinite().all()
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_half_precision(precision, video):
+    model = network()
+    exact = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
+    with torch.autocast("cpu", precision):
+        autocast = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
+    model = model.to(precision)
+    for maps in (autocast, tdn.cam(model, video, "all", 3, "stage5", views=SMALL)):
+        assert maps.maps.dtype == torch.float32 and maps.maps.max() == 1
+        assert np.corrcoef(maps.maps.flatten(), exact.maps.flatten())[0, 1] > 0.97
+
+
+def test_small_gradients_are_not_lost_in_half_precision():
+    model = network("tsn", segments=2).to(torch.float16)
+    model.fc.weight.data /= 4096
+    clip = torch.randn(1, 2, 1, 3, 64, 64)
+    exact, _ = activation_maps(model.float(), clip, [3], "stage2")
+    half, _ = activation_maps(model.to(torch.float16), clip.half(), [3], "stage2")
+    assert exact.max() > 0 and np.corrcoef(half.flatten(), exact.flatten())[0, 1] > 0.97
+
+
+def test_where_gradients_are_switched_off_they_are_there_all_the_same(video):
+    model = network()
+    expected = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            assert torch.equal(tdn.cam(model, video, "all", 3, "stage5", views=SMALL).maps, expected.maps)
+            assert not torch.is_grad_enabled()
+
+
+def test_parts_that_are_frozen_stay_so(video):
+    model = network().train()
+    model.stage1.eval()
+    tdn.cam(model, video, views=SMALL)
+    tdn.predict(model, video, SMALL)
+    assert model.training and model.stage2.training and not model.stage1.training and not model.stage1.bn.training
+
+
+@pytest.mark.parametrize(
+    ("size", "layer"), [(224, "stage5"), (192, "stage5"), (112, "stage4"), (48, "stage3"), (8, "stage2")]
+)
+def test_the_layer_is_the_last_with_enough_features(size, layer):
+    assert default_layer(network(), size) == layer
+    if size > 8:
+        maps, _ = activation_maps(network("tsn", 1), torch.randn(1, 1, 1, 3, size, size), [0])
+        assert maps.shape[-1] >= 6
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(video):
+    model = network()
+    on_cpu = tdn.cam(model, video, "all", 3, "stage5", views=SMALL)
+    on_gpu = tdn.cam(model.cuda(), video, "all", 3, "stage5", views=SMALL)
+    assert on_gpu.maps.device.type == on_gpu.frames.device.type == "cpu"
+    assert (on_gpu.maps - on_cpu.maps).abs().max() < 0.02 and torch.equal(on_gpu.frames, on_cpu.frames)
+    with torch.autocast("cuda", torch.bfloat16):
+        assert tdn.cam(model, video, "all", 3, "stage5", views=SMALL).maps.isfinite().all()

@@ -1,0 +1,82 @@
+"""The inference form gives the network's scores: as it stands, compiled, exported, and in another engine."""
+
+import onnxruntime
+import pytest
+import torch
+from helpers.reference import randomise, reference_clip, reference_scores, released_weights
+from torch._inductor import config as inductor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import tdn
+
+FORMS = [
+    ("tsn_resnet10", {}),
+    ("tdn_resnet10", {}),
+    ("tdn_resnet10", {"l_tdm_fusion": "F+G", "s_tdm_fusion": "F+F*H_channel"}),
+    ("tdn_resnet10", {"l_tdm_fusion": "F+F*G_channel", "l_tdm_bidirectional": False, "l_tdm_multi_scale": False}),
+    ("stm_resnet10", {}),
+    ("tea_resnet10", {}),
+    ("tanet_resnet10", {}),
+    ("i3d_resnet50", {}),
+]
+ANY_NUMBER = {"clips": {0: torch.export.Dim.DYNAMIC}}
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return randomise(tdn.create_model("tdn_resnet10", 7, 4, width=16)).eval()
+
+
+@pytest.fixture
+def clips():
+    return torch.randn(2, 4, 5, 3, 64, 64)
+
+
+@pytest.mark.parametrize(("name", "options"), FORMS)
+def test_every_kind_of_network_keeps_its_scores(name, options):
+    torch.manual_seed(0)
+    network = randomise(tdn.create_model(name, 7, 4, width=16, **options)).double().eval()
+    inputs = torch.randn(2, 4, network.window, 3, 64, 64, dtype=torch.double)
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    with torch.no_grad():
+        before, after = network(inputs), tdn.optimize(network.train())(inputs)
+    torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
+    assert network.training and all(torch.equal(state[key], value) for key, value in network.state_dict().items())
+
+
+def test_released_weights_keep_the_released_scores():
+    case = "resnet50_8f_112"
+    network = tdn.load_weights(tdn.create_model("tdn_resnet50"), released_weights("resnet50"))
+    fast = tdn.optimize(network).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        scores = fast(reference_clip(8, 112))
+    torch.testing.assert_close(scores, reference_scores(case), rtol=0, atol=1e-3)
+
+
+def test_no_batch_norm_is_left_in_tdn(model):
+    assert not [name for name, module in tdn.optimize(model).named_modules() if isinstance(module, _BatchNorm)]
+
+
+def test_compiled(model, clips):
+    fast = tdn.optimize(model)
+    with torch.no_grad(), inductor.patch(freezing=True):
+        compiled = torch.compile(fast, fullgraph=True)(clips)
+        torch.testing.assert_close(compiled, model(clips), rtol=1e-3, atol=1e-3)
+
+
+def test_exported_for_any_number_of_videos(model, clips):
+    program = torch.export.export(tdn.optimize(model), (clips,), dynamic_shapes=ANY_NUMBER)
+    more = torch.randn(3, *clips.shape[1:])
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(more), model(more), rtol=1e-3, atol=1e-3)
+
+
+def test_onnx_gives_the_same_scores(model, clips, tmp_path):
+    path = tmp_path / "tdn.onnx"
+    torch.onnx.export(tdn.optimize(model), (clips,), path, dynamo=True, dynamic_shapes=ANY_NUMBER, verbose=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for inputs in (clips, torch.randn(3, *clips.shape[1:])):
+        (scores,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(scores), model(inputs), rtol=1e-3, atol=1e-3)

@@ -1,0 +1,198 @@
+"""Every form of the two modules that the papers compare: each against its definition, and all of them together."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.reference import randomise
+
+import tdn
+from tdn.model.tdm import (
+    L_TDM_FUSIONS,
+    L_TDM_OPERATORS,
+    S_TDM_FUSIONS,
+    S_TDM_INPUTS,
+    Gated,
+    LongTermTDM,
+    ShortTermTDM,
+    concat_input,
+    difference_input,
+)
+
+LOCATIONS = [((1,), (2, 3, 4, 5)), ((1, 2), (3, 4, 5)), ((1, 2, 3), (4, 5)), ((1, 2, 3, 4), (3,))]
+
+
+# S-TDM ---------------------------------------------------------------------------------------
+
+
+def test_concat_is_what_the_differences_are_taken_of():
+    clips = torch.randn(2, 3, 5, 3, 8, 8)
+    frames = concat_input(clips).unflatten(1, (5, 3))
+    torch.testing.assert_close((frames[:, 1:] - frames[:, :-1]).flatten(1, 2), difference_input(clips))
+
+
+@pytest.mark.parametrize(
+    ("fusion", "definition"),
+    [
+        ("F+H", lambda f, h, a: 0.75 * f + 0.25 * h),
+        ("F*H", lambda f, h, a: f * h),
+        ("F+F*H", lambda f, h, a: f + f * h),
+        ("F*H_channel", lambda f, h, a: f * a),
+        ("F+F*H_channel", lambda f, h, a: f + f * a),
+    ],
+)
+def test_s_tdm_fusions(fusion, definition):
+    tdm = ShortTermTDM(torch.nn.Conv2d(12, 32, 1), 32, (0.75, 0.25), fusion)
+    features, motion = torch.randn(2, 32, 6, 6), torch.randn(2, 12, 3, 3)
+    fused, onward = tdm(features, motion)
+    torch.testing.assert_close(onward, tdm.cnn(motion))
+    upsampled = onward.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    weights = None
+    if "channel" in fusion:
+        _, first, second, _ = tdm.channel_attention
+        hidden = upsampled.mean((2, 3)) @ first.weight.flatten(1).T + first.bias
+        weights = torch.sigmoid(hidden @ second.weight.flatten(1).T + second.bias)[:, :, None, None]
+    torch.testing.assert_close(fused, definition(features, upsampled, weights))
+
+
+# L-TDM ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("multi_scale", [True, False])
+@pytest.mark.parametrize("fusion", L_TDM_FUSIONS)
+@pytest.mark.parametrize("operator", L_TDM_OPERATORS)
+def test_l_tdm_follows_its_equations_segment_by_segment(operator, fusion, multi_scale, bidirectional):
+    tdm = randomise(LongTermTDM(32, 4, operator, fusion, multi_scale, bidirectional)).eval()
+    features = torch.randn(2 * 4, 32, 6, 6)
+    squeezed = tdm.squeeze(features).unflatten(0, (2, 4))
+
+    def c(i, neighbour):  # equation (4), for one segment
+        if not 0 <= neighbour < 4:
+            return torch.zeros_like(squeezed[:, i])
+        smoothed = tdm.align(squeezed[:, neighbour])
+        return smoothed - squeezed[:, i] if operator == "diff" else (smoothed + squeezed[:, i]) / 2
+
+    def m(compared):  # equation (5), as released
+        if multi_scale:
+            half = F.interpolate(tdm.half_scale(compared), scale_factor=2)
+            compared = (compared + tdm.full_scale(compared) + half) / 3
+        if "channel" in fusion:
+            compared = F.adaptive_avg_pool2d(compared, 1)
+        restored = tdm.restore(compared)
+        return restored if fusion == "F+G" else restored.sigmoid() - 0.5
+
+    expected = features.unflatten(0, (2, 4)).clone()
+    for i in range(4):
+        g = (m(c(i, i + 1)) + m(c(i, i - 1))) / 2 if bidirectional else m(c(i, i + 1))
+        expected[:, i] += g if fusion == "F+G" else expected[:, i] * g
+    torch.testing.assert_close(tdm(features), expected.flatten(0, 1))
+
+
+def reversed_in_time(features, segments):
+    return features.unflatten(0, (-1, segments)).flip(1).flatten(0, 1)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_gradient_of_gated_features_is_that_of_their_definition(directions):
+    torch.manual_seed(0)
+    features = torch.randn(2, 6, 3, 3, dtype=torch.double, requires_grad=True)
+    shapes = [(2, 2, 3, 3), (6, 2, 1, 1), (6,)] * directions
+    inputs = [torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(Gated.apply, (features, *inputs))
+    gates = [F.conv2d(*inputs[start : start + 3]).sigmoid() - 0.5 for start in range(0, len(inputs), 3)]
+    torch.testing.assert_close(Gated.apply(features, *inputs), features + features * sum(gates) / directions)
+
+
+def test_l_tdm_trains_in_bfloat16_as_in_float32():
+    torch.manual_seed(0)
+    tdm, features = LongTermTDM(32, 4), torch.randn(8, 32, 6, 6)
+    gradients = {}
+    for enabled in (False, True):
+        tdm.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            tdm(F.conv2d(features, torch.eye(32)[..., None, None])).square().mean().backward()
+        gradients[enabled] = torch.cat([parameter.grad.flatten() for parameter in tdm.parameters()])
+    assert F.cosine_similarity(gradients[False], gradients[True], dim=0) > 0.99
+
+
+def test_reversing_time_swaps_the_directions_of_l_tdm():
+    features = torch.randn(2 * 5, 32, 4, 4)
+    one_way = randomise(LongTermTDM(32, 5, bidirectional=False)).eval()
+    both_ways = randomise(LongTermTDM(32, 5)).eval()
+    both_ways.load_state_dict(one_way.state_dict())
+    to_next = one_way(features) - features
+    to_previous = reversed_in_time(one_way(reversed_in_time(features, 5)), 5) - features
+    assert (to_next - to_previous).abs().max() > 0.01
+    torch.testing.assert_close(both_ways(features), features + (to_next + to_previous) / 2)
+    torch.testing.assert_close(both_ways(reversed_in_time(features, 5)), reversed_in_time(both_ways(features), 5))
+
+
+@pytest.mark.parametrize(("bidirectional", "reach"), [(True, {2, 3, 4}), (False, {2, 3})])
+def test_only_neighbours_influence_an_l_tdm(bidirectional, reach):
+    tdm = randomise(LongTermTDM(32, 7, bidirectional=bidirectional)).eval()
+    features = torch.randn(2 * 7, 32, 4, 4)
+    before = tdm(features).unflatten(0, (2, 7))
+    changed = features.unflatten(0, (2, 7)).clone()
+    changed[0, 3] += 1
+    after = tdm(changed.flatten(0, 1)).unflatten(0, (2, 7))
+    moved = (after - before).abs().amax((2, 3, 4)) > 0
+    assert {int(segment) for segment in moved[0].nonzero()} == reach
+    assert not moved[1].any(), "another video"
+
+
+# All of it in one network ----------------------------------------------------------------------
+
+
+def legal_combinations():
+    """At every location: both modules in every pair of forms, and each alone in every form."""
+    short = [dict(s_tdm_input=i, s_tdm_fusion=f) for i, f in itertools.product(S_TDM_INPUTS, S_TDM_FUSIONS)]
+    long = [
+        dict(l_tdm_operator=o, l_tdm_fusion=f, l_tdm_multi_scale=m, l_tdm_bidirectional=b)
+        for o, f, m, b in itertools.product(L_TDM_OPERATORS, L_TDM_FUSIONS, (True, False), (True, False))
+    ]
+    for s_stages, l_stages in LOCATIONS:
+        alone = [*((forms, None) for forms in short), *((None, forms) for forms in long)]
+        for s_forms, l_forms in [*itertools.product(short, long), *alone]:
+            yield dict(
+                s_tdm_stages=() if s_forms is None else s_stages,
+                l_tdm_stages=() if l_forms is None else l_stages,
+                **s_forms or {},
+                **l_forms or {},
+            )
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_legal_combination_runs_forward_and_backward(part):
+    torch.manual_seed(part)
+    clips = torch.randn(2, 2, 5, 3, 64, 64)
+    combinations = list(legal_combinations())
+    assert len(combinations) == 4 * (10 * 24 + 10 + 24)
+    for number, options in list(enumerate(combinations))[part::4]:
+        temporal_conv = [(), (2, 5), (3, 4, 5)][number % 3]
+        model = tdn.create_model("tdn_resnet10", 3, 2, width=8, temporal_conv_stages=temporal_conv, **options)
+        scores = model(clips[:, :, : model.window])
+        assert scores.shape == (2, 3) and scores.isfinite().all(), options
+        scores.square().sum().backward()
+        silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert not silent, (options, silent)
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({"s_tdm_input": "difference"}, "s_tdm_input must be one of diff, concat; got 'difference'"),
+        ({"s_tdm_fusion": "F+F*G"}, r"must be one of F\+H, F\*H, F\+F\*H, F\*H_channel, F\+F\*H_channel"),
+        ({"l_tdm_fusion": "F*G"}, r"must be one of F\+F\*G, F\+G, F\+F\*G_channel"),
+        ({"l_tdm_operator": "sum"}, "must be one of diff, avg; got 'sum'"),
+        ({"s_tdm_stages": (), "s_tdm_fusion": "F*H"}, "s_tdm_fusion would do nothing.*s_tdm_stages is empty"),
+        ({"s_tdm_stages": (), "s_tdm_input": "concat"}, "s_tdm_input would do nothing"),
+        ({"s_tdm_stages": (), "s_tdm_weights": (0.5, 0.5)}, "s_tdm_weights would do nothing"),
+        ({"l_tdm_stages": (), "l_tdm_bidirectional": False, "l_tdm_operator": "avg"}, "l_tdm_operator, l_tdm_bi"),
+        ({"s_tdm_fusion": "F*H", "s_tdm_weights": (0.5, 0.5)}, r"s_tdm_weights weigh the sum F\+H"),
+    ],
+)
+def test_illegal_combinations_say_what_is_legal(options, answer):
+    with pytest.raises(ValueError, match=answer):
+        tdn.create_model("tdn_resnet10", 3, 2, width=8, **options)

@@ -1,0 +1,168 @@
+"""TDRL's module and loss against the equations of its paper."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.reference import randomise
+
+import tdn
+from tdn.data.clips import TrainingClips
+from tdn.data.transforms import to_input
+from tdn.engine.recipes import Recipe
+from tdn.engine.trainer import fit
+from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity, temporal_diversity, temporal_diversity_loss
+
+
+@pytest.mark.parametrize("segments", [1, 2, 3, 8])
+def test_pem_follows_its_equations_segment_by_segment(segments):
+    pem = randomise(ProgressiveEnhancement(32, segments))
+    features = torch.randn(2 * segments, 32, 4, 4)
+    x = features.mean((2, 3)).unflatten(0, (2, segments)).unbind(1)
+    f1, f2 = lambda v: F.relu(pem.f1(v)), lambda v: F.relu(pem.f2(v))
+    d = [f2(x[t + 1]) - f1(x[t]) for t in range(segments - 1)] + [torch.ones(2, 8)]  # equation (4)
+    m = d[segments - 2] if segments > 1 else d[0]
+    for t in range(segments):
+        gamma = torch.sigmoid(F.linear(torch.cat([m, d[t]], 1), pem.gate.weight, pem.gate.bias))
+        m = (1 - gamma) * m + gamma * d[t]  # equation (5)
+        a = torch.sigmoid(pem.restore(m))  # equation (6)
+        out = pem(features).unflatten(0, (2, segments))[:, t]
+        torch.testing.assert_close(out, features.unflatten(0, (2, segments))[:, t] * a[:, :, None, None])
+
+
+def test_the_memory_of_pem_accumulates_what_came_before():
+    pem = randomise(ProgressiveEnhancement(32, 6))
+    features = torch.randn(6, 32, 4, 4)
+    changed = features.clone()
+    changed[2] += 1
+    moved = (pem.enhancement(changed) - pem.enhancement(features)).abs().amax(1) > 1e-6
+    # d_1 and d_2 hold segment 2 (0-based), and every later memory holds them; before there is only the start of the
+    # memory, which is d_4.
+    assert moved.tolist() == [False, True, True, True, True, True]
+    last = features.clone()
+    last[5] += 1
+    assert ((pem.enhancement(last) - pem.enhancement(features)).abs().amax(1) > 1e-6).all(), "d_4 starts the memory"
+
+
+def by_pairs(features, segments):
+    """Equation (7), literally."""
+    maps = features.flatten(2).unflatten(0, (-1, segments))
+    pairs = list(itertools.permutations(range(segments), 2))
+    similarities = [F.cosine_similarity(maps[:, i], maps[:, j], dim=-1) for i, j in pairs]
+    return (sum(similarities) / len(pairs)).sum(-1)
+
+
+@pytest.mark.parametrize("segments", [2, 3, 8])
+def test_td_loss_is_the_mean_similarity_of_all_pairs_summed_over_channels(segments):
+    features = torch.randn(3 * segments, 6, 5, 4)
+    torch.testing.assert_close(temporal_diversity_loss(features, segments), by_pairs(features, segments))
+
+
+def test_td_loss_of_identical_orthogonal_and_opposite_segments():
+    same = torch.randn(2, 1, 7, 3, 3).expand(2, 4, 7, 3, 3).flatten(0, 1)
+    torch.testing.assert_close(temporal_diversity_loss(same, 4), torch.full((2,), 7.0))
+    torch.testing.assert_close(temporal_diversity_loss(same * (0.1 + torch.rand(8, 1, 1, 1)), 4), torch.full((2,), 7.0))
+    orthogonal = torch.eye(4).view(1, 4, 1, 2, 2).expand(1, 4, 5, 2, 2).flatten(0, 1)
+    assert temporal_diversity_loss(orthogonal, 4).abs().max() < 1e-6
+    opposite = torch.stack([same[0], -same[0]])
+    torch.testing.assert_close(temporal_diversity_loss(opposite, 2), torch.tensor([-7.0]))
+    assert temporal_diversity_loss(same[:1], 1).tolist() == [0]
+
+
+def test_maps_of_zeros_have_no_similarity_and_no_gradient():
+    features = torch.randn(4, 2, 3, 3)
+    features[0] = 0
+    features.requires_grad_()
+    loss = temporal_diversity_loss(features, 4)
+    pairs = 2 * sum(
+        F.cosine_similarity(features[i].flatten(1), features[j].flatten(1)).sum() for i, j in [(1, 2), (1, 3), (2, 3)]
+    )
+    torch.testing.assert_close(loss, pairs.view(1) / 12)
+    loss.sum().backward()
+    assert features.grad[0].abs().max() == 0 and features.grad.isfinite().all() and features.grad[1].abs().max() > 0
+
+
+def test_a_share_of_the_channels_is_regularised():
+    features = torch.randn(2 * 4, 16, 3, 3)
+    place = TemporalDiversity(16, 4, share=0.25)
+    assert place(features) is features
+    torch.testing.assert_close(place.take(), temporal_diversity_loss(features[:, :4], 4))
+    with pytest.raises(RuntimeError, match="no clips"):
+        place.take()
+    place.eval()(features)
+    with pytest.raises(RuntimeError, match="not in training"):
+        place.take()
+
+
+def test_the_loss_stands_in_the_last_block_of_the_last_three_stages_after_the_temporal_module():
+    model = tdn.create_model("tdrl_resnet50", 3, 2)
+    places = {name: module for name, module in model.named_modules() if isinstance(module, TemporalDiversity)}
+    assert list(places) == [f"stage{stage}.{block}.before.td_loss" for stage, block in ((3, 3), (4, 5), (5, 2))]
+    assert [place.channels for place in places.values()] == [512, 1024, 2048]
+    assert list(model.stage5[2].before._modules) == ["pem", "tim", "td_loss"]
+    assert list(model.stage5[1].before._modules) == ["pem", "tim"]
+    before = tdn.create_model("tdrl_resnet10", 3, 2, width=8, before=("td_loss", "tim"), td_share=0.75)
+    assert list(before.stage5[0].before._modules) == ["td_loss", "tim"]
+    assert before.stage5[0].before.td_loss.share == 0.75
+    within = tdn.create_model("tdn_resnet10", 3, 2, width=8, between=("td_loss",))
+    assert list(within.stage5[0].temporal._modules) == ["l_tdm", "conv", "td_loss"]
+
+
+def test_the_network_hands_out_the_sum_over_its_blocks():
+    torch.manual_seed(0)
+    model = tdn.create_model("tdrl_resnet10", 3, 4, width=8)
+    seen = {}
+    for name, module in model.named_modules():
+        if isinstance(module, TemporalDiversity):
+            module.register_forward_hook(lambda m, _, out, name=name: seen.update({name: out[:, : m.channels // 2]}))
+    model(torch.randn(2, 4, 1, 3, 48, 48))
+    expected = sum(by_pairs(features, 4) for features in seen.values())
+    torch.testing.assert_close(temporal_diversity(model), expected, atol=1e-4, rtol=1e-4)
+    assert len(seen) == 3 and temporal_diversity(tdn.create_model("tsn_resnet10", width=8)).shape == (0,)
+
+
+def train(video_sets, folder, **recipe):
+    torch.manual_seed(0)
+    model = tdn.create_model("tdrl_resnet10", 18, 4, width=8, dropout=0.0)
+    clips = TrainingClips(video_sets[0], 4, 1, seed=3)
+    recipe = Recipe(3, 12, 0.01, "adamw", **recipe)
+    return model, fit(model, clips, recipe, 48, folder, torch.device("cpu")).history
+
+
+def test_the_trainer_weighs_the_loss_by_lambda(video_sets, tmp_path):
+    video_sets[0].keep_in_memory()
+    _, without = train(video_sets, tmp_path / "0")
+    _, weighed = train(video_sets, tmp_path / "1", td_lambda=0.1)
+    channels = (8 + 16 + 32) / 2
+    assert without[0]["td_loss"] > 0.3 * channels, "frames of a clip are alike at first"
+    assert weighed[-1]["td_loss"] < 0.7 * without[-1]["td_loss"]
+    plain = tdn.create_model("tsn_resnet10", 18, 4, width=8)
+    with pytest.raises(ValueError, match=r"td_lambda 0\.1 would do nothing"):
+        fit(
+            plain,
+            TrainingClips(video_sets[0], 4, 1),
+            Recipe(1, 12, 0.01, td_lambda=0.1),
+            48,
+            tmp_path,
+            torch.device("cpu"),
+        )
+
+
+def test_a_step_with_the_loss_is_the_gradient_of_equation_2(video_sets, tmp_path):
+    """One step of plain SGD on all clips at once, against the loss put together by hand."""
+    clips = TrainingClips(video_sets[0], 4, 1, seed=3)
+    torch.manual_seed(0)
+    model = tdn.create_model("tdrl_resnet10", 18, 4, width=8, dropout=0.0)
+    by_hand = tdn.create_model("tdrl_resnet10", 18, 4, width=8, dropout=0.0)
+    by_hand.load_state_dict(model.state_dict())
+    recipe = Recipe(1, 36, 0.1, weight_decay=0, td_lambda=0.05, clip_norm=1e9)
+    fit(model, clips, recipe, 48, tmp_path, torch.device("cpu"))
+
+    clips.start_epoch(0)
+    samples = [clips[i] for i in range(36)]
+    inputs = to_input([s.clip for s in samples], [s.crops[0] for s in samples], 48)
+    loss = F.cross_entropy(by_hand.train()(inputs), torch.tensor([s.label for s in samples]))
+    (loss + 0.05 * temporal_diversity(by_hand).mean()).backward()
+    for (name, mine), expected in zip(model.named_parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(mine, expected - 0.1 * expected.grad, atol=2e-4, rtol=2e-3, msg=name)

@@ -1,0 +1,114 @@
+"""Released checkpoints, our own, and the ImageNet start."""
+
+import pytest
+import torch
+import torchvision
+from helpers.reference import reference_clip, reference_scores, released_weights
+
+import tdn
+from tdn.model.weights import start_from
+
+
+@pytest.mark.parametrize("case", ["resnet50_8f_112", "resnet50_16f_112", "resnet101_8f_112"])
+def test_released_weights_give_the_released_scores(case):
+    backbone, frames, size = case.split("_")
+    segments = int(frames.removesuffix("f"))
+    model = tdn.create_model(f"tdn_{backbone}", num_segments=segments).eval()
+    tdn.load_weights(model, released_weights(backbone))
+    with torch.no_grad():
+        scores = model(reference_clip(segments, int(size)))
+    torch.testing.assert_close(scores, reference_scores(case), rtol=0, atol=1e-3)
+
+
+def test_a_released_checkpoint_file_loads_with_its_prefix(tmp_path):
+    path = tmp_path / "best.pth.tar"
+    checkpoint = {
+        "epoch": 60,
+        "arch": "resnet50",
+        "state_dict": released_weights("resnet50", "module."),
+        "best_prec1": 52.3,
+    }
+    torch.save(checkpoint, path)
+    from_file = tdn.load_weights(tdn.create_model("tdn_resnet50"), path).state_dict()
+    from_dict = tdn.load_weights(tdn.create_model("tdn_resnet50"), released_weights("resnet50")).state_dict()
+    assert all(torch.equal(from_file[key], from_dict[key]) for key in from_dict)
+
+
+def test_our_own_file_round_trips(tmp_path):
+    model = tdn.create_model("tdn_resnet10", 6, width=16)
+    torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "ours.pth")
+    other = tdn.load_weights(tdn.create_model("tdn_resnet10", 6, width=16), tmp_path / "ours.pth")
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_what_does_not_fit_is_named():
+    state = released_weights("resnet50")
+    del state["base_model.layer3_bak.1.conv2.weight"]
+    state["base_model.layer3_bak.1.conv9.weight"] = torch.zeros(1)
+    with pytest.raises(ValueError) as error:
+        tdn.load_weights(tdn.create_model("tdn_resnet50", num_classes=400), state)
+    message = str(error.value)
+    assert "missing stage4.1.conv2.weight" in message
+    assert "unexpected stage4.1.conv9.weight" in message
+    assert "fc.weight is (174, 2048), the network has (400, 2048)" in message
+
+
+def test_files_are_read_safely(tmp_path):
+    model = tdn.create_model("tsn_resnet18")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        tdn.load_weights(model, tmp_path / "absent.pth")
+    torch.save({"state_dict": {"fc.weight": pytest.approx(1)}}, tmp_path / "code.pth")  # needs unpickling of code
+    with pytest.raises(ValueError, match=r"code\.pth is not a weights file"):
+        tdn.load_weights(model, tmp_path / "code.pth")
+    (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(ValueError, match=r"half\.pth is not a weights file"):
+        tdn.load_weights(model, tmp_path / "half.pth")
+
+
+def test_imagenet_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    source = torchvision.models.resnet18()
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(source.state_dict(), tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
+    model = tdn.load_imagenet(tdn.create_model("tdn_resnet18"))
+
+    assert torch.equal(model.stage3[1].conv2.weight, source.layer2[1].conv2.weight)
+    assert torch.equal(model.s_tdm["2"].cnn[0].conv1.weight, source.layer1[0].conv1.weight)
+    stem = model.s_tdm["1"].cnn.conv.weight
+    assert stem.shape == (64, 12, 7, 7)
+    for channel in range(12):
+        torch.testing.assert_close(stem[:, channel], source.conv1.weight.mean(1))
+
+
+def test_imagenet_start_without_temporal_modules_is_torchvisions_resnet(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    source = torchvision.models.resnet50().eval()
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(source.state_dict(), tmp_path / "checkpoints" / "resnet50-0676ba61.pth")
+    model = tdn.load_imagenet(tdn.create_model("tsn_resnet50", 1000, 1)).eval()
+    model.fc.load_state_dict(source.fc.state_dict())
+    clip = torch.randn(2, 1, 1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(clip), source(clip.flatten(0, 2)))
+
+
+def test_imagenet_offline_names_the_file_and_the_place(tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    with pytest.raises(ConnectionError) as error:
+        tdn.load_imagenet(tdn.create_model("tdn_resnet50"))
+    assert "resnet50-0676ba61.pth" in str(error.value)
+    assert str(tmp_path / "checkpoints") in str(error.value)
+    with pytest.raises(ValueError, match="no ImageNet weights"):
+        tdn.load_imagenet(tdn.create_model("tdn_resnet10", width=16))
+
+
+def test_a_start_that_does_not_fit_is_said():
+    state = tdn.create_model("tsn_resnet10", 3, 2, width=8).state_dict()
+    with pytest.raises(ValueError, match=r"(?s)the 2D network does not fit.*stage1\.conv\.weight is"):
+        start_from(tdn.create_model("tdn_resnet10", 3, 2, width=16), state)
+    attention = tdn.create_model("tdn_resnet10", 3, 2, width=8, s_tdm_fusion="F*H_channel", s_tdm_input="concat")
+    assert start_from(attention, state).s_tdm["1"].cnn.conv.weight.shape == (8, 15, 7, 7)
