@@ -87,7 +87,7 @@ def our_lines(name: str, profile: Profile) -> list[Line]:
     if profile.trains_in_notebooks:
         jobs.train(list(configs.values()), profile.results)
     table = comparison_table(name)
-    lines = [measured(dataclasses.replace(row, seeds=1), table, profile) for row in OURS.values()]
+    lines = [measured(dataclasses.replace(row, max_seeds=1), table, profile) for row in OURS.values()]
     return [dataclasses.replace(line, runs=line.runs[:1]) for line in lines]
 
 

@@ -21,7 +21,7 @@ def seed_error(profile: Profile) -> float:
     profile that have been trained from more than one (a few seeds of a single row say little). A mean of n seeds has
     1/sqrt(n) of it. 0 where no network has a second seed: then intervals are for the choice of videos alone.
 
-    All seeds share one start (`Profile.start`): what another pretraining would change is not in it.
+    All seeds share one start (`Profile.pretrained`): what another pretraining would change is not in it.
     """
     networks = dict.fromkeys(tuple(profile.runs(row, table)) for table in TABLES.values() for row in table.rows)
     results = [[stored(config, profile.results) for config in runs] for runs in networks]

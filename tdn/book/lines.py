@@ -32,7 +32,7 @@ class Line:
         return self.row.published_as("top1")
 
 
-def make_table(name: str, profile: Profile) -> list[Line]:
+def train_or_load(name: str, profile: Profile) -> list[Line]:
     """Every row of a table, measured. Where the profile trains in notebooks, what has not been trained is; else such a
     row has no results."""
     table = get_table(name)

@@ -156,7 +156,7 @@ def sentences(claims: pd.DataFrame) -> str:
     return "\n".join(said)
 
 
-def random_start(seeds: float) -> str:
+def describe_seed_error(seeds: float) -> str:
     """What `statistics.seed_error` found, as a sentence."""
     if not seeds:
         return "no network has a second random start: intervals are for the choice of videos alone"

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; no half of a file was written", file=sys.stderr)
         return 130
-    if not maps.scale:
+    if not maps.peak:
         print(f"nothing in these frames speaks for {explained!r}: the maps are zero", file=sys.stderr)
     for name, probability in best(maps.scores, network.class_names):
         print(f"{100 * probability:5.1f} %  {name}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from tdn.data.disk.catalog import dataset_named
-from tdn.engine.distributed import LAUNCHED, device, from_first, process_group, rank, world
+from tdn.engine.distributed import LAUNCHED, broadcast, device, process_group, rank, world_size
 from tdn.engine.trainer import PRECISIONS, Compute
 from tdn.experiments import queue as jobs
 from tdn.experiments.profiles import PAPER, Profile, get_profile, own_run
@@ -19,7 +19,7 @@ from tdn.utils import unknown_name
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line. No option may begin one of torchrun's, which would take it (`--run-path`, `--start-method`)."""
+    """The command line. No option may begin one of torchrun's, which would take it (`--run-path`, ...)."""
     command_line = argparse.ArgumentParser(
         prog="tdn train",
         description="Train every run of the study that is not there yet. Under torchrun all processes train one run "
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     add("--segments", type=int, default=8, help="for --dataset (default: %(default)s)")
     add("--shard", default="1/1", help="i/n: of the runs to do every n-th, from the i-th on (1 to n)")
     add("--list", action="store_true", help="print the runs with their commands and train nothing")
-    add("--start-from", type=Path, help="weights file to start from in place of ImageNet's, or of another run's")
+    add("--pretrained", type=Path, help="weights file to initialise from in place of ImageNet's, or of another run's")
     add("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
     add("--compile", action="store_true", help="networks by torch.compile")
     add("--device-batch", type=int, help="clips on a device at once, where a batch norm's share is too many")
@@ -58,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             profile = get_profile(args.profile)
             runs = all_runs(profile, args.table)
-            runs = _selected(runs if args.start_from else with_starts(runs), args.runs, args.shard)
+            runs = _selected(runs if args.pretrained else with_starts(runs), args.runs, args.shard)
         compute = Compute(args.device_batch, args.precision, args.compile)
         for name, number in (("--jobs", args.jobs), ("--device-batch", args.device_batch)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} is a number, 1 or more; got {number}")
-        if args.start_from and not args.start_from.is_file():
-            raise ValueError(f"no weights file at {args.start_from}")
+        if args.pretrained and not args.pretrained.is_file():
+            raise ValueError(f"no weights file at {args.pretrained}")
     except ValueError as error:
         command_line.error(str(error))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being terminated cleans up as Ctrl-C does
@@ -94,9 +94,9 @@ def _selected(runs: list[Run], names: Sequence[str], shard: str) -> list[Run]:
 
 def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.Namespace) -> None:
     # The first process looks: others may be on machines that do not see the results.
-    complete = from_first([stored(config, profile.results).complete for config in runs])
+    complete = broadcast([stored(config, profile.results).complete for config in runs])
     missing = [config for config, done in zip(runs, complete, strict=True) if not done]
-    why_not = from_first([impossible(config, args.start_from is not None) for config in missing])
+    why_not = broadcast([impossible(config, args.pretrained is not None) for config in missing])
     reasons = dict(zip(missing, why_not, strict=True))
     possible = [config for config in missing if not reasons[config]]
     if rank() == 0:
@@ -111,7 +111,7 @@ def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.N
         return
     if rank() == 0:
         _say_recipes(possible, compute, args.jobs)
-    jobs.train(possible, profile.results, jobs=args.jobs, compute=compute, start=args.start_from)
+    jobs.train(possible, profile.results, jobs=args.jobs, compute=compute, pretrained=args.pretrained)
     if args.dataset and rank() == 0:
         print(f"weights, scores and manifest: {stored(possible[0], profile.results).folder}")
 
@@ -128,11 +128,11 @@ def _say_recipes(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:
     for recipe in dict.fromkeys(config.recipe for config in runs):
         part = compute.part(recipe)
         print(
-            f"  {recipe.epochs} epochs, batch {recipe.batch} in parts of {part} over {world()} processes, "
+            f"  {recipe.epochs} epochs, batch {recipe.batch} in parts of {part} over {world_size()} processes, "
             f"learning rate {recipe.lr} for that batch"
         )
     if LAUNCHED:
-        print(f"  one run after the other, on {world()} processes", flush=True)
+        print(f"  one run after the other, on {world_size()} processes", flush=True)
     else:
         each = ", each on one thread" if device().type == "cpu" else ""
         print(f"  {at_a_time} at a time{each}", flush=True)

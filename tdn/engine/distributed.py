@@ -45,39 +45,39 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def from_first(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """The first process's `value`, in all of them."""
-    if world() == 1:
+    if world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box, device=device())
     return box[0]
 
 
-def from_all(value: Any) -> list[Any]:
+def all_gather(value: Any) -> list[Any]:
     """Every process's `value`, in all of them, in order of their ranks."""
-    if world() == 1:
+    if world_size() == 1:
         return [value]
-    values = [None] * world()
+    values = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 
 
-def summed(value: Tensor) -> Tensor:
+def all_reduce(value: Tensor) -> Tensor:
     """`value` (on this process's device) summed over all processes."""
-    if world() > 1:
+    if world_size() > 1:
         dist.all_reduce(value)
     return value
 
 
-def replicated(model: nn.Module, device: torch.device) -> nn.Module:
+def replicate(model: nn.Module, device: torch.device) -> nn.Module:
     """`model` with the first process's weights in all of them, and gradients that are averaged over them."""
-    if world() == 1:
+    if world_size() == 1:
         return model
     ids = [device] if device.type == "cuda" else None
     for buffer in model.buffers():  # told to leave them to RunningStatistics, it does not do that at the start either
@@ -85,9 +85,9 @@ def replicated(model: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def gradients_summed(network: nn.Module, last: bool) -> AbstractContextManager:
+def sync_gradients(network: nn.Module, last: bool) -> AbstractContextManager:
     """Around a backward pass: gradients meet those of the other processes in the `last` one of an update."""
-    return nullcontext() if last or world() == 1 else network.no_sync()
+    return nullcontext() if last or world_size() == 1 else network.no_sync()
 
 
 class RunningStatistics:
@@ -113,7 +113,7 @@ class RunningStatistics:
         if not self.buffers:
             return
         flat = torch.cat([*self.sums, torch.tensor([self.parts], device=self.buffers[0].device)])
-        summed(flat)
+        all_reduce(flat)
         if flat[-1]:
             means = (flat[:-1] / flat[-1]).split([len(buffer) for buffer in self.buffers])
             for buffer, mean in zip(self.buffers, means, strict=True):

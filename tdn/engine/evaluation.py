@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from tdn.data.clips import TestClips, Unreadable, collate
 from tdn.data.transforms import to_input
-from tdn.engine.distributed import from_all, rank, world
-from tdn.engine.inference import evaluating
+from tdn.engine.distributed import all_gather, rank, world_size
+from tdn.engine.inference import in_eval_mode
 from tdn.engine.loading import worker_count
 from tdn.model.resnet import VideoResNet
 from tdn.utils import write_whole
@@ -95,12 +95,12 @@ def evaluate(
     """
     views = clips.views
     every = torch.arange(len(clips)).split(max(batch // views.crops, 1))
-    mine = [part.tolist() for part in every[rank() :: world()]]
+    mine = [part.tolist() for part in every[rank() :: world_size()]]
     loader = DataLoader(clips, batch_sampler=mine, collate_fn=collate, num_workers=worker_count(clips))
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
     unreadable, second = {}, {}
     with (
-        evaluating(model),
+        in_eval_mode(model),
         torch.inference_mode(),
         torch.autocast(device.type, precision, enabled=precision != torch.float32),
     ):
@@ -113,7 +113,7 @@ def evaluate(
                 of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
                 of_clips = of_crops.mean(1).cpu().numpy()
                 scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
-    parts = from_all((scores, unreadable, second))
+    parts = all_gather((scores, unreadable, second))
     for others, bad, by_decord in parts:
         scores, unreadable, second = scores | others, unreadable | bad, second | by_decord
     return _of_videos(clips, scores, unreadable, second, model.fc.out_features)

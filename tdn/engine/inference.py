@@ -34,7 +34,7 @@ def predict(model: nn.Module, video: str | os.PathLike | Tensor, views: Views = 
         FloatingPointError: a score is not finite.
     """
     inputs = network_input(model, video, views)
-    with evaluating(model), torch.inference_mode():
+    with in_eval_mode(model), torch.inference_mode():
         scores = torch.cat([model(some) for some in inputs.split(views.crops)])
     scores = scores.float().mean(0).cpu()
     if not scores.isfinite().all():
@@ -43,7 +43,7 @@ def predict(model: nn.Module, video: str | os.PathLike | Tensor, views: Views = 
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
     """In evaluation mode inside; afterwards each module is as it was (a network may have frozen parts)."""
     before = {module: module.training for module in model.modules()}
     model.eval()

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable, collate
-from tdn.engine.distributed import rank, world
+from tdn.engine.distributed import rank, world_size
 
 T = TypeVar("T")
 Share = list[tuple[list[Sample], list[Unreadable]]]  # parts of an update
@@ -84,9 +84,9 @@ class Deal:
         self.batch = min(batch, len(self.videos))
         self.updates = len(self.videos) // self.batch  # of an epoch
         self.parts = math.ceil(self.batch / part)  # of an update
-        if world() > self.parts:
+        if world_size() > self.parts:
             raise ValueError(
-                f"{world()} processes, but a batch of {self.batch} has only {self.parts} parts of {part} videos: "
+                f"{world_size()} processes, but a batch of {self.batch} has only {self.parts} parts of {part} videos: "
                 "start fewer, or make the parts smaller (--device-batch)"
             )
 
@@ -106,7 +106,7 @@ class Deal:
         items = iter(loader)
         sizes = [min(self.part, self.batch - start) for start in range(0, self.batch, self.part)]
         for _ in range(first, self.updates):
-            yield [collate(list(itertools.islice(items, size))) for size in sizes[rank() :: world()]]
+            yield [collate(list(itertools.islice(items, size))) for size in sizes[rank() :: world_size()]]
 
 
 def _as_it_is(item: Sample | Unreadable) -> Sample | Unreadable:
@@ -124,7 +124,7 @@ class _Share:
             videos = [self.videos[place] for place in batch]
             parts = [videos[start : start + self.part] for start in range(0, len(videos), self.part)]
             if number >= self.first:
-                yield from itertools.chain(*parts[rank() :: world()])
+                yield from itertools.chain(*parts[rank() :: world_size()])
 
 
 def worker_count(clips: TrainingClips | TestClips) -> int:

@@ -23,7 +23,7 @@ class Recipe:
     label_smoothing: float = 0
     td_lambda: float = 0  # weight of the TD loss (TDRL equation 2), of networks that have one
     clip_norm: float = 20  # largest norm of the gradient, as released
-    norm_batch: int | None = None  # videos that a batch norm sees at once, of `batch`; None: all
+    micro_batch: int | None = None  # videos that a batch norm sees at once, of `batch`; None: all
 
     def __post_init__(self):
         for name, valid in (("optimizer", ("sgd", "adamw")), ("schedule", ("step", "plateau", "cosine"))):
@@ -33,11 +33,11 @@ class Recipe:
 
 # TDN, 8 and 16 frames (CVPR section 4.1). The paper lowers the rate "when the performance on the validation set
 # saturates"; the epochs are the released code's, and so is a batch norm's share: 8 videos a GPU, 8 GPUs.
-SOMETHING = Recipe(epochs=60, batch=64, lr=0.01, weight_decay=5e-4, steps=(30, 45, 55), norm_batch=8)
-KINETICS = Recipe(epochs=100, batch=128, lr=0.02, weight_decay=1e-4, steps=(50, 75, 90), norm_batch=16)
+SOMETHING = Recipe(epochs=60, batch=64, lr=0.01, weight_decay=5e-4, steps=(30, 45, 55), micro_batch=8)
+KINETICS = Recipe(epochs=100, batch=128, lr=0.02, weight_decay=1e-4, steps=(50, 75, 90), micro_batch=16)
 # Fine-tuning from Kinetics, as the authors answered their users: 25 epochs, rate 0.002, dropout 0.8. Batch, steps and
 # weight decay were not said: those of the steps are set to the same shares of the epochs as for Kinetics.
-UCF_HMDB = Recipe(epochs=25, batch=64, lr=0.002, weight_decay=5e-4, steps=(12, 19, 22), norm_batch=8)
+UCF_HMDB = Recipe(epochs=25, batch=64, lr=0.002, weight_decay=5e-4, steps=(12, 19, 22), micro_batch=8)
 UCF_HMDB_DROPOUT = 0.8
 # TDRL (ECCV 2020, section 4.1).
-TDRL = Recipe(epochs=50, batch=64, lr=0.01, weight_decay=1e-4, steps=(30, 40, 45), norm_batch=8)
+TDRL = Recipe(epochs=50, batch=64, lr=0.01, weight_decay=1e-4, steps=(30, 40, 45), micro_batch=8)

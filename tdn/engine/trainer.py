@@ -16,13 +16,13 @@ from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import (
     RunningStatistics,
-    from_all,
-    from_first,
-    gradients_summed,
+    all_gather,
+    all_reduce,
+    broadcast,
     rank,
-    replicated,
-    summed,
-    world,
+    replicate,
+    sync_gradients,
+    world_size,
 )
 from tdn.engine.evaluation import evaluate
 from tdn.engine.inference import to_device
@@ -60,7 +60,7 @@ class Compute:
 
     def part(self, recipe: Recipe) -> int:
         """Videos that go through the network at once."""
-        share = recipe.norm_batch or recipe.batch
+        share = recipe.micro_batch or recipe.batch
         return min(self.device_batch or share, share)
 
 
@@ -84,7 +84,7 @@ def fit(
     device: torch.device,
     val_clips: TestClips | None = None,
     compute: Compute = Compute(),
-    on_update: Callable[[int], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> Training:
     """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch.
 
@@ -103,7 +103,7 @@ def fit(
 
     Args:
         val_clips: validated after each epoch; the plateau schedule needs it.
-        on_update: called with the number of updates made since the last call (at first: those that were done
+        on_step: called with the number of updates made since the last call (at first: those that were done
             before), in place of a progress bar.
 
     Raises:
@@ -119,7 +119,7 @@ def fit(
     checkpoint = folder / "checkpoint.pt"
     state = _read(checkpoint)
     # What is dealt stays the same, whatever the machines and processes that go on know.
-    left_out = state["training"]["left_out"] if state else from_first(sorted(clips.videos.known_unreadable))
+    left_out = state["training"]["left_out"] if state else broadcast(sorted(clips.videos.known_unreadable))
     deal = Deal(clips, recipe.batch, compute.part(recipe), left_out)
     to_device(model, device).train()
     optimizer = _optimizer(model, recipe)
@@ -131,10 +131,10 @@ def fit(
 
     done = len(training.history) * deal.updates + first
     total = recipe.epochs * deal.updates
-    hidden = on_update is not None or rank() > 0
+    hidden = on_step is not None or rank() > 0
     progress = tqdm(total=total, initial=done, unit="update", leave=False, disable=hidden)
-    if on_update:
-        on_update(done)
+    if on_step:
+        on_step(done)
     with progress:
         for epoch in range(len(training.history), recipe.epochs):
             progress.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
@@ -150,14 +150,14 @@ def fit(
                     schedules["decay"].step()
                 progress.set_postfix(loss=f"{sums[0] / sums[2].clamp(min=1):.3f}", refresh=False)
                 progress.update()
-                if on_update:
-                    on_update(1)
+                if on_step:
+                    on_step(1)
                 now = time.monotonic()
                 if now - saved > CHECKPOINT_SECONDS:
                     _save(checkpoint, parts, training, (number + 1, sums, seconds + now - start))
                     saved = now
             row["waiting"] = shares.seconds / (time.monotonic() - start)
-            for found in from_all((training.unreadable, training.second_decoder)):
+            for found in all_gather((training.unreadable, training.second_decoder)):
                 training.unreadable |= found[0]
                 training.second_decoder |= found[1]
             if not sums[2]:
@@ -202,22 +202,24 @@ class _Update:
         self.optimizer, self.scaler, self.seed = optimizer, scaler, seed
         if compute.compile:
             model.compile()
-        self.network = replicated(model, device)
+        self.network = replicate(model, device)
         self.statistics = RunningStatistics(model)
 
     def __call__(self, share: Sequence[Sequence[Sample]], first_part: int) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         self.statistics.start()
         sums = torch.zeros(4, device=self.device)
-        parts = [(first_part + place * world() + rank(), samples) for place, samples in enumerate(share) if samples]
+        parts = [
+            (first_part + place * world_size() + rank(), samples) for place, samples in enumerate(share) if samples
+        ]
         for place, (number, samples) in enumerate(parts):
             torch.manual_seed(_seed(self.seed, number))
-            with gradients_summed(self.network, place == len(parts) - 1):
+            with sync_gradients(self.network, place == len(parts) - 1):
                 sums += self._part(samples)
             self.statistics.end_part()
-        if not parts and world() > 1:
+        if not parts and world_size() > 1:
             self._nothing()
-        sums = summed(sums)
+        sums = all_reduce(sums)
         if not torch.isfinite(sums).all():
             rate = self.optimizer.param_groups[0]["lr"]
             raise FloatingPointError(f"the loss is {(sums[0] + sums[3]).item()} at learning rate {rate}")
@@ -225,7 +227,7 @@ class _Update:
         if sums[2]:
             self.scaler.unscale_(self.optimizer)
             # Processes take the mean of their gradients, wanted is the sum; and a batch may have unreadable videos.
-            factor = world() * self.recipe.batch / sums[2].item()
+            factor = world_size() * self.recipe.batch / sums[2].item()
             if factor != 1:
                 for parameter in self.model.parameters():
                     if parameter.grad is not None:
@@ -312,7 +314,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     state = None
     if rank() == 0 and path.exists():
         state = torch.load(path, map_location="cpu", weights_only=True)  # each part moves its own where it belongs
-    return from_first(state)
+    return broadcast(state)
 
 
 def _resume(

@@ -60,7 +60,7 @@ class Profile:
     many_views: Views  # for Kinetics
     pictures: PocketSpec
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of every network
-    pretraining: tuple[PocketSpec, Recipe] | None = None  # of the 2D networks to start from; None: ImageNet
+    pretraining: tuple[PocketSpec, Recipe] | None = None  # of the 2D networks to initialise from; None: ImageNet
 
     @property
     def results(self) -> Path:
@@ -74,7 +74,7 @@ class Profile:
     def runs(self, row: Row, table: Table) -> list[Run]:
         """The runs of a row, one a seed."""
         setting = self.settings[table.setting]
-        return [self._run(row, setting, seed) for seed in self.seeds[: row.seeds]]
+        return [self._run(row, setting, seed) for seed in self.seeds[: row.max_seeds]]
 
     def transfer_runs(self, target: str, transferred: bool = True) -> list[Run]:
         """A run a split of `target`, from the network of `transfer.source`; or, to compare, from where that began."""
@@ -82,9 +82,9 @@ class Profile:
         source = self._run(row, self.transfer.source, 0)
         row = dataclasses.replace(row, options={**row.options, **self.transfer.options})
         runs = [self._run(row, setting, 0) for setting in self.transfer.targets[target]]
-        return [dataclasses.replace(config, start=source) for config in runs] if transferred else runs
+        return [dataclasses.replace(config, pretrained=source) for config in runs] if transferred else runs
 
-    def start(self, system: str = "tsn", deep: bool = False) -> Run | str:
+    def pretrained(self, system: str = "tsn", deep: bool = False) -> Run | str:
         """What all networks start from. The papers' start from ImageNet; those of the pocket benchmark from a plain 2D
         network, trained on the same videos, two frames of each at a time. TEA starts from "res2net", the 2D network
         that it is made of."""
@@ -99,10 +99,12 @@ class Profile:
     def _run(self, row: Row, setting: Setting, seed: int) -> Run:
         model = f"{row.system}_resnet{self.depths[row.deep]}"
         options = tuple(resolve_options(model, {**self.options, **row.options}).items())
-        start = self.start("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn", row.deep)
+        pretrained = self.pretrained("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn", row.deep)
         recipe = dataclasses.replace(setting.recipe, td_lambda=td_lambda(row, model, options))
         segments = row.times * self.num_segments
-        return Run(model, options, segments, setting.data, self.size, self.scales, setting.views, recipe, seed, start)
+        return Run(
+            model, options, segments, setting.data, self.size, self.scales, setting.views, recipe, seed, pretrained
+        )
 
 
 def td_lambda(row: Row, model: str, options: tuple[tuple[str, Any], ...]) -> float:
@@ -195,7 +197,7 @@ def own_run(data: DatasetSpec, model: str, num_segments: int) -> Run:
     options = tuple(resolve_options(model, {}).items())
     setting = dataclasses.replace(PAPER.settings["ssv1"], data=data)
     of = (setting.data, PAPER.size, PAPER.scales, setting.views, setting.recipe)
-    return Run(model, options, num_segments, *of, seed=0, start=IMAGENET)
+    return Run(model, options, num_segments, *of, seed=0, pretrained=IMAGENET)
 
 
 PROFILES = {profile.name: profile for profile in (SMOKE, POCKET, PAPER)}

@@ -10,7 +10,7 @@ import psutil
 import torch
 from tqdm import tqdm
 
-from tdn.engine.distributed import LAUNCHED, from_first, rank
+from tdn.engine.distributed import LAUNCHED, broadcast, rank
 from tdn.engine.trainer import Compute
 from tdn.experiments import runs as experiment
 from tdn.experiments.runs import DATA, Result, Run, stored, updates
@@ -32,9 +32,9 @@ def train(
     data: Path = DATA,
     jobs: int | None = None,
     compute: Compute = Compute(),  # noqa: B008 (it is frozen)
-    start: Path | None = None,
+    pretrained: Path | None = None,
 ) -> None:
-    """Trains those of `runs` that are not complete below `results`; `compute` and `start` as in `experiment.run`.
+    """Trains those of `runs` that are not complete below `results`; `compute` and `pretrained` as in `experiment.run`.
 
     On a CPU each run has one thread, however many cores there are: the small networks gain little from a second
     one, and a run ends in the same bits whatever is trained beside it. Under torchrun all processes train one run
@@ -42,16 +42,18 @@ def train(
 
     Raises whatever a run raises; RuntimeError where a process was killed.
     """
-    missing = [config for config in dict.fromkeys(runs) if not from_first(stored(config, results).complete)]
-    starts = [config.start for config in missing if isinstance(config.start, Run)] if start is None else []
-    if starts:
-        train(starts, results, data, jobs, compute)
-        missing = [config for config in missing if not from_first(stored(config, results).complete)]
+    missing = [config for config in dict.fromkeys(runs) if not broadcast(stored(config, results).complete)]
+    sources = (
+        [config.pretrained for config in missing if isinstance(config.pretrained, Run)] if pretrained is None else []
+    )
+    if sources:
+        train(sources, results, data, jobs, compute)
+        missing = [config for config in missing if not broadcast(stored(config, results).complete)]
     if not missing:
         return
     if LAUNCHED:
         for config in missing:
-            result = experiment.run(config, results, data, compute, start=start)
+            result = experiment.run(config, results, data, compute, pretrained=pretrained)
             if rank() == 0:
                 print(_summary(config, result), flush=True)
         return
@@ -64,7 +66,7 @@ def train(
         worker_pool(jobs, _start_worker, counter) as pool,
         tqdm(total=total, desc=f"{len(missing)} runs", unit="update") as progress,
     ):
-        waiting = {pool.submit(_train, config, results, data, compute, start): config for config in missing}
+        waiting = {pool.submit(_train, config, results, data, compute, pretrained): config for config in missing}
         while waiting:
             done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
             progress.update(counter.get_obj().value - progress.n)  # no lock: a killed worker may hold it
@@ -100,7 +102,7 @@ def _start_worker(updates: Synchronized) -> None:
         torch.set_num_threads(1)
 
 
-def _train(config: Run, results: Path, data: Path, compute: Compute, start: Path | None) -> None:
+def _train(config: Run, results: Path, data: Path, compute: Compute, pretrained: Path | None) -> None:
     counted = 0
 
     def count(number: int) -> None:
@@ -109,5 +111,5 @@ def _train(config: Run, results: Path, data: Path, compute: Compute, start: Path
         with _updates.get_lock():
             _updates.value += number
 
-    experiment.run(config, results, data, compute, count, start)
+    experiment.run(config, results, data, compute, count, pretrained)
     count(updates(config, data) - counted)  # another process may have trained it meanwhile

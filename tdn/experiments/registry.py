@@ -52,8 +52,8 @@ def with_starts(runs: Sequence[Run]) -> list[Run]:
     """The runs and those that they start from, these first, each once."""
     ordered: dict[Run, None] = {}
     for config in runs:
-        if isinstance(config.start, Run):
-            ordered |= dict.fromkeys(with_starts([config.start]))
+        if isinstance(config.pretrained, Run):
+            ordered |= dict.fromkeys(with_starts([config.pretrained]))
         ordered[config] = None
     return list(ordered)
 

@@ -22,20 +22,20 @@ from tdn.data.clips import TestClips, TrainingClips, VideoSet
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
-from tdn.engine.distributed import device, from_first, rank, world
+from tdn.engine.distributed import broadcast, device, rank, world_size
 from tdn.engine.evaluation import Evaluation, evaluate
 from tdn.engine.inference import to_device
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import Compute, Training, fit
 from tdn.model.resnet import VideoResNet
-from tdn.model.weights import load_imagenet, load_weights, read_weights, start_from
+from tdn.model.weights import initialise_from, load_imagenet, load_weights, read_weights
 from tdn.model.zoo import create_model
 from tdn.utils import CHECKOUT, home, write_text, write_whole
 
 ROOT = home()  # where rendered data and results are kept
 DATA = ROOT / ".data"
 IMAGENET = "imagenet"
-RESULT_VERSION = 2  # part of every run's identity: raise it when the same configuration gives another result
+RESULT_VERSION = 3  # part of every run's identity: raise it when the same configuration gives another result
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Run:
     views: Views  # at test
     recipe: Recipe
     seed: int
-    start: "Run | str | None" = None  # whose weights it starts from (`weights.start_from`): a run's, or IMAGENET
+    pretrained: "Run | str | None" = (
+        None  # whose weights it starts from (`weights.initialise_from`): a run's, or IMAGENET
+    )
 
     @property
     def name(self) -> str:
@@ -61,7 +63,7 @@ class Run:
         return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
     def create_model(self) -> VideoResNet:
-        """The network with this run's random start."""
+        """The network with this run's initialisation."""
         torch.manual_seed(self.seed)
         return create_model(self.model, self.data.num_classes, self.num_segments, **dict(self.options))
 
@@ -99,18 +101,18 @@ def stored(config: Run, results: Path) -> Result:
     return Result(results / "runs" / config.name)
 
 
-def impossible(config: Run, has_start: bool = False) -> str | None:
-    """Why this machine can't train `config`, in words for a person; None where it can. `has_start`: with a weights
-    file to start from."""
+def impossible(config: Run, has_weights: bool = False) -> str | None:
+    """Why this machine can't train `config`, in words for a person; None where it can. `has_weights`: with a weights
+    file to initialise from."""
     if isinstance(config.data, DatasetSpec) and (reason := config.data.missing()):
         return reason
-    if has_start:
+    if has_weights:
         return None
-    if config.start == IMAGENET and dict(config.options).get("conv2", "dense") != "dense":
+    if config.pretrained == IMAGENET and dict(config.options).get("conv2", "dense") != "dense":
         return (
-            "it starts from a Res2Net trained on ImageNet, which torchvision does not have; --start-from FILE takes one"
+            "it starts from a Res2Net trained on ImageNet, which torchvision does not have; --pretrained FILE takes one"
         )
-    return impossible(config.start) if isinstance(config.start, Run) else None
+    return impossible(config.pretrained) if isinstance(config.pretrained, Run) else None
 
 
 def run(
@@ -118,22 +120,22 @@ def run(
     results: Path,
     data: Path = DATA,
     compute: Compute = Compute(),  # noqa: B008 (it is frozen)
-    on_update: Callable[[int], None] | None = None,
-    start: Path | None = None,
+    on_step: Callable[[int], None] | None = None,
+    pretrained: Path | None = None,
 ) -> Result:
     """The stored result of `config`; where it is half done it is finished, where it is missing it is made.
 
     A second process that wants the same run waits for the first. Killed, it loses the work since the last checkpoint.
-    Under torchrun all processes call this, and the first writes. `compute` and `on_update` as in `train.fit`; `start`
-    is a weights file to start from in place of `config.start`, which the manifest tells.
+    Under torchrun all processes call this, and the first writes. `compute` and `on_step` as in `fit`; `pretrained`
+    is a weights file to initialise from in place of `config.pretrained`, which the manifest tells.
     """
     result = stored(config, results)
-    if not from_first(result.complete):
-        if start is None and isinstance(config.start, Run):
-            start = run(config.start, results, data, compute).folder / "weights.pt"
+    if not broadcast(result.complete):
+        if pretrained is None and isinstance(config.pretrained, Run):
+            pretrained = run(config.pretrained, results, data, compute).folder / "weights.pt"
         with _alone(result.folder, config.name):
-            if not from_first(result.complete):
-                _make(config, start, result.folder, data, compute, on_update)
+            if not broadcast(result.complete):
+                _make(config, pretrained, result.folder, data, compute, on_step)
             if rank() == 0:
                 (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     if rank() == 0:
@@ -148,7 +150,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     waited = 0
-    while not from_first(rank() > 0 or _acquired(lock, 30 if waited else 0)):  # together, or the others time out
+    while not broadcast(rank() > 0 or _acquired(lock, 30 if waited else 0)):  # together, or the others time out
         if rank() == 0 and not waited:
             print(f"{name} is being trained by another process; waiting for it", flush=True)
         waited += 1
@@ -207,29 +209,29 @@ def updates(config: Run, data: Path = DATA) -> int:
 
 def _make(
     config: Run,
-    start: Path | None,
+    pretrained: Path | None,
     folder: Path,
     data: Path,
     compute: Compute,
-    on_update: Callable[[int], None] | None,
+    on_step: Callable[[int], None] | None,
 ) -> None:
     train_set, val_set = videos(config.data, data)
     for video_set in (train_set, val_set):
-        video_set.keep_in_memory(0.5 / world())
+        video_set.keep_in_memory(0.5 / world_size())
     if train_set.known_unreadable and rank() == 0:
         readable = len(train_set) - len(train_set.known_unreadable)
         print(f"training on {readable} of {len(train_set)} videos, the others are missing or unreadable")
     model = config.create_model()
     if rank() == 0:  # the others get its weights
-        _note_start(folder, config, start)
-        if start:
-            start_from(model, read_weights(start))
-        elif config.start == IMAGENET:
+        _note_start(folder, config, pretrained)
+        if pretrained:
+            initialise_from(model, read_weights(pretrained))
+        elif config.pretrained == IMAGENET:
             load_imagenet(model)
     train_clips = TrainingClips(train_set, config.num_segments, model.window, config.scales, config.seed)
     val_clips = TestClips(val_set, config.num_segments, model.window, config.views)
     plateau_clips = val_clips if config.recipe.schedule == "plateau" else None
-    training = fit(model, train_clips, config.recipe, config.size, folder, device(), plateau_clips, compute, on_update)
+    training = fit(model, train_clips, config.recipe, config.size, folder, device(), plateau_clips, compute, on_step)
     evaluation = evaluate(model, val_clips, device(), 2 * compute.part(config.recipe), compute.dtype)
 
     if not len(evaluation.labels):
@@ -241,7 +243,7 @@ def _make(
     about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}
     weights = {"model": model.state_dict(), **about}
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
-    write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, start), indent=1))
+    write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, pretrained), indent=1))
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
     by_decord = {str(train_set.videos[number].path): reason for number, reason in train_set.second_decoder.items()}
     metrics = _metrics(evaluation, val_set) | {
@@ -252,9 +254,9 @@ def _make(
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
 
 
-def _note_start(folder: Path, config: Run, start: Path | None) -> None:
+def _note_start(folder: Path, config: Run, pretrained: Path | None) -> None:
     """Writes config.json; ValueError where the run is half done from another weights file."""
-    digest = hashlib.sha256(start.read_bytes()).hexdigest() if start else None
+    digest = hashlib.sha256(pretrained.read_bytes()).hexdigest() if pretrained else None
     file = folder / "config.json"
     if (folder / "checkpoint.pt").exists() and file.exists():
         before = json.loads(file.read_text()).get("start_sha256")
@@ -301,20 +303,22 @@ def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
     return metrics
 
 
-def _manifest(config: Run, training: Training, compute: Compute, start: Path | None) -> dict[str, Any]:
+def _manifest(config: Run, training: Training, compute: Compute, pretrained: Path | None) -> dict[str, Any]:
     manifest = {
         "run": config.name,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(sum(row["seconds"] for row in training.history), 1),
         "seed": config.seed,
         **environment(),
-        "processes": world(),
+        "processes": world_size(),
         **asdict(compute),
     }
     if isinstance(config.data, DatasetSpec):
         manifest["data"] = f"annotation {config.data.fingerprint()}"
-    if start:
-        manifest["start"] = f"{start.parent.name}/{start.name}, sha256 {hashlib.sha256(start.read_bytes()).hexdigest()}"
+    if pretrained:
+        manifest["pretrained"] = (
+            f"{pretrained.parent.name}/{pretrained.name}, sha256 {hashlib.sha256(pretrained.read_bytes()).hexdigest()}"
+        )
     return manifest
 
 

@@ -20,7 +20,7 @@ class Row:
     `published` names the csv of tdn/paper and the values that pick its line there. `times` is 5 for the `++` rows,
     which read five times the segments, 2 for 16 frames. `deep` is ResNet-101. `td_lambda` weighs the TD loss of the
     full-size network, where it has one.
-    `seeds` is how many of the profile's seeds the row is trained with, at most; None for all.
+    `max_seeds` is how many of the profile's seeds the row is trained with, at most; None for all.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Row:
     published: tuple[str, dict[str, str]] | None = None
     times: int = 1
     td_lambda: float = 2e-4
-    seeds: int | None = None
+    max_seeds: int | None = None
     deep: bool = False
 
     def printed(self, column: str, *editions: str) -> str | None:
@@ -129,11 +129,11 @@ TEMPORAL_MODULES = [
     Row("TEINet", "teinet", published=_1f("TEINet")),
     Row("TEA", "tea", published=_1f("TEA")),
     Row("TAM", "tam", published=_1f("TAM")),
-    Row("STM", "stm", published=("tdn_running_time.csv", {"method": "STM"}), seeds=1),
-    Row("TANet", "tanet", seeds=1),  # no table has it with 8 frames
-    Row("T-Conv++", "tconv", published=_1f("T-Conv++"), times=5, seeds=1),
-    Row("TSM++", "tsm", published=_1f("TSM++"), times=5, seeds=1),
-    Row("TEINet++", "teinet", published=_1f("TEINet++"), times=5, seeds=1),
+    Row("STM", "stm", published=("tdn_running_time.csv", {"method": "STM"}), max_seeds=1),
+    Row("TANet", "tanet", max_seeds=1),  # no table has it with 8 frames
+    Row("T-Conv++", "tconv", published=_1f("T-Conv++"), times=5, max_seeds=1),
+    Row("TSM++", "tsm", published=_1f("TSM++"), times=5, max_seeds=1),
+    Row("TEINet++", "teinet", published=_1f("TEINet++"), times=5, max_seeds=1),
     Row("TDN", "tdn", published=_1f("TDM")),
 ]
 
@@ -151,38 +151,38 @@ def _blocks(*modules: str, **options: Any) -> dict[str, Any]:
 
 TDRL_TSM = [
     Row("TSM", "tsm", published=_tdrl(3, "baseline")),
-    Row("TSM + PEM", "tdrl_tsm", _blocks("pem", "shift"), _tdrl(3, "+PEM"), seeds=1),
-    Row("TSM + TD loss", "tdrl_tsm", _blocks("shift", "td_loss"), _tdrl(3, "+TDLoss"), seeds=1),
-    Row("TSM + PEM + TD loss", "tdrl_tsm", published=_tdrl(3, "+PEM+TDLoss"), seeds=1),
+    Row("TSM + PEM", "tdrl_tsm", _blocks("pem", "shift"), _tdrl(3, "+PEM"), max_seeds=1),
+    Row("TSM + TD loss", "tdrl_tsm", _blocks("shift", "td_loss"), _tdrl(3, "+TDLoss"), max_seeds=1),
+    Row("TSM + PEM + TD loss", "tdrl_tsm", published=_tdrl(3, "+PEM+TDLoss"), max_seeds=1),
 ]
 PEM, TD_LOSS = _blocks("pem", "tim"), _blocks("tim", "td_loss")
 TDRL_TIM = [
     Row("TIM", "tim", published=_tdrl(4, "baseline")),
     Row("TIM + MEM", "teinet", published=_tdrl(4, "+MEM")),
-    Row("TIM + PEM", "tdrl", PEM, _tdrl(4, "+PEM"), seeds=1),
-    Row("TIM + TD loss", "tdrl", TD_LOSS, _tdrl(4, "+TDLoss"), seeds=1),
-    Row("TIM + PEM + TD loss", "tdrl", published=_tdrl(4, "+PEM+TDLoss"), seeds=1),
+    Row("TIM + PEM", "tdrl", PEM, _tdrl(4, "+PEM"), max_seeds=1),
+    Row("TIM + TD loss", "tdrl", TD_LOSS, _tdrl(4, "+TDLoss"), max_seeds=1),
+    Row("TIM + PEM + TD loss", "tdrl", published=_tdrl(4, "+PEM+TDLoss"), max_seeds=1),
 ]
 TDRL_SHARE = [
     Row("no TD loss", "tim", published=_tdrl(5, "0%")),
-    Row("TD loss on 25 %", "tdrl", TD_LOSS | {"td_share": 0.25}, _tdrl(5, "25%"), seeds=1),
-    Row("TD loss on 50 %", "tdrl", TD_LOSS, _tdrl(5, "50%"), seeds=1),
-    Row("TD loss on 75 %", "tdrl", TD_LOSS | {"td_share": 0.75}, _tdrl(5, "75%"), seeds=1),
-    Row("TD loss on 100 %", "tdrl", TD_LOSS | {"td_share": 1.0}, _tdrl(5, "100%"), seeds=1),
+    Row("TD loss on 25 %", "tdrl", TD_LOSS | {"td_fraction": 0.25}, _tdrl(5, "25%"), max_seeds=1),
+    Row("TD loss on 50 %", "tdrl", TD_LOSS, _tdrl(5, "50%"), max_seeds=1),
+    Row("TD loss on 75 %", "tdrl", TD_LOSS | {"td_fraction": 0.75}, _tdrl(5, "75%"), max_seeds=1),
+    Row("TD loss on 100 %", "tdrl", TD_LOSS | {"td_fraction": 1.0}, _tdrl(5, "100%"), max_seeds=1),
 ]
 TDRL_POSITION = [
     Row("TIM", "tim", published=_tdrl(6, "TM only")),
-    Row("PEM before TIM", "tdrl", PEM, _tdrl(6, "PEM before TM"), seeds=1),
-    Row("PEM after TIM", "tdrl", _blocks("tim", "pem"), _tdrl(6, "PEM after TM"), seeds=1),
-    Row("TD loss before TIM", "tdrl", _blocks("td_loss", "tim"), _tdrl(6, "TDLoss before TM"), seeds=1),
-    Row("TD loss after TIM", "tdrl", TD_LOSS, _tdrl(6, "TDLoss after TM"), seeds=1),
+    Row("PEM before TIM", "tdrl", PEM, _tdrl(6, "PEM before TM"), max_seeds=1),
+    Row("PEM after TIM", "tdrl", _blocks("tim", "pem"), _tdrl(6, "PEM after TM"), max_seeds=1),
+    Row("TD loss before TIM", "tdrl", _blocks("td_loss", "tim"), _tdrl(6, "TDLoss before TM"), max_seeds=1),
+    Row("TD loss after TIM", "tdrl", TD_LOSS, _tdrl(6, "TDLoss after TM"), max_seeds=1),
 ]
 TDRL_LAMBDA = [
     Row("lambda 0", "tim", published=_tdrl(7, "0")),
-    Row("lambda 1e-4", "tdrl", TD_LOSS, _tdrl(7, "1e-4"), td_lambda=1e-4, seeds=1),
-    Row("lambda 2e-4", "tdrl", TD_LOSS, _tdrl(7, "2e-4"), seeds=1),
-    Row("lambda 3e-4", "tdrl", TD_LOSS, _tdrl(7, "3e-4"), td_lambda=3e-4, seeds=1),
-    Row("lambda 4e-4", "tdrl", TD_LOSS, _tdrl(7, "4e-4"), td_lambda=4e-4, seeds=1),
+    Row("lambda 1e-4", "tdrl", TD_LOSS, _tdrl(7, "1e-4"), td_lambda=1e-4, max_seeds=1),
+    Row("lambda 2e-4", "tdrl", TD_LOSS, _tdrl(7, "2e-4"), max_seeds=1),
+    Row("lambda 3e-4", "tdrl", TD_LOSS, _tdrl(7, "3e-4"), td_lambda=3e-4, max_seeds=1),
+    Row("lambda 4e-4", "tdrl", TD_LOSS, _tdrl(7, "4e-4"), td_lambda=4e-4, max_seeds=1),
 ]
 
 
@@ -278,9 +278,9 @@ COMPARISONS = {
 # By backbone and frames as published; 8+16 is the mean of two networks' scores.
 OURS = {
     ("ResNet50", "8"): Row("TDN, 8 frames", "tdn"),
-    ("ResNet50", "16"): Row("TDN, 16 frames", "tdn", times=2, seeds=1),
-    ("ResNet101", "8"): Row("TDN, deeper, 8 frames", "tdn", seeds=1, deep=True),
-    ("ResNet101", "16"): Row("TDN, deeper, 16 frames", "tdn", times=2, seeds=1, deep=True),
+    ("ResNet50", "16"): Row("TDN, 16 frames", "tdn", times=2, max_seeds=1),
+    ("ResNet101", "8"): Row("TDN, deeper, 8 frames", "tdn", max_seeds=1, deep=True),
+    ("ResNet101", "16"): Row("TDN, deeper, 16 frames", "tdn", times=2, max_seeds=1, deep=True),
 }
 
 

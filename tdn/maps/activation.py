@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tdn.data.sampling import Views
 from tdn.data.transforms import to_pixels
-from tdn.engine.inference import NOT_FINITE, evaluating, network_input
+from tdn.engine.inference import NOT_FINITE, in_eval_mode, network_input
 from tdn.model.resnet import VideoResNet
 from tdn.utils import unknown_name
 
@@ -43,7 +43,7 @@ class Maps:
         frames: uint8 RGB `(T, C, H, W')`, as the network sees them: cropped and resized.
         segments: which frames of the clip these are, 0-based, of `num_segments`.
         weights: `(T,)`, the share of each of them in the sum of all maps of the clip.
-        scale: what 1 stands for: `maps * scale` are the maps as they come out of the method.
+        peak: what 1 stands for: `maps * peak` are the maps as they come out of the method.
         target: the class that is explained.
         scores: `(classes,)`, before the softmax, float32.
     """
@@ -53,7 +53,7 @@ class Maps:
     segments: tuple[int, ...]
     num_segments: int
     weights: Tensor
-    scale: float
+    peak: float
     target: int
     scores: Tensor
 
@@ -94,17 +94,17 @@ def cam(
     raw, scores = activation_maps(model, clips, None if target is None else [target], layer, method)
     steps = raw.shape[1]
     placed = placed_on(raw[0], clips.shape[-2:])
-    scale = float(placed.max())
+    peak = float(placed.max())
     shown = range(steps) if frames == "all" else [steps // 2]
     segments = [(2 * step + 1) * model.num_segments // (2 * steps) for step in shown]
     sums = placed.sum((1, 2))
     return Maps(
-        maps=placed[shown] / scale if scale > 0 else placed[shown],
+        maps=placed[shown] / peak if peak > 0 else placed[shown],
         frames=to_pixels(clips[0, segments, model.window // 2]).cpu(),
         segments=tuple(segments),
         num_segments=model.num_segments,
         weights=(sums / sums.sum().clamp(min=torch.finfo().tiny))[shown],
-        scale=scale,
+        peak=peak,
         target=int(scores[0].argmax()) if target is None else target,
         scores=scores[0],
     )
@@ -201,7 +201,7 @@ def _features_and_scores(model: nn.Module, clips: Tensor, layer: str) -> tuple[T
 
     hook = module.register_forward_hook(keep)
     try:
-        with evaluating(model), torch.no_grad():
+        with in_eval_mode(model), torch.no_grad():
             scores = model(clips)
     finally:
         hook.remove()

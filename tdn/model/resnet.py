@@ -77,7 +77,7 @@ class VideoResNet(nn.Module):
         cmm: STM's channel-wise motion module beside every 3x3 convolution.
         conv2: the blocks' 3x3 convolution (a basic block's second): "dense", "split" as in Res2Net, or "mta", the
             same with TEA's temporal convolutions.
-        td_share: share of the channels that the TD loss takes.
+        td_fraction: share of the channels that the TD loss takes.
         dropout: before the classifier.
 
     Raises:
@@ -106,7 +106,7 @@ class VideoResNet(nn.Module):
         between: Sequence[str] = (),
         cmm: bool = False,
         conv2: str = "dense",
-        td_share: float = 0.5,
+        td_fraction: float = 0.5,
         dropout: float = 0.5,
     ):
         super().__init__()
@@ -121,7 +121,7 @@ class VideoResNet(nn.Module):
         }
         _check_use("s_tdm_stages", s_tdm_stages, s_tdm_forms)
         _check_use("l_tdm_stages", l_tdm_stages, l_tdm_forms)
-        _check_modules(before, between, cmm, conv2, td_share)
+        _check_modules(before, between, cmm, conv2, td_fraction)
         if s_tdm_weights and s_tdm_fusion != "F+H":
             raise ValueError(f"s_tdm_weights weigh the sum F+H; s_tdm_fusion {s_tdm_fusion!r} takes none")
         require_counts(num_segments, num_classes)
@@ -140,7 +140,7 @@ class VideoResNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
 
-        td_loss = {"td_loss": functools.partial(TemporalDiversity, share=td_share)}
+        td_loss = {"td_loss": functools.partial(TemporalDiversity, share=td_fraction)}
         before_modules, between_modules = BEFORE | td_loss, BETWEEN | td_loss
         l_tdm = (l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional)
         for stage in range(2, 6):
@@ -220,7 +220,7 @@ def _check_use(option: str, stages: Collection[int], forms: dict[str, Any]) -> N
         raise ValueError(f"{', '.join(idle)} would do nothing in this network: {option} is empty")
 
 
-def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, conv2: str, td_share: float) -> None:
+def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, conv2: str, td_fraction: float) -> None:
     for option, names, valid in (("before", before, BEFORE), ("between", between, BETWEEN)):
         for name in names:
             require(f"a module in {option}", name, valid)
@@ -229,7 +229,7 @@ def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, con
     require("conv2", conv2, CONV2)
     if cmm and conv2 != "dense":
         raise ValueError(f"cmm stands beside a dense 3x3 convolution; conv2 is {conv2!r}")
-    if not 0 < td_share <= 1:
-        raise ValueError(f"td_share is a share of the channels, above 0 and up to 1; got {td_share}")
-    if "td_loss" not in (*before, *between) and td_share != 0.5:
-        raise ValueError("td_share would do nothing in this network: no td_loss in before or between")
+    if not 0 < td_fraction <= 1:
+        raise ValueError(f"td_fraction is a share of the channels, above 0 and up to 1; got {td_fraction}")
+    if "td_loss" not in (*before, *between) and td_fraction != 0.5:
+        raise ValueError("td_fraction would do nothing in this network: no td_loss in before or between")

@@ -110,7 +110,7 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Load
 
 
 def load_imagenet(model: VideoResNet) -> VideoResNet:
-    """Starts `model` from torchvision's ImageNet ResNet (`IMAGENET1K_V1`), as `start_from`; gives the model back.
+    """Starts `model` from torchvision's ImageNet ResNet (`IMAGENET1K_V1`), as `initialise_from`; gives the model back.
 
     Raises:
         ValueError: torchvision has no such ResNet (another width, another depth).
@@ -135,10 +135,10 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
             f"(from {weights.url}) into {folder} and start again."
         ) from error
 
-    return start_from(model, {_torchvision_name(key): value for key, value in state.items()})
+    return initialise_from(model, {_torchvision_name(key): value for key, value in state.items()})
 
 
-def start_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
+def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
     """Starts the stages of `model` from those of a plain 2D network (of `tsn_...`, say), or all of it but the
     classifier from weights of the same network; gives the model back.
 

@@ -10,7 +10,7 @@ from helpers.reference import stored
 
 from tdn.book import comparisons, figures, report
 from tdn.book import intervals as statistics
-from tdn.book.lines import make_table
+from tdn.book.lines import train_or_load
 from tdn.book.transfer import published_transfer, transfer_gains, transfer_lines, transfer_table
 from tdn.data.clips import Unreadable
 from tdn.data.disk.catalog import PUBLISHED, variable
@@ -115,7 +115,7 @@ def test_without_data_the_transfer_is_not_run():
 
 def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
     paper = PROFILES["paper"]
-    measured = {name: make_table(name, paper) for name in TABLES}
+    measured = {name: train_or_load(name, paper) for name in TABLES}
     for name, lines in measured.items():
         table = get_table(name)
         accuracy = report.accuracy_table(table, lines)
@@ -135,7 +135,7 @@ def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TDN_SSV1", str(tmp_path))
     text = report.how_to_run("temporal_modules", paper)
     assert "is not on this machine" not in text and "Res2Net" in text, "what TEA starts from"
-    assert "no network has a second random start" in report.random_start(statistics.seed_error(paper))
+    assert "no network has a second random start" in report.describe_seed_error(statistics.seed_error(paper))
 
 
 def test_ours_stand_beside_the_published():

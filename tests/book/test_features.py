@@ -17,7 +17,7 @@ from tdn.model.tdrl import ProgressiveEnhancement
 
 def small_run():
     run = PROFILES["smoke"].runs(TDRL_TIM[4], TABLES["tdrl_tim"])[0]
-    return dataclasses.replace(run, data=SPEC, start=None)
+    return dataclasses.replace(run, data=SPEC, pretrained=None)
 
 
 def test_clips_are_what_the_network_sees_and_pixels_what_they_show(data_root):

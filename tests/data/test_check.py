@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from data.test_catalog import EXPECTED, L, edited, first_and_last, said
 from helpers import layouts
 from helpers.videos import damage, write_video
-from data.test_catalog import EXPECTED, L, edited, first_and_last, said
 
 from tdn.commands.data import main
 from tdn.data.clips import Video

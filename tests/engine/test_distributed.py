@@ -54,7 +54,7 @@ def main():
                     raise OSError("the disk of this machine is full")
                 return super().__getitem__(video)
         clips = Clips(train, 2, 5, seed=3)
-        recipe = Recipe(epochs, 12, 0.01, norm_batch=1 if wrong == "unreadable" else 2)
+        recipe = Recipe(epochs, 12, 0.01, micro_batch=1 if wrong == "unreadable" else 2)
         training = fit(model, clips, recipe, 48, folder, cpu)
         evaluation = evaluate(model, TestClips(val, 2, 5, Views(2, 3, 48)), cpu, batch=9)
         if rank() == 0:
@@ -154,7 +154,7 @@ class _Clips:
 
 
 def test_more_processes_than_parts_are_refused(video_sets, monkeypatch):
-    monkeypatch.setattr("tdn.engine.loading.world", lambda: 4)
+    monkeypatch.setattr("tdn.engine.loading.world_size", lambda: 4)
     assert Deal(_Clips(video_sets[0]), 12, 3).parts == 4
     with pytest.raises(ValueError, match="4 processes, but a batch of 12 has only 3 parts of 4 videos"):
         Deal(_Clips(video_sets[0]), 12, 4)

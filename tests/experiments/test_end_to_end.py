@@ -52,7 +52,7 @@ def spec_of(name, tmp_path, monkeypatch):
 
 
 def tiny(data, batch=2):
-    recipe = Recipe(epochs=1, batch=batch, lr=0.01, norm_batch=1)
+    recipe = Recipe(epochs=1, batch=batch, lr=0.01, micro_batch=1)
     return Run("tdn_resnet10", (("width", 8),), 4, data, 48, (1.0, 0.66), Views(2, 3, 48, 1.0), recipe, 0)
 
 
@@ -135,19 +135,21 @@ def test_an_epoch_that_was_cut_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_fine_tuning_starts_from_all_of_another_network_but_its_classifier(tmp_path, monkeypatch):
     source = tiny(spec_of("k400", tmp_path, monkeypatch))
     recipe = dataclasses.replace(source.recipe, lr=1e-9)
-    target = dataclasses.replace(source, data=spec_of("ucf101", tmp_path, monkeypatch), recipe=recipe, start=source)
+    target = dataclasses.replace(
+        source, data=spec_of("ucf101", tmp_path, monkeypatch), recipe=recipe, pretrained=source
+    )
     result = experiment.run(target, tmp_path / "results", tmp_path)
     before = experiment.trained(source, tmp_path / "results").state_dict()
     after = experiment.trained(target, tmp_path / "results").state_dict()
     alike = [key for key in before if "running" not in key and torch.allclose(before[key], after[key], atol=1e-5)]
     assert {key.rsplit(".", 1)[0] for key in before} - {key.rsplit(".", 1)[0] for key in alike} <= {"fc"}
-    assert result.manifest["start"].startswith(f"{source.name}/weights.pt, sha256 ")
+    assert result.manifest["pretrained"].startswith(f"{source.name}/weights.pt, sha256 ")
 
     other = dataclasses.replace(target, seed=1)
     file = experiment.stored(source, tmp_path / "results").folder / "weights.pt"
     file = file.rename(tmp_path / "from_elsewhere.pt")
-    result = experiment.run(other, tmp_path / "results", tmp_path, start=file)
-    assert re.fullmatch(r".*/from_elsewhere\.pt, sha256 [0-9a-f]{64}", result.manifest["start"])
+    result = experiment.run(other, tmp_path / "results", tmp_path, pretrained=file)
+    assert re.fullmatch(r".*/from_elsewhere\.pt, sha256 [0-9a-f]{64}", result.manifest["pretrained"])
 
 
 def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, monkeypatch, capsys):
@@ -170,7 +172,7 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
         half = experiment.stored(tiny(DatasetSpec("ssv2")), tmp_path).folder
         write_text(half / "checkpoint.pt", "")
         write_text(half / "config.json", "{}")
-        experiment.run(tiny(DatasetSpec("ssv2")), tmp_path, tmp_path, start=file)
+        experiment.run(tiny(DatasetSpec("ssv2")), tmp_path, tmp_path, pretrained=file)
     kept = Evaluation.load(folder / "scores.npz")
     model, *_ = load_model(file, 8)
     _, val = DatasetSpec("ssv2").videos(tmp_path)
@@ -236,7 +238,7 @@ def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
 
     from tdn.experiments.profiles import SMOKE
 
-    alone = experiment.run(SMOKE.start(), tmp_path / "alone", tmp_path / ".data", Compute(device_batch=8))
+    alone = experiment.run(SMOKE.pretrained(), tmp_path / "alone", tmp_path / ".data", Compute(device_batch=8))
     assert alone.folder.name == name
     assert result.history["loss"].tolist() == pytest.approx(alone.history["loss"].tolist(), abs=1e-4)
     np.testing.assert_allclose(result.evaluation.scores, alone.evaluation.scores, atol=1e-3)

@@ -63,7 +63,7 @@ def test_each_missing_run_is_trained_once_whatever_is_beside_it(tmp_path, data_r
 
 
 def test_the_start_of_a_run_is_trained_before_it_and_only_where_needed(tmp_path, data_root):
-    config = dataclasses.replace(TINY, seed=1, start=TINY)
+    config = dataclasses.replace(TINY, seed=1, pretrained=TINY)
     jobs.train([config, dataclasses.replace(config, seed=2), TINY], tmp_path, data_root, jobs=2)
     assert len(list(tmp_path.glob("runs/*/metrics.json"))) == 3
     shutil.rmtree(experiment.stored(TINY, tmp_path).folder)

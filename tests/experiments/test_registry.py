@@ -66,9 +66,9 @@ def ablations(profile):
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
     runs = ablations(profile)
     assert len({run.name for run in study.all_runs(profile)}) == len(study.all_runs(profile))  # shared rows once
-    assert {run.start for run in runs} == {profile.start("tsn"), profile.start("res2net")}
-    assert {run.model for run in runs if run.start == profile.start("res2net")} == {"tea_resnet10"}
-    assert profile.start().start is None
+    assert {run.pretrained for run in runs} == {profile.pretrained("tsn"), profile.pretrained("res2net")}
+    assert {run.model for run in runs if run.pretrained == profile.pretrained("res2net")} == {"tea_resnet10"}
+    assert profile.pretrained().pretrained is None
     same_recipe = {dataclasses.replace(run.recipe, td_lambda=0) for run in runs}
     assert len({(run.data, run.size, run.scales, run.views) for run in runs}) == len(same_recipe) == 1
     assert {run.num_segments for run in runs} == {profile.num_segments, 5 * profile.num_segments}
@@ -144,7 +144,7 @@ def test_typos_are_answered_with_the_nearest_names(capsys):
         (["--jobs", "0"], "1 or more"),
         (["--runs", "tdn_resnet10-0123456789"], "--list prints"),
         (["--shard", "9/8"], "i from 1 to n"),
-        (["--start-from", "/nowhere/weights.pt"], "no weights file at /nowhere/weights.pt"),
+        (["--pretrained", "/nowhere/weights.pt"], "no weights file at /nowhere/weights.pt"),
     ):
         with pytest.raises(SystemExit) as error:
             main(arguments)
@@ -176,19 +176,21 @@ def test_shards_are_all_runs_once_and_runs_stand_after_what_they_start_from():
     shards = [_selected(runs, [], f"{i}/3") for i in (1, 2, 3)]
     assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
     transfer = profile.transfer_runs("pocket, family both")[1]
-    source = transfer.start
+    source = transfer.pretrained
     assert _selected(runs, [transfer.name], "1/1") == [transfer]
-    assert study.with_starts([transfer]) == [source.start, source, transfer]
+    assert study.with_starts([transfer]) == [source.pretrained, source, transfer]
 
 
 def test_transfers_go_from_other_classes_to_three_splits():
     pocket = PROFILES["pocket"]
     tuned, without = (pocket.transfer_runs("pocket, family both", which) for which in (True, False))
     assert [run.data.split for run in tuned] == [run.data.split for run in without] == [1, 2, 3]
-    (source,) = {run.start for run in tuned}
+    (source,) = {run.pretrained for run in tuned}
     assert not set(source.data.classes) & set(tuned[0].data.classes)
-    assert {run.start for run in without} == {pocket.start()}
-    assert [dataclasses.replace(run, start=pocket.start()) for run in tuned] == without, "nothing else differs"
+    assert {run.pretrained for run in without} == {pocket.pretrained()}
+    assert [dataclasses.replace(run, pretrained=pocket.pretrained()) for run in tuned] == without, (
+        "nothing else differs"
+    )
 
 
 def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
@@ -214,10 +216,10 @@ def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
         "ucf101": {tuned},
         "hmdb51": {tuned},
     }
-    from_kinetics = [run.start for run in runs if isinstance(run.start, Run)]
+    from_kinetics = [run.pretrained for run in runs if isinstance(run.pretrained, Run)]
     assert len(from_kinetics) == 6 and len(set(from_kinetics)) == 1 and from_kinetics[0] in runs
     assert from_kinetics[0].num_segments == 16, "the paper transfers the 16-frame network"
-    assert {run.start for run in runs if not isinstance(run.start, Run)} == {IMAGENET}
+    assert {run.pretrained for run in runs if not isinstance(run.pretrained, Run)} == {IMAGENET}
     with torch.device("meta"):
         assert runs[0].create_model().fc.out_features == 174
 
@@ -233,7 +235,7 @@ def test_what_is_not_possible_is_said_with_its_reason_and_its_command(capsys, mo
     (tmp_path / "ssv1").mkdir()
     monkeypatch.setenv("TDN_SSV1", str(tmp_path / "ssv1"))
     tea = next(run for run in study.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
-    assert "Res2Net" in impossible(tea) and impossible(tea, has_start=True) is None
+    assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
 
 
 @pytest.mark.parametrize("parser", [train.parser(), evaluate.parser()], ids=lambda parser: parser.prog)
@@ -245,7 +247,7 @@ def test_torchrun_takes_none_of_our_options_for_its_own(parser):
 
 def test_ones_own_data_is_trained_as_something_something(tmp_path):
     run = profiles.own_run(DatasetSpec(str(layouts.folder(tmp_path / "mine"))), "tdn_resnet18", 16)
-    assert run.recipe == SOMETHING and run.start == IMAGENET and str(run.views) == "1x1"
+    assert run.recipe == SOMETHING and run.pretrained == IMAGENET and str(run.views) == "1x1"
     assert run.create_model().fc.out_features == 3 and run.num_segments == 16
     with pytest.raises(ValueError, match="did you mean tdn_resnet50"):
         profiles.own_run(run.data, "tdn_resnet5", 8)

@@ -57,14 +57,14 @@ def test_identity_covers_every_field_and_nothing_else(monkeypatch):
         dataclasses.replace(TINY, views=Views(2, 1, 48, 0.8)),
         dataclasses.replace(TINY, seed=1),
         dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, lr=0.02)),
-        dataclasses.replace(TINY, start=TINY),
-        dataclasses.replace(TINY, start=dataclasses.replace(TINY, seed=1)),
-        dataclasses.replace(TINY, start=experiment.IMAGENET),
+        dataclasses.replace(TINY, pretrained=TINY),
+        dataclasses.replace(TINY, pretrained=dataclasses.replace(TINY, seed=1)),
+        dataclasses.replace(TINY, pretrained=experiment.IMAGENET),
         dataclasses.replace(TINY, data=pocket.PocketPart(SPEC, ("both",))),
     ]
     assert {field.name for field in dataclasses.fields(Run)} == {
         *("model", "options", "num_segments", "data"),
-        *("size", "scales", "views", "recipe", "seed", "start"),
+        *("size", "scales", "views", "recipe", "seed", "pretrained"),
     }, "a new field needs a line above"
     names = {run.name for run in [TINY, *changed]}
     assert len(names) == 14
@@ -120,7 +120,7 @@ def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_r
 def test_a_run_starts_from_the_weights_of_another(tmp_path, data_root):
     options = (("dropout", 0.5), ("l_tdm_stages", (3,)), ("s_tdm_stages", (1, 2)), ("width", 8))
     frozen = dataclasses.replace(TINY.recipe, lr=0.0, weight_decay=0.0, epochs=1)
-    config = dataclasses.replace(TINY, model="tdn_resnet10", options=options, recipe=frozen, start=TINY)
+    config = dataclasses.replace(TINY, model="tdn_resnet10", options=options, recipe=frozen, pretrained=TINY)
     after, start = weights(experiment.run(config, tmp_path, data_root)), weights(experiment.stored(TINY, tmp_path))
     assert torch.equal(after["stage3.0.conv1.weight"], start["stage3.0.conv1.weight"])
     assert torch.equal(after["s_tdm.2.cnn.0.conv2.weight"], start["stage2.0.conv2.weight"])

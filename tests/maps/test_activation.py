@@ -180,7 +180,7 @@ def test_a_stage_includes_what_s_tdm_adds():
 def test_a_class_that_nothing_speaks_for_has_maps_of_zero_and_no_nan():
     model = seeing_single_pixels()
     maps = tdn.cam(model, torch.rand(2, 1, 3, 64, 64), "all", target=1, layer="stage5")
-    assert maps.scale == 0 and not maps.maps.any() and not maps.weights.any()
+    assert maps.peak == 0 and not maps.maps.any() and not maps.weights.any()
     assert torch.equal(overlays(maps), maps.frames)
 
 

@@ -102,7 +102,7 @@ def test_the_loss_stands_in_the_last_block_of_the_last_three_stages_after_the_te
     assert [place.channels for place in places.values()] == [512, 1024, 2048]
     assert list(model.stage5[2].before._modules) == ["pem", "tim", "td_loss"]
     assert list(model.stage5[1].before._modules) == ["pem", "tim"]
-    before = tdn.create_model("tdrl_resnet10", 3, 2, width=8, before=("td_loss", "tim"), td_share=0.75)
+    before = tdn.create_model("tdrl_resnet10", 3, 2, width=8, before=("td_loss", "tim"), td_fraction=0.75)
     assert list(before.stage5[0].before._modules) == ["td_loss", "tim"]
     assert before.stage5[0].before.td_loss.share == 0.75
     within = tdn.create_model("tdn_resnet10", 3, 2, width=8, between=("td_loss",))

@@ -247,8 +247,8 @@ def test_the_shortcut_is_not_shifted():
         ({"before": ("tim", "tim")}, "takes each module once"),
         ({"conv2": "res2net"}, "conv2 must be one of dense, split, mta"),
         ({"conv2": "mta", "cmm": True}, "cmm stands beside a dense 3x3"),
-        ({"td_share": 0.25}, "td_share would do nothing"),
-        ({"before": ("td_loss",), "td_share": 0.0}, "above 0 and up to 1; got 0.0"),
+        ({"td_fraction": 0.25}, "td_fraction would do nothing"),
+        ({"before": ("td_loss",), "td_fraction": 0.0}, "above 0 and up to 1; got 0.0"),
     ],
 )
 def test_illegal_modules_say_what_is_legal(options, answer):

@@ -6,7 +6,7 @@ import torchvision
 from helpers.reference import reference_clip, reference_scores, released_weights
 
 import tdn
-from tdn.model.weights import start_from
+from tdn.model.weights import initialise_from
 
 
 @pytest.mark.parametrize("case", ["resnet50_8f_112", "resnet50_16f_112", "resnet101_8f_112"])
@@ -109,6 +109,6 @@ def test_imagenet_offline_names_the_file_and_the_place(tmp_path, monkeypatch):
 def test_a_start_that_does_not_fit_is_said():
     state = tdn.create_model("tsn_resnet10", 3, 2, width=8).state_dict()
     with pytest.raises(ValueError, match=r"(?s)the 2D network does not fit.*stage1\.conv\.weight is"):
-        start_from(tdn.create_model("tdn_resnet10", 3, 2, width=16), state)
+        initialise_from(tdn.create_model("tdn_resnet10", 3, 2, width=16), state)
     attention = tdn.create_model("tdn_resnet10", 3, 2, width=8, s_tdm_fusion="F*H_channel", s_tdm_input="concat")
-    assert start_from(attention, state).s_tdm["1"].cnn.conv.weight.shape == (8, 15, 7, 7)
+    assert initialise_from(attention, state).s_tdm["1"].cnn.conv.weight.shape == (8, 15, 7, 7)
