@@ -3,12 +3,16 @@
 import os
 import shutil
 
-import playwright.sync_api
+# Before torch is imported: one thread here and in the processes that tests start, for tests run on every core.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from helpers import layouts
 
 from tdn.data.pocket import render as pocket
+
+torch.set_num_threads(1)
 
 SPEC = pocket.PocketSpec(train=36, val=19, seed=5)
 
@@ -75,6 +79,8 @@ def browser():
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("needs Chromium (Debian and Ubuntu: apt-get install chromium)")
+    import playwright.sync_api  # slow to import, and needed by the pages' tests only
+
     with playwright.sync_api.sync_playwright() as driver:
         # root has no sandbox; machines in containers have little shared memory
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
