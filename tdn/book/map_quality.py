@@ -1,10 +1,12 @@
-"""Are activation maps right? The pocket benchmark knows where its things are, in every frame.
+"""Are activation maps right? The pocket benchmark has the mask of its objects in every frame.
 
-Energy inside (Wang et al., Score-CAM, CVPR workshops 2020), pointing game (Zhang et al., IJCV 2018), deletion and
-insertion curves (Petsiuk et al., BMVC 2018), here for clips: all frames of a clip share one scale and one ranking.
+CAM energy inside the object mask (Wang et al., Score-CAM, CVPR workshops 2020), pointing game (Zhang et al., IJCV
+2018), deletion and insertion curves (Petsiuk et al., BMVC 2018), here for clips: all frames of a clip share one scale
+and one ranking. Two baselines use no network: the uniform map and the centre prior.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,116 +16,125 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from tdn.book.features import validation_clips
+from tdn.book.intervals import Z, pooled, verdict
 from tdn.data.pocket.render import PocketSpec
 from tdn.data.sampling import Views
 from tdn.engine.distributed import device
 from tdn.engine.inference import to_device
+from tdn.experiments import runs
 from tdn.experiments.runs import DATA, Run, stored, trained
-from tdn.maps.activation import activation_maps, placed_on
+from tdn.maps.activation import Maps, activation_maps, cam, placed_on
 from tdn.utils import write_text
 
-FRACTIONS = tuple(step / 10 for step in range(11))  # of the pixels taken away, or given
+FRACTIONS = tuple(step / 10 for step in range(11))  # of the pixels deleted, or inserted
 BATCH = 32
-MAPS_VERSION = 1  # of stored measurements: raise it when the same network would get others
+MAPS_VERSION = 2  # of stored measurements: raise it when the same network would get others
+UNIFORM, CENTRE = BASELINES = ("uniform map", "centre prior")
+MEASURES = {  # columns of `measure_localisation`: of the network, the uniform map and the centre prior
+    "energy inside": ("energy", "energy uniform", "energy centre"),
+    "pointing game": ("pointing", "energy uniform", "pointing centre"),
+}
+
+# Measures of one batch of maps ---------------------------------------------------------------------
 
 
 def object_masks(data: PocketSpec, videos: Sequence[int], num_segments: int, window: int, views: Views) -> Tensor:
-    """Where the things are that the class is about, in the middle frames of the windows as a network sees them:
-    `(N, T, H, W')`, 0 to 1. The crop must not be resized: ValueError."""
+    """Masks of the objects that the class is about, in the middle frames of the windows as a network sees them:
+    `(N, T, H, W)`, 0 to 1. Raises ValueError where the crop would have to be resized."""
     masks = []
     for video in videos:
-        of_video = data.mask(video)
-        numbers = views.windows(len(of_video), num_segments, window, 0)[:, window // 2]
-        (crop,) = views.squares(*of_video.shape[1:])
+        mask = data.mask(video)
+        frames = views.windows(len(mask), num_segments, window, 0)[:, window // 2]
+        (crop,) = views.squares(*mask.shape[1:])
         if crop.side != views.size:
             raise ValueError(f"masks of {crop.side} pixels for frames of {views.size}")
-        masks.append(of_video[numbers, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side])
+        masks.append(mask[frames, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side])
     return torch.from_numpy(np.stack(masks))
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
-    """The share of each clip's heat that lies on the things, `(N,)`, 0 to 1; NaN for a map of zeros. Both
-    `(N, T, H, W')`. A map that is the same everywhere has the share of the pixels that they cover."""
+    """The fraction of each clip's CAM energy inside the object mask, `(N,)`, 0 to 1; NaN for a map of zeros. Both
+    `(N, T, H, W)`. The uniform map has the fraction of the pixels that the mask covers."""
     return (maps * masks).sum((1, 2, 3)) / maps.sum((1, 2, 3))
 
 
 def pointing(maps: Tensor, masks: Tensor) -> Tensor:
-    """1 where the hottest place of the clip lies on a thing, else 0: `(N,)`; NaN for a map of zeros."""
-    hottest = maps.flatten(1).argmax(1, keepdim=True)
-    hit = masks.flatten(1).gather(1, hottest)[:, 0].round()
+    """1 where the maximum of the clip's maps lies inside the object mask, else 0: `(N,)`; NaN for a map of zeros."""
+    maximum = maps.flatten(1).argmax(1, keepdim=True)
+    hit = masks.flatten(1).gather(1, maximum)[:, 0].round()
     return torch.where(maps.flatten(1).any(1), hit, torch.nan)
 
 
 def curves(model: nn.Module, clips: Tensor, maps: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The probability of `targets` (N,) as the hottest places are taken away, and as they are given first: each
-    `(N, len(FRACTIONS))`.
+    """The probability of `targets` (N,) as pixels are deleted, and as they are inserted, highest activation first:
+    each `(N, len(FRACTIONS))`.
 
-    A place is a pixel of a segment, in all frames of its window; one that is taken away has the mean colour of its
-    clip. Clips `(N, T, W, C, H, W')`, maps `(N, T, H, W')`.
+    A pixel of a segment is deleted in all frames of its window: it gets the mean colour of its clip. Clips
+    `(N, T, L, C, H, W)`, maps `(N, T, H, W)`.
     """
     mean = clips.mean((1, 2, 4, 5), keepdim=True)
-    rank = (
-        maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1) / maps[0].numel()
-    )  # 0 the hottest
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1) / maps[0].numel()  # 0 for the highest activation
     rank = rank.view(*maps.shape[:2], 1, 1, *maps.shape[2:]).to(clips.device)
     deletion, insertion = [], []
     with torch.inference_mode():
         for fraction in FRACTIONS:
-            hot = rank < fraction
-            for inputs, of in ((torch.where(hot, mean, clips), deletion), (torch.where(hot, clips, mean), insertion)):
-                of.append(model(inputs).softmax(1).gather(1, targets[:, None])[:, 0])
+            first = rank < fraction
+            for inputs, curve in (
+                (torch.where(first, mean, clips), deletion),
+                (torch.where(first, clips, mean), insertion),
+            ):
+                curve.append(model(inputs).softmax(1).gather(1, targets[:, None])[:, 0])
     return torch.stack(deletion, 1).cpu(), torch.stack(insertion, 1).cpu()
 
 
-def middle_of_the_frame(shape: Sequence[int]) -> Tensor:
-    """Maps `(N, T, H, W')` that know nothing of the clip: a Gaussian in the middle, half as wide as the frame."""
+def centre_prior(shape: Sequence[int]) -> Tensor:
+    """Maps `(N, T, H, W)` that are the same for every clip: a Gaussian in the centre, half as wide as the frame."""
     y, x = (torch.linspace(-1, 1, side) for side in shape[2:])
     return torch.exp(-2 * (y[:, None] ** 2 + x**2)).expand(*shape)
 
 
-def measure_places(config: Run, results: Path, videos: Sequence[int], layer: str, data: Path = DATA) -> pd.DataFrame:
-    """How right the Grad-CAM maps of a complete run are for the true classes of validation videos of the pocket
-    benchmark, a row a video: `energy` and `pointing`, and beside them `energy alike`, `energy middle` and
-    `pointing middle` of maps that know nothing (for "alike", pointing is energy).
+# Measures of a trained network, stored next to its run -----------------------------------------------
 
-    Kept beside the run, so that it is computed once. `layer` as in `cam`.
+
+def measure_localisation(
+    config: Run, results: Path, videos: Sequence[int], layer: str, data: Path = DATA
+) -> pd.DataFrame:
+    """`energy_inside` and `pointing` of the Grad-CAM maps of a complete run, for the true classes of validation videos
+    of the pocket benchmark; and of the two baselines: one row per video, columns as in `MEASURES`.
+
+    Stored next to the run, so each video is measured once. `layer` as in `cam`.
     """
 
-    def places(_: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
+    def measure(_: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
         masks = object_masks(config.data, some, config.num_segments, clips.shape[2], config.views)
-        middle = middle_of_the_frame(maps.shape)
-        return pd.DataFrame(
-            {
-                "energy": energy_inside(maps, masks),
-                "pointing": pointing(maps, masks),
-                "energy alike": masks.mean((1, 2, 3)),
-                "energy middle": energy_inside(middle, masks),
-                "pointing middle": pointing(middle, masks),
-            }
-        )
+        centre = centre_prior(maps.shape)
+        columns = {"energy": energy_inside(maps, masks), "pointing": pointing(maps, masks)}
+        columns |= {"energy uniform": masks.mean((1, 2, 3)), "energy centre": energy_inside(centre, masks)}
+        return pd.DataFrame(columns | {"pointing centre": pointing(centre, masks)})
 
-    return _measured(config, results, videos, layer, data, "places", places)
+    return _measured(config, results, videos, layer, data, "localisation", measure)
 
 
 def measure_curves(config: Run, results: Path, videos: Sequence[int], layer: str, data: Path = DATA) -> pd.DataFrame:
-    """The `curves` of maps as in `measure_places`, and of the map that is hot in the middle, a row a video: columns
-    "deletion 0.0" to "insertion 1.0", and "middle deletion 0.0" to "middle insertion 1.0". Kept beside the run."""
+    """The `curves` of maps as in `measure_localisation`, and of the centre prior, one row per video: columns
+    "deletion 0.0" to "insertion 1.0", and "centre deletion 0.0" to "centre insertion 1.0". Stored next to the run."""
 
-    def of_batch(network: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
+    def measure(network: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
         targets = torch.tensor([video % config.data.num_classes for video in some], device=clips.device)
-        control = middle_of_the_frame(maps.shape).contiguous()
-        both = curves(network, clips, maps, targets) + curves(network, clips, control, targets)
-        kinds = ("deletion", "insertion", "middle deletion", "middle insertion")
+        prior = centre_prior(maps.shape).contiguous()
+        both = curves(network, clips, maps, targets) + curves(network, clips, prior, targets)
+        kinds = ("deletion", "insertion", "centre deletion", "centre insertion")
         names = [f"{kind} {fraction}" for kind in kinds for fraction in FRACTIONS]
         return pd.DataFrame(torch.cat(both, 1).numpy(), columns=names)
 
-    return _measured(config, results, videos, layer, data, "curves", of_batch)
+    return _measured(config, results, videos, layer, data, "curves", measure)
 
 
 def energy_by_shift(
     config: Run, results: Path, videos: Sequence[int], layer: str, shifts: Sequence[float], data: Path = DATA
 ) -> list[float]:
-    """Mean energy inside, where feature 0 is placed on these pixels (`placed_on`), one after the other."""
+    """Mean `energy_inside` with feature 0 placed on each of these pixels (`placed_on`)."""
     network = to_device(trained(config, results), device())
     clips, raw = _clips_and_maps(config, network, videos, layer, data)
     masks = object_masks(config.data, videos, config.num_segments, network.window, config.views)
@@ -134,27 +145,166 @@ def energy_by_shift(
 def _measured(
     config: Run, results: Path, videos: Sequence[int], layer: str, data: Path, what: str, measure: Callable
 ) -> pd.DataFrame:
-    """The rows of `measure(network, clips, maps, videos)`, those of earlier calls from their file."""
+    """The rows of `measure(network, clips, maps, videos)`; those of earlier calls come from their file."""
     path = stored(config, results).folder / f"maps-{layer}-{what}-{MAPS_VERSION}.csv"
-    known = [pd.read_csv(path, index_col="video")] if path.exists() else []
-    missing = [video for video in videos if not known or video not in known[0].index]
+    known = pd.read_csv(path, index_col="video") if path.exists() else pd.DataFrame()
+    missing = [video for video in videos if video not in known.index]
     network = to_device(trained(config, results), device()) if missing else None
-    for start in tqdm(
-        range(0, len(missing), BATCH), f"{what}, {layer}", unit="batch", leave=False, disable=not missing
-    ):
-        some = missing[start : start + BATCH]
+    batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
+    for some in tqdm(batches, f"{what}, {layer}", unit="batch", leave=False, disable=not missing):
         clips, raw = _clips_and_maps(config, network, some, layer, data)
         maps = torch.stack([placed_on(of_clip, clips.shape[-2:]) for of_clip in raw])
         rows = measure(network, clips, maps, some).astype(float).set_index(pd.Index(some, name="video"))
-        known = [pd.concat([*known, rows]).sort_index()]
-        write_text(path, known[0].to_csv())
-    return known[0].loc[list(videos)]
+        known = pd.concat([known, rows]).sort_index().rename_axis("video")
+        write_text(path, known.to_csv())
+    return known.loc[list(videos)]
 
 
 def _clips_and_maps(
     config: Run, network: nn.Module, videos: Sequence[int], layer: str, data: Path
 ) -> tuple[Tensor, Tensor]:
-    """Clips `(N, T, W, C, H, W')` on the device, and the maps `(N, T, h, w)` of their true classes."""
+    """Clips `(N, T, L, C, H, W)` on the device, and the maps `(N, T, h, w)` of their true classes."""
     clips = validation_clips(config, videos, data)[1].to(device())
     targets = [video % config.data.num_classes for video in videos]
     return clips, activation_maps(network, clips, targets, layer)[0]
+
+
+# Which clips the notebooks show maps of ------------------------------------------------------------
+
+
+def correct_in_all(configs: Sequence[Run], results: Path) -> pd.Series:
+    """The labels of the validation videos that all these runs classify correctly, by index. Where there is none, a
+    message reports it, and all videos are taken."""
+    evaluations = [stored(config, results).evaluation for config in configs]
+    answers = pd.concat([pd.Series(e.correct, e.videos) for e in evaluations], axis=1, join="inner").sort_index()
+    labels = pd.Series(evaluations[0].labels, evaluations[0].videos)[answers.index]
+    if not answers.all(axis=1).any():
+        print("no video is classified correctly by all networks: all videos are used")
+        return labels
+    return labels[answers.all(axis=1)]
+
+
+def one_per_class(labels: pd.Series, number: int) -> list[int]:
+    """The first video of each of `number` classes that are spread evenly over those of `labels`."""
+    first = labels.drop_duplicates().sort_values()
+    return first.index[np.linspace(0, len(first) - 1, min(number, len(first))).round().astype(int)].tolist()
+
+
+def count_by_group(labels: pd.Series, config: Run, data: Path = DATA) -> str:
+    """How many videos of each group (the pocket benchmark's families) `labels` has, as a sentence."""
+    _, val = runs.videos(config.data, data)
+    counts = pd.Series([val.groups[label] for label in labels]).value_counts()
+    return f"{len(labels)} videos: " + ", ".join(f"{counts.get(g, 0)} of {g}" for g in dict.fromkeys(val.groups))
+
+
+def video_maps(
+    config: Run, results: Path, videos: Sequence[int], frames: str, layer: str | None = None, data: Path = DATA
+) -> list[Maps]:
+    """The maps of a complete run for the true classes of validation videos, as `cam`."""
+    _, val = runs.videos(config.data, data)
+    network = to_device(trained(config, results), device())
+    views = dataclasses.replace(config.views, clips=1, crops=1)
+    shown = [val.videos[video] for video in videos]
+    return [cam(network, video.path, frames, video.label, layer, views=views) for video in shown]
+
+
+# Tables --------------------------------------------------------------------------------------------
+
+
+def localisation_table(
+    networks: Mapping[str, Sequence[Run]], results: Path, videos: Sequence[int], layer: str, data: Path = DATA
+) -> pd.DataFrame:
+    """Energy inside the object mask and pointing game in %: one row per network, mean over clips and seeds (a sequence
+    of runs), the first one the reference; then the two baselines.
+
+    `±` are half widths of 95 % intervals for the choice of clips (differences are paired) and for the seed (pooled
+    over the networks). Clips whose map is zero in any of the runs are left out of all rows.
+    """
+    measured = {
+        name: [measure_localisation(config, results, videos, layer, data) for config in configs]
+        for name, configs in networks.items()
+    }
+    every = [table for tables in measured.values() for table in tables]
+    whole = np.all([table["energy"].notna() for table in every], axis=0)
+    reference = next(iter(networks))
+    rows = {name: {"maps of": name} for name in (*networks, *BASELINES)}
+    for what, (column, *baselines) in MEASURES.items():
+        values = {name: [table[column][whole] for table in tables] for name, tables in measured.items()}
+        seed_error = pooled([[100 * value.mean() for value in of_network] for of_network in values.values()])
+        base = values[reference]
+        values |= {name: [every[0][of][whole]] for name, of in zip(BASELINES, baselines, strict=True)}
+        for name, of_row in values.items():
+            mean = sum(of_row) / len(of_row)
+            points, half = _mean(mean - sum(base) / len(base))
+            seeds = seed_error * np.sqrt((0 if name in BASELINES else 1 / len(of_row)) + 1 / len(base))
+            half = float(np.hypot(half, seeds))
+            rows[name][f"{what} (%)"] = 100 * mean.mean()
+            rows[name][f"{what}, vs {reference}"] = "" if name == reference else f"{points:+.1f} ± {half:.1f}"
+            rows[name][f"{what}: verdict"] = "reference" if name == reference else verdict(points, half)
+    for name, row in rows.items():
+        seeds = len(networks[name]) if name in networks else None
+        row |= {"seeds": seeds, "clips": int(whole.sum()), "zero maps": int((~whole).sum())}
+    return pd.DataFrame(list(rows.values())).astype({"seeds": "Int64"})
+
+
+def curves_table(
+    networks: Mapping[str, Run], results: Path, videos: Sequence[int], layer: str, data: Path = DATA
+) -> pd.DataFrame:
+    """Mean probability of the true class, in %, when a fraction of the pixels is deleted or inserted, highest
+    activation first: one row per network and kind of curve, one column per fraction.
+
+    `area` is the area under the curve. Networks can't be compared by it: some need less of a clip than others,
+    whatever the map. So each is compared with the centre prior for the same network (paired, 95 % interval for the
+    choice of clips). Better is a smaller area of deletion and a larger one of insertion.
+    """
+    rows = []
+    for name, config in networks.items():
+        table = measure_curves(config, results, videos, layer, data)
+        for kind, better in (("deletion", -1), ("insertion", 1)):
+            of_map, of_prior = (
+                table[[f"{which}{kind} {fraction}" for fraction in FRACTIONS]].to_numpy() for which in ("", "centre ")
+            )
+            areas, prior = (np.trapezoid(curve, FRACTIONS, axis=1) for curve in (of_map, of_prior))
+            points, half = _mean(areas - prior)
+            row = {"maps of": name, "curve": kind, "area": 100 * areas.mean()}
+            row |= {f"vs {CENTRE}": f"{points:+.1f} ± {half:.1f}", "verdict": verdict(better * points, half)}
+            row |= {f"{100 * f:.0f} %": 100 * mean for f, mean in zip(FRACTIONS, of_map.mean(0), strict=True)}
+            rows.append(row | {"clips": len(table)})
+    return pd.DataFrame(rows)
+
+
+def findings(localisation: pd.DataFrame, stages: pd.DataFrame, curves: pd.DataFrame) -> str:
+    """The tables' findings (`stages` are `localisation_table`s with a column `layer`), as sentences in markdown."""
+    reference = localisation.iloc[0]["maps of"]
+    is_baseline = localisation["maps of"].isin(BASELINES)
+    sentences = []
+    for what in MEASURES:
+        rows = localisation[~is_baseline]
+        best = localisation[is_baseline][f"{what} (%)"].max()
+        values = ", ".join(f"{row['maps of']} {row[f'{what} (%)']:.1f} %" for _, row in rows.iterrows())
+        sentences.append(f"{what.capitalize()}: {values}; the better baseline {best:.1f} %.")
+        sentences += [_compared(row, what, reference, row["maps of"]) for _, row in rows.iloc[1:].iterrows()]
+    for layer, of_layer in stages.groupby("layer"):
+        last = of_layer[~of_layer["maps of"].isin(BASELINES)].iloc[-1]
+        sentences.append(_compared(last, "energy inside", reference, f"Energy inside in {layer}, {last['maps of']}"))
+        uniform = of_layer[of_layer["maps of"] == UNIFORM].iloc[0]["energy inside (%)"]
+        if last["energy inside (%)"] < 1.2 * uniform:
+            sentences[-1] += f" It is within a fifth of the uniform map's {uniform:.1f} %."
+    for _, row in curves.iterrows():
+        subject = f"{row['curve'].capitalize()} by the maps of {row['maps of']}"
+        sentences.append(f"{subject}: {_word(row['verdict'])} the {CENTRE} (area {row[f'vs {CENTRE}']}).")
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _compared(row: pd.Series, what: str, reference: str, subject: str) -> str:
+    word = _word(row[f"{what}: verdict"]).replace("better", "more").replace("worse", "less")
+    return f"{subject}: {word} {reference} ({row[f'{what}, vs {reference}']} points)."
+
+
+def _word(verdict: str) -> str:
+    return f"{verdict} than" if verdict in ("better", "worse") else "inconclusive vs."
+
+
+def _mean(values: np.ndarray | pd.Series) -> tuple[float, float]:
+    """In %, and the half width of its 95 % interval."""
+    return 100 * float(np.mean(values)), 100 * Z * float(np.std(values, ddof=1)) / len(values) ** 0.5

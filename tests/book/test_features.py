@@ -64,7 +64,7 @@ def test_change_similarity_and_colours():
     assert features.change(jumps) == pytest.approx(1)  # 2 of 2 on average
     picture = features.colours(torch.randn(4, 16, 5, 5))
     assert picture.shape == (4, 3, 5, 5) and picture.min() == 0 and picture.max() == pytest.approx(1)
-    figure = figures.plot_features([("pictures", picture), ("maps", torch.randn(4, 5, 5))])
+    figure = figures.plot_images([("pictures", picture), ("maps", torch.randn(4, 5, 5))])
     assert len(figure.axes) == 8
 
 

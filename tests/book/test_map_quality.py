@@ -1,4 +1,4 @@
-"""Where the things are, and the measures of how right maps are."""
+"""The object masks, and the measures of how right activation maps are."""
 
 import dataclasses
 
@@ -10,16 +10,15 @@ from conftest import SPEC
 from helpers.runs import TINY
 from torch import nn
 
-from tdn.book import map_quality as localisation
-from tdn.book import map_tables as examples
+from tdn.book import map_quality
 from tdn.book.features import validation_clips
-from tdn.book.intervals import pooled
+from tdn.book.intervals import pooled, verdict
 from tdn.book.map_quality import (
     FRACTIONS,
     curves,
     energy_inside,
     measure_curves,
-    measure_places,
+    measure_localisation,
     object_masks,
     pointing,
 )
@@ -47,14 +46,14 @@ def test_masks_move_and_grow_as_the_classes_say(seed):
     grows = pocket.render_mask(label("[Something] growing"), seed).sum((1, 2))
     assert grows[-1] > 3 * grows[0] and (np.diff(grows) > -1).all()
     runs = pocket.render_mask(label("Letting a pattern run right"), seed)
-    assert (runs == runs[0]).all() and 200 < runs[0].sum() < 800, "the patch stands still"
+    assert (runs == runs[0]).all() and 200 < runs[0].sum() < 800, "the patch does not move"
     first = pocket.render_mask(label("Showing a square"), seed).sum((1, 2))
     assert first[0] < 1 or first[-1] < 1, "nothing before, between or after"
 
 
 def test_masks_are_where_the_video_differs_from_its_still_background():
-    """A thing that moves away uncovers what was behind it: there, and where it now is, the frames differ."""
-    of_class = label("Moving [something] from one place to another")  # the camera stands still
+    """An object that moves away uncovers what was behind it: there, and where it now is, the frames differ."""
+    of_class = label("Moving [something] from one place to another")  # without camera motion
     mask, clip = pocket.render_mask(of_class, 5), pocket.render_clip(of_class, 5).astype(float)
     assert mask.shape == clip.shape[:3] and mask.min() >= 0 and mask.max() <= 1
     changed = np.abs(clip[-1] - clip[0]).mean(-1) > 30
@@ -96,11 +95,11 @@ class OnePixel(nn.Module):
         return torch.stack([~there, there], 1) * 20.0
 
 
-def test_curves_fall_and_rise_where_the_map_is_right():
+def test_curves_fall_and_rise_with_the_pixel_that_matters():
     clips = torch.randn(2, 2, 5, 3, 5, 5)
     clips[:, 1, :, 0, 2, 3] = 3
     maps = torch.rand(2, 2, 5, 5)
-    maps[0, 1, 2, 3], maps[1, 1, 2, 3] = 2, -1  # the hottest place of the first clip, the coldest of the second
+    maps[0, 1, 2, 3], maps[1, 1, 2, 3] = 2, -1  # the highest activation of the first clip, the lowest of the second
     deletion, insertion = curves(OnePixel(), clips, maps, torch.tensor([1, 1]))
     assert deletion.shape == insertion.shape == (2, len(FRACTIONS))
     assert deletion[0].round().tolist() == [1] + [0] * 10 and insertion[0].round().tolist() == [0] + [1] * 10
@@ -123,10 +122,10 @@ RUNS = {
 }
 
 
-def test_measured_once_and_kept_beside_the_run(results, data_root, monkeypatch):
+def test_measured_once_and_stored_next_to_the_run(results, data_root, monkeypatch):
     config = RUNS["TDN"]
-    some = measure_places(config, results, [3, 5], "stage3", data_root)
-    every = measure_places(config, results, [3, 4, 5], "stage3", data_root)
+    some = measure_localisation(config, results, [3, 5], "stage3", data_root)
+    every = measure_localisation(config, results, [3, 4, 5], "stage3", data_root)
     pd.testing.assert_frame_equal(some, every.loc[[3, 5]])
     network = experiment.trained(config, results)
     _, clips = validation_clips(config, [4], data_root)
@@ -134,79 +133,78 @@ def test_measured_once_and_kept_beside_the_run(results, data_root, monkeypatch):
     maps = placed_on(maps[0], (48, 48))[None]
     masks = object_masks(SPEC, [4], 4, 5, config.views)
     assert every.loc[4, "energy"] == pytest.approx(float(energy_inside(maps, masks)), rel=1e-4)
-    assert every.loc[4, "energy alike"] == pytest.approx(float(masks.mean()), rel=1e-5)
+    assert every.loc[4, "energy uniform"] == pytest.approx(float(masks.mean()), rel=1e-5)
     of_curves = measure_curves(config, results, [4], "stage3", data_root)
     start = experiment.stored(config, results).evaluation
     shown = torch.from_numpy(start.scores).softmax(1)[list(start.videos).index(4), 4]
     assert of_curves.loc[4, "deletion 0.0"] == pytest.approx(float(shown), rel=1e-3)
     assert of_curves.loc[4, "insertion 1.0"] == pytest.approx(float(shown), rel=1e-3)
 
-    monkeypatch.setattr(localisation, "activation_maps", lambda *_: pytest.fail("computed again"))
-    again = measure_places(config, results, [5, 3], "stage3", data_root)
+    monkeypatch.setattr(map_quality, "activation_maps", lambda *_: pytest.fail("computed again"))
+    again = measure_localisation(config, results, [5, 3], "stage3", data_root)
     np.testing.assert_allclose(again, every.loc[[5, 3]], rtol=1e-6)
 
 
 def test_tables(results, data_root):
     videos = list(range(8))
-    places = examples.places_table(
+    places = map_quality.localisation_table(
         {name: [config] for name, config in RUNS.items()}, results, videos, "stage3", data_root
     )
-    assert places["maps of"].tolist() == [*RUNS, "each place alike", "middle of the frame"]
-    of_tdn = measure_places(RUNS["TDN"], results, videos, "stage3", data_root)
-    reference = measure_places(RUNS["temporal convolution"], results, videos, "stage3", data_root)
+    assert places["maps of"].tolist() == [*RUNS, "uniform map", "centre prior"]
+    of_tdn = measure_localisation(RUNS["TDN"], results, videos, "stage3", data_root)
+    reference = measure_localisation(RUNS["temporal convolution"], results, videos, "stage3", data_root)
     whole = of_tdn["energy"].notna() & reference["energy"].notna()
     assert places["clips"].tolist() == [whole.sum()] * 4
     assert places.loc[1, "energy inside (%)"] == pytest.approx(100 * of_tdn["energy"][whole].mean())
     change = 100 * (of_tdn["energy"] - reference["energy"])[whole]
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
     assert places.loc[1, "energy inside, vs temporal convolution"] == f"{change.mean():+.1f} ± {half:.1f}"
-    word = "indistinguishable" if abs(change.mean()) <= half else "better" if change.mean() > 0 else "worse"
-    assert places.loc[1, "energy inside: verdict"] == word
+    assert places.loc[1, "energy inside: verdict"] == verdict(change.mean(), half)
 
     two = {
         "temporal convolution": [RUNS["temporal convolution"]] * 2,
         "TDN": [RUNS["TDN"], RUNS["temporal convolution"]],
     }
-    places_of_two = examples.places_table(two, results, videos, "stage3", data_root)
-    starts = pooled([[100 * values["energy"][whole].mean() for values in (of_tdn, reference)], [0, 0]])
+    places_of_two = map_quality.localisation_table(two, results, videos, "stage3", data_root)
+    seed_error = pooled([[100 * values["energy"][whole].mean() for values in (of_tdn, reference)], [0, 0]])
     shown = float(places_of_two.loc[1, "energy inside, vs temporal convolution"].split("± ")[1])
-    assert shown == pytest.approx(np.hypot(half / 2, starts), abs=0.06), "of the clips, and of the random start"
-    table = examples.curves_table(RUNS, results, videos, "stage3", data_root)
+    assert shown == pytest.approx(np.hypot(half / 2, seed_error), abs=0.06), "of the clips, and of the seed"
+    table = map_quality.curves_table(RUNS, results, videos, "stage3", data_root)
     assert len(table) == 4 and (table["area"].between(0, 100)).all()
     of_tdn = measure_curves(RUNS["TDN"], results, videos, "stage3", data_root)
     areas = {
-        k: np.trapezoid(of_tdn[[f"{k} {f}" for f in FRACTIONS]], FRACTIONS) for k in ("insertion", "middle insertion")
+        k: np.trapezoid(of_tdn[[f"{k} {f}" for f in FRACTIONS]], FRACTIONS) for k in ("insertion", "centre insertion")
     }
-    more = 100 * (areas["insertion"] - areas["middle insertion"]).mean()
+    more = 100 * (areas["insertion"] - areas["centre insertion"]).mean()
     assert table.loc[3, ["maps of", "curve"]].tolist() == ["TDN", "insertion"]
-    assert table.loc[3, "vs middle of the frame"].startswith(f"{more:+.1f} ± ")
+    assert table.loc[3, "vs centre prior"].startswith(f"{more:+.1f} ± ")
     assert table.loc[3, "area"] == pytest.approx(100 * areas["insertion"].mean())
 
-    right = examples.right_in_all(list(RUNS.values()), results)
+    right = map_quality.correct_in_all(list(RUNS.values()), results)
     labels = pd.Series([0, 1, 0, 2, 1, 3], index=[4, 5, 6, 7, 8, 9])
     assert set(right) <= set(range(18)) and len(right)
-    assert examples.one_a_class(labels, 2) == [4, 9] and examples.one_a_class(labels, 9) == [4, 5, 7, 9]
-    said = examples.by_group(pd.Series([0, 0, 5, 12]), RUNS["TDN"], data_root)
-    assert said == "4 videos: 2 of short, 1 of long, 1 of both"
+    assert map_quality.one_per_class(labels, 2) == [4, 9] and map_quality.one_per_class(labels, 9) == [4, 5, 7, 9]
+    sentences = map_quality.count_by_group(pd.Series([0, 0, 5, 12]), RUNS["TDN"], data_root)
+    assert sentences == "4 videos: 2 of short, 1 of long, 1 of both"
 
 
 @pytest.mark.parametrize(
     ("verdict", "word"),
-    [("better", "more than"), ("worse", "less than"), ("indistinguishable", "indistinguishable from")],
+    [("better", "more than"), ("worse", "less than"), ("inconclusive", "inconclusive vs.")],
 )
-def test_sentences_say_what_the_tables_say(verdict, word):
-    places = pd.DataFrame({"maps of": ["T-Conv", "TDN", "each place alike", "middle of the frame"]})
-    for what, values in {"energy inside": [14.0, 21.0, 7.0, 10.0], "hottest place inside": [40, 55, 7, 14]}.items():
+def test_findings_follow_the_tables(verdict, word):
+    places = pd.DataFrame({"maps of": ["T-Conv", "TDN", "uniform map", "centre prior"]})
+    for what, values in {"energy inside": [14.0, 21.0, 7.0, 10.0], "pointing game": [40, 55, 7, 14]}.items():
         places[f"{what} (%)"] = values
         places[f"{what}, vs T-Conv"] = ["", "+7.0 ± 3.0", "", ""]
         places[f"{what}: verdict"] = ["reference", verdict, "worse", "worse"]
     stages = pd.concat([places.assign(layer="stage3"), places.assign(layer="stage5")], ignore_index=True)
     stages.loc[5, "energy inside (%)"] = 7.5
-    curves = pd.DataFrame({"maps of": ["TDN"], "curve": ["deletion"], "vs middle of the frame": ["-3.0 ± 1.0"]})
-    said = examples.findings(places, stages, curves.assign(verdict=verdict)).splitlines()
-    assert said[0] == "- Energy inside: T-Conv 14.0 %, TDN 21.0 %; the better of the maps that know nothing 10.0 %."
-    assert said[1] == f"- TDN: {word} T-Conv (+7.0 ± 3.0 points)." and said[3] == said[1]
-    assert said[4] == f"- In stage3, energy inside of TDN: {word} T-Conv (+7.0 ± 3.0 points)."
-    assert said[5].endswith("Both are next to 7.0 %, what a map has that is the same everywhere.")
-    first = verdict if verdict == "indistinguishable" else f"{verdict} than"
-    assert said[6].startswith(f"- Deletion by the maps of TDN is {first}") and "-3.0 ± 1.0" in said[6]
+    curves = pd.DataFrame({"maps of": ["TDN"], "curve": ["deletion"], "vs centre prior": ["-3.0 ± 1.0"]})
+    sentences = map_quality.findings(places, stages, curves.assign(verdict=verdict)).splitlines()
+    assert sentences[0] == "- Energy inside: T-Conv 14.0 %, TDN 21.0 %; the better baseline 10.0 %."
+    assert sentences[1] == f"- TDN: {word} T-Conv (+7.0 ± 3.0 points)." and sentences[3] == sentences[1]
+    assert sentences[4] == f"- Energy inside in stage3, TDN: {word} T-Conv (+7.0 ± 3.0 points)."
+    assert sentences[5].endswith("It is within a fifth of the uniform map's 7.0 %.")
+    first = "inconclusive vs." if verdict == "inconclusive" else f"{verdict} than"
+    assert sentences[6] == f"- Deletion by the maps of TDN: {first} the centre prior (area -3.0 ± 1.0)."

@@ -37,7 +37,7 @@ def test_figures_are_counted_at_their_own_size_and_like_for_like(monkeypatch):
     assert "depthwise" in costs.loc[("T-Conv", "8"), "comes from"]
     two_clips = costs.loc[("TANet", "8+16")]
     assert two_clips["GMACs"] == pytest.approx(3 * 32.71, abs=0.02)
-    assert len(figures.plot_printed_costs(costs.reset_index()).axes) == 1
+    assert len(figures.plot_published_costs(costs.reset_index()).axes) == 1
 
 
 def test_what_is_not_explained_is_said():
