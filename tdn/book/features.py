@@ -1,4 +1,4 @@
-"""What a trained network's modules do to its features, segment by segment (TDRL's Figures 3 and 4)."""
+"""Features of a trained network before and after a module, segment by segment (TDRL's Figures 3 and 4)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tdn.data.clips import TestClips, collate
 from tdn.data.transforms import to_input, to_pixels
-from tdn.experiments import runs as experiment
+from tdn.experiments import runs
 from tdn.experiments.runs import DATA, Run
 from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss
 
@@ -17,12 +17,9 @@ SHOWN = 10 / 64  # TDRL's Figure 3 picks ten channels, where ResNet-50 has 64
 
 
 def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> tuple[Tensor, Tensor]:
-    """Validation videos by number, as the run's network sees them: pixels `(N, T, 3, H, W')`, 0 to 1, of the frames
-    in the middle of the windows, and normalised clips `(N, T, W, 3, H, W')`.
-
-    Raises ValueError where a video can't be read.
-    """
-    _, val = experiment.videos(config.data, data)
+    """Validation videos by index, as the run's network sees them: pixels `(N, T, 3, H, W)`, 0 to 1, of the middle
+    frames of the windows, and normalised clips `(N, T, L, 3, H, W)`. Raises ValueError where a video can't be read."""
+    _, val = runs.videos(config.data, data)
     window = config.create_model().window
     clips = TestClips(val, config.num_segments, window, dataclasses.replace(config.views, clips=1, crops=1))
     samples, unreadable = collate([clips[video] for video in videos])
@@ -33,7 +30,7 @@ def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> t
 
 
 def before_and_after(network: nn.Module, module: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:
-    """What goes into `module` of `network` and what comes out, for normalised clips: each `(N, T, C, H, W')`."""
+    """Input and output of `module` in `network` (in eval mode) for normalised clips: each `(N, T, C, H, W)`."""
     seen = []
     hook = module.register_forward_hook(lambda _, inputs, output: seen.extend((inputs[0], output)))
     try:
@@ -46,40 +43,36 @@ def before_and_after(network: nn.Module, module: nn.Module, clips: Tensor) -> tu
 
 
 def enhancement(pem: ProgressiveEnhancement, before: Tensor) -> Tensor:
-    """PEM's weights `(N, T, C)` of features `(N, T, C, H, W')`."""
+    """PEM's weights `(N, T, C)` of features `(N, T, C, H, W)`."""
     with torch.no_grad():
         return pem.enhancement(before.flatten(0, 1)).unflatten(0, before.shape[:2])
 
 
 def raised_and_lowered(weights: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """Means over the channels of `before` (N, T, C, H, W') with the largest, and with the smallest `weights` (N, T, C)
-    in each segment: each `(N, T, H, W')`.
-
-    To compare segments, choose the same channels in all: weights that are expanded from `(N, 1, C)`.
-    """
+    """Means over the channels of `before` (N, T, C, H, W) with the largest and with the smallest `weights` (N, T, C) in
+    each segment: each `(N, T, H, W)`. Weights expanded from `(N, 1, C)` choose the same channels in all segments."""
     number = max(round(SHOWN * weights.shape[2]), 1)
-    return _mean_of(before, weights.topk(number, 2).indices), _mean_of(before, (-weights).topk(number, 2).indices)
 
+    def mean(channels: Tensor) -> Tensor:
+        return before.gather(2, channels[..., None, None].expand(*channels.shape, *before.shape[-2:])).mean(2)
 
-def _mean_of(features: Tensor, channels: Tensor) -> Tensor:
-    where = channels[..., None, None].expand(*channels.shape, *features.shape[-2:])
-    return features.gather(2, where).mean(2)
+    return mean(weights.topk(number, 2).indices), mean((-weights).topk(number, 2).indices)
 
 
 def colours(features: Tensor) -> Tensor:
-    """A picture of features `(..., C, H, W')`: the means of three groups of channels as red, green and blue,
-    `(..., 3, H, W')`, 0 to 1 over all that is given."""
+    """An image of features `(..., C, H, W)`: the means of three groups of channels as red, green and blue,
+    `(..., 3, H, W)`, scaled to 0 to 1 over all of them."""
     groups = torch.stack([group.mean(-3) for group in features.tensor_split(3, dim=-3)], -3)
     return (groups - groups.min()) / (groups.max() - groups.min()).clamp(min=1e-6)
 
 
 def change(maps: Tensor) -> float:
-    """How much maps `(N, T, H, W')` change from a segment to the next, in shares of their size."""
+    """Mean absolute change of maps `(N, T, H, W)` between segments, as a fraction of their mean absolute value."""
     return float((maps[:, 1:] - maps[:, :-1]).abs().mean() / maps.abs().mean().clamp(min=1e-12))
 
 
 def similarity(features: Tensor) -> float:
     """Cosine similarity of a channel's maps in two segments, mean over pairs of segments, channels and clips
-    `(N, T, C, H, W')`: equation (7) for one channel, 1 where nothing changes."""
+    `(N, T, C, H, W)`: equation (7) for one channel, 1 where nothing changes."""
     segments, channels = features.shape[1:3]
     return float(temporal_diversity_loss(features.flatten(0, 1), segments).mean() / channels)

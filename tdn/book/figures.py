@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,9 +37,6 @@ def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
     return path
 
 
-# Accuracy, claims and costs ------------------------------------------------------------------------
-
-
 def plot_accuracy(table: pd.DataFrame) -> Figure:
     """Measured top-1 with its interval on the left, by family on the right, one row per row of `accuracy_table`."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.5 * len(table) + 1.4), sharey=True)
@@ -57,7 +53,8 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     families = [name for name in FAMILY_COLOURS if name in table]
     right.set_visible(bool(families))
     for index, family in enumerate(families):
-        right.barh(rows + 0.25 * (1 - index), table[family], height=0.22, color=FAMILY_COLOURS[family], label=family)
+        style = {"height": 0.22, "color": FAMILY_COLOURS[family], "label": family}
+        right.barh(rows + 0.25 * (1 - index), table[family], **style)
     right.set(xlim=(0, 100), xlabel="top-1 (%)", title="By family of classes")
     if families:
         right.legend(fontsize=8)
@@ -76,8 +73,8 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
         of = (claims["verdict"] == verdict).to_numpy()
         measured, half = claims["measured"][of], claims["±"][of]
         axis.errorbar(measured, rows[of], xerr=half, fmt="o", color=colour, capsize=3, label=verdict)
-    style = {"marker": "D", "s": 18, "facecolors": "none", "edgecolors": "black"}
-    axis.scatter(claims["published"], rows, label="published", **style)
+    style = {"marker": "D", "s": 18, "facecolors": "none", "edgecolors": "black", "label": "published"}
+    axis.scatter(claims["published"], rows, **style)
     axis.set_yticks(rows, claims["claim"], fontsize=8)
     title = "Measured difference, 95 % interval" if claims["measured"].notna().any() else "Not run"
     axis.set(xlabel="points of top-1", title=title)
@@ -120,11 +117,8 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     rounding = 100 * 0.5 * 10.0**-digits / published
     axis.barh(rows, 2 * rounding, left=-rounding, color="0.85")
     sums, norms = table["sums over neighbours"], table["norms and biases"]
-    for marker, label, more in (
-        ("o", "convolutions and linear layers", 0),
-        ("s", "with sums over neighbours", sums),
-        ("D", "with norms and biases", sums + norms),
-    ):
+    labels = ("convolutions and linear layers", "with sums over neighbours", "with norms and biases")
+    for marker, label, more in zip("osD", labels, (0, sums, sums + norms), strict=True):
         axis.scatter(100 * ((table["GMACs"] + more) / published - 1), rows, marker=marker, s=16, label=label)
     names = table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")"
     axis.set_yticks(rows, names, fontsize=7)
@@ -132,13 +126,6 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
     axis.legend(fontsize=8)
     return figure
-
-
-def plot_stage_costs(table: pd.DataFrame) -> Figure:
-    """Grouped bars of GMACs by `stage`, one colour per other column."""
-    axis = table.plot.bar(x="stage", rot=0, figsize=(8, 3.2), width=0.75)
-    axis.set(xlabel="", ylabel="GMACs")
-    return axis.figure
 
 
 def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: str) -> Figure:
@@ -240,9 +227,6 @@ def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     return figure
 
 
-# Frames and features -------------------------------------------------------------------------------
-
-
 def plot_images(rows: Sequence[tuple[str, Tensor]], side: float = 0.9) -> Figure:
     """One named row of images each, `side` inches wide: frames `(F, 3, H, W)`, uint8 or 0 to 1, or maps `(F, H, W)`,
     dark to bright over the whole row."""
@@ -274,8 +258,7 @@ def plot_windows(clip: Tensor) -> Figure:
 
 
 def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
-    """One segment: the L frames of the window `(L, C, H, W)`, uint8, above the S-TDM's input `((L-1)*C, h, w)`, which
-    is grey where nothing changes."""
+    """The L frames of a window `(L, C, H, W)`, uint8, above the input of S-TDM `((L-1)*C, h, w)`: grey is no change."""
     window, channels = clip.shape[:2]
     figure, axes = plt.subplots(2, window, figsize=(1.6 * window, 3.4))
     stacked = differences.unflatten(0, (window - 1, channels)).mean(1)
@@ -289,9 +272,6 @@ def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
     axes[1, -1].axis("off")
     figure.tight_layout()
     return figure
-
-
-# Activation maps -----------------------------------------------------------------------------------
 
 
 def plot_localisation(table: pd.DataFrame, baselines: Sequence[str]) -> Figure:
@@ -346,7 +326,7 @@ def _not_run(figure: Figure) -> Figure:
     return figure
 
 
-def _show(axis: Any, image: Tensor, **kwargs: Any) -> None:
+def _show(axis: Axes, image: Tensor, **kwargs: object) -> None:
     """An image `(C, H, W)` or a map `(H, W)` without ticks and frame."""
     axis.imshow((image.permute(1, 2, 0) if image.ndim == 3 else image).numpy(), **kwargs)
     axis.set(xticks=[], yticks=[])

@@ -35,8 +35,6 @@ MEASURES = {  # columns of `measure_localisation`: of the network, the uniform m
     "pointing game": ("pointing", "energy uniform", "pointing centre"),
 }
 
-# Measures of one batch of maps ---------------------------------------------------------------------
-
 
 def object_masks(data: PocketSpec, videos: Sequence[int], num_segments: int, window: int, views: Views) -> Tensor:
     """Masks of the objects that the class is about, in the middle frames of the windows as a network sees them:
@@ -76,25 +74,20 @@ def curves(model: nn.Module, clips: Tensor, maps: Tensor, targets: Tensor) -> tu
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1) / maps[0].numel()  # 0 for the highest activation
     rank = rank.view(*maps.shape[:2], 1, 1, *maps.shape[2:]).to(clips.device)
-    deletion, insertion = [], []
+
+    def probability(inputs: Tensor) -> Tensor:
+        return model(inputs).softmax(1).gather(1, targets[:, None])
+
     with torch.inference_mode():
-        for fraction in FRACTIONS:
-            first = rank < fraction
-            for inputs, curve in (
-                (torch.where(first, mean, clips), deletion),
-                (torch.where(first, clips, mean), insertion),
-            ):
-                curve.append(model(inputs).softmax(1).gather(1, targets[:, None])[:, 0])
-    return torch.stack(deletion, 1).cpu(), torch.stack(insertion, 1).cpu()
+        deletion = [probability(torch.where(rank < fraction, mean, clips)) for fraction in FRACTIONS]
+        insertion = [probability(torch.where(rank < fraction, clips, mean)) for fraction in FRACTIONS]
+    return torch.cat(deletion, 1).cpu(), torch.cat(insertion, 1).cpu()
 
 
 def centre_prior(shape: Sequence[int]) -> Tensor:
     """Maps `(N, T, H, W)` that are the same for every clip: a Gaussian in the centre, half as wide as the frame."""
     y, x = (torch.linspace(-1, 1, side) for side in shape[2:])
     return torch.exp(-2 * (y[:, None] ** 2 + x**2)).expand(*shape)
-
-
-# Measures of a trained network, stored next to its run -----------------------------------------------
 
 
 def measure_localisation(
@@ -109,9 +102,9 @@ def measure_localisation(
     def measure(_: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
         masks = object_masks(config.data, some, config.num_segments, clips.shape[2], config.views)
         centre = centre_prior(maps.shape)
-        columns = {"energy": energy_inside(maps, masks), "pointing": pointing(maps, masks)}
-        columns |= {"energy uniform": masks.mean((1, 2, 3)), "energy centre": energy_inside(centre, masks)}
-        return pd.DataFrame(columns | {"pointing centre": pointing(centre, masks)})
+        energies = {"energy": energy_inside(maps, masks), "energy centre": energy_inside(centre, masks)}
+        hits = {"pointing": pointing(maps, masks), "pointing centre": pointing(centre, masks)}
+        return pd.DataFrame(energies | hits | {"energy uniform": masks.mean((1, 2, 3))})
 
     return _measured(config, results, videos, layer, data, "localisation", measure)
 
@@ -160,16 +153,11 @@ def _measured(
     return known.loc[list(videos)]
 
 
-def _clips_and_maps(
-    config: Run, network: nn.Module, videos: Sequence[int], layer: str, data: Path
-) -> tuple[Tensor, Tensor]:
+def _clips_and_maps(config: Run, network: nn.Module, videos: Sequence[int], layer: str, data: Path) -> tuple:
     """Clips `(N, T, L, C, H, W)` on the device, and the maps `(N, T, h, w)` of their true classes."""
     clips = validation_clips(config, videos, data)[1].to(device())
     targets = [video % config.data.num_classes for video in videos]
     return clips, activation_maps(network, clips, targets, layer)[0]
-
-
-# Which clips the notebooks show maps of ------------------------------------------------------------
 
 
 def correct_in_all(configs: Sequence[Run], results: Path) -> pd.Series:
@@ -177,24 +165,16 @@ def correct_in_all(configs: Sequence[Run], results: Path) -> pd.Series:
     message reports it, and all videos are taken."""
     evaluations = [stored(config, results).evaluation for config in configs]
     answers = pd.concat([pd.Series(e.correct, e.videos) for e in evaluations], axis=1, join="inner").sort_index()
-    labels = pd.Series(evaluations[0].labels, evaluations[0].videos)[answers.index]
-    if not answers.all(axis=1).any():
+    labels, correct = pd.Series(evaluations[0].labels, evaluations[0].videos)[answers.index], answers.all(axis=1)
+    if not correct.any():
         print("no video is classified correctly by all networks: all videos are used")
-        return labels
-    return labels[answers.all(axis=1)]
+    return labels[correct] if correct.any() else labels
 
 
 def one_per_class(labels: pd.Series, number: int) -> list[int]:
     """The first video of each of `number` classes that are spread evenly over those of `labels`."""
     first = labels.drop_duplicates().sort_values()
     return first.index[np.linspace(0, len(first) - 1, min(number, len(first))).round().astype(int)].tolist()
-
-
-def count_by_group(labels: pd.Series, config: Run, data: Path = DATA) -> str:
-    """How many videos of each group (the pocket benchmark's families) `labels` has, as a sentence."""
-    _, val = runs.videos(config.data, data)
-    counts = pd.Series([val.groups[label] for label in labels]).value_counts()
-    return f"{len(labels)} videos: " + ", ".join(f"{counts.get(g, 0)} of {g}" for g in dict.fromkeys(val.groups))
 
 
 def video_maps(
@@ -206,9 +186,6 @@ def video_maps(
     views = dataclasses.replace(config.views, clips=1, crops=1)
     shown = [val.videos[video] for video in videos]
     return [cam(network, video.path, frames, video.label, layer, views=views) for video in shown]
-
-
-# Tables --------------------------------------------------------------------------------------------
 
 
 def localisation_table(
@@ -261,9 +238,7 @@ def curves_table(
     for name, config in networks.items():
         table = measure_curves(config, results, videos, layer, data)
         for kind, better in (("deletion", -1), ("insertion", 1)):
-            of_map, of_prior = (
-                table[[f"{which}{kind} {fraction}" for fraction in FRACTIONS]].to_numpy() for which in ("", "centre ")
-            )
+            of_map, of_prior = (table[[f"{of}{kind} {f}" for f in FRACTIONS]].to_numpy() for of in ("", "centre "))
             areas, prior = (np.trapezoid(curve, FRACTIONS, axis=1) for curve in (of_map, of_prior))
             points, half = _mean(areas - prior)
             row = {"maps of": name, "curve": kind, "area": 100 * areas.mean()}

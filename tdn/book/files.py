@@ -1,0 +1,33 @@
+"""Files that notebooks read: those that a reader names, and the committed benchmarks."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from tdn.utils import CHECKOUT
+
+BENCH = CHECKOUT / "results" / "bench"
+
+
+def find_file(path: str | os.PathLike) -> Path:
+    """The file or folder with this path: absolute, or relative to the current directory, to the directory in which
+    JupyterLab was started, or to the project folder; the first that exists. Raises FileNotFoundError, which names them.
+    """
+    path = Path(path).expanduser()
+    # The kernel of a notebook runs in the folder of the notebook, but inherits PWD from JupyterLab.
+    folders = dict.fromkeys([Path.cwd(), Path(os.environ.get("PWD", Path.cwd())), CHECKOUT])
+    for folder in folders:
+        if (folder / path).exists():  # an absolute path stays as it is
+            return folder / path
+    if path.is_absolute():
+        raise FileNotFoundError(f"{path} does not exist")
+    raise FileNotFoundError(f"there is no {path} in {' or in '.join(map(str, folders))}")
+
+
+def bench_table(kind: str) -> pd.DataFrame:
+    """The committed benchmarks of a kind ("networks", "data", "waiting" or "memory"), which `make bench` measured:
+    results/bench/<machine>-<kind>.csv of all machines, with a column `machine`."""
+    paths = sorted(BENCH.glob(f"*-{kind}.csv"))
+    tables = [pd.read_csv(path).assign(machine=path.stem.removesuffix(f"-{kind}")) for path in paths]
+    return pd.concat(tables).set_index("machine").reset_index()
