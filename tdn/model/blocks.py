@@ -1,22 +1,25 @@
 """The residual blocks, with their places for temporal modules, and the stages made of them.
 
-Blocks are torchvision's (He et al., CVPR 2016; stride in the 3x3 convolution) and Res2Net's, which TEA is made of.
+ResNet's blocks (He et al., CVPR 2016; the stride in the 3x3 convolution, as torchvision's) and those of Res2Net (Gao
+et al., PAMI 2019), which TEA is made of.
 """
 
 from collections import OrderedDict
 
 from torch import Tensor, nn
-from torchvision.models import resnet as torchvision_resnet
 
 from tdn.model.temporal import SplitConv
 
 
-class _Host(nn.Module):
+class ResidualBlock(nn.Module):
     """A residual block with places for modules: `before` at the start of the residual branch, in front of the first
-    convolution; `temporal` behind it; `beside` in parallel with `temporal` and the second convolution."""
+    convolution; `temporal` after it; `beside` in parallel with `temporal` and the second convolution."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    expansion = 1  # channels out, of `planes`
+
+    def _places(self, downsample: nn.Module | None) -> None:
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
         self.before, self.temporal, self.beside = nn.Identity(), nn.Identity(), None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,22 +33,42 @@ class _Host(nn.Module):
         return self.relu(out)
 
 
-class BasicBlock(_Host, torchvision_resnet.BasicBlock):
-    """Two 3x3 convolutions; the modules stand at the second where no released network says otherwise."""
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions; `temporal` acts on the input of the second."""
+
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self._places(downsample)
 
     def _finish(self, convolved: Tensor) -> Tensor:
         return self.bn2(convolved)
 
 
-class Bottleneck(_Host, torchvision_resnet.Bottleneck):
-    """1x1, 3x3, 1x1; `temporal` stands on the narrow channels, as released."""
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3, 1x1; `temporal` acts on the narrow channels, as released."""
+
+    expansion = 4
+
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(planes * self.expansion)
+        self._places(downsample)
 
     def _finish(self, convolved: Tensor) -> Tensor:
         return self.bn3(self.conv3(self.relu(self.bn2(convolved))))
 
 
-class _Res2NetBlock(nn.Module):
-    """The layers of Res2Net's block (Gao et al., PAMI 2019), 26 channels a group where ResNet-50 has 64."""
+class SplitBottleneck(ResidualBlock):
+    """Res2Net's block, 1x1, `SplitConv`, 1x1: 26 channels per group where ResNet-50 has 64. `first` of a stage."""
 
     expansion = 4
     first_kernel = 1
@@ -55,21 +78,14 @@ class _Res2NetBlock(nn.Module):
     ):
         super().__init__()
         narrow, outputs = 4 * (planes * 26 // 64), planes * self.expansion
-        # The first 3x3 convolution of a block halves the size.
-        first_stride = stride if self.first_kernel == 3 else 1
-        self.conv1 = nn.Conv2d(
-            channels, narrow, self.first_kernel, first_stride, padding=self.first_kernel // 2, bias=False
-        )
+        kernel = self.first_kernel
+        first_stride = stride if kernel == 3 else 1  # the first 3x3 convolution of a block halves the size
+        self.conv1 = nn.Conv2d(channels, narrow, kernel, first_stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(narrow)
         self.conv2 = SplitConv(narrow, stride // first_stride, first)
         self.conv3 = nn.Conv2d(narrow, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
-
-
-class SplitBottleneck(_Host, _Res2NetBlock):
-    """1x1, `SplitConv`, 1x1."""
+        self._places(downsample)
 
     def _finish(self, convolved: Tensor) -> Tensor:
         return self.bn3(self.conv3(convolved))
@@ -93,9 +109,9 @@ def stem(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def residual_stage(block: type, channels: int, planes: int, blocks: int, stage: int) -> nn.Sequential:
-    """`blocks` residual blocks from `channels` to `planes * block.expansion`; all but stage 2 halve the size."""
-    stride = 1 if stage == 2 else 2
+def residual_stage(block: type[ResidualBlock], channels: int, planes: int, blocks: int, number: int) -> nn.Sequential:
+    """`blocks` residual blocks from `channels` to `planes * block.expansion`; all stages but 2 halve the size."""
+    stride = 1 if number == 2 else 2
     outputs = planes * block.expansion
     downsample = None
     if stride != 1 or channels != outputs:

@@ -1,4 +1,4 @@
-"""What the networks ask of their arguments."""
+"""Checks of the networks' arguments."""
 
 from collections.abc import Collection
 
@@ -18,9 +18,9 @@ def require_counts(num_segments: int, num_classes: int) -> None:
 
 
 def require_clips(clips: Tensor, num_segments: int, window: int) -> None:
-    """Raises ValueError for clips that are not `(N, T, W, 3, H, W')` with T `num_segments` and W `window`."""
+    """Raises ValueError for clips that are not `(N, T, L, 3, H, W)` with T `num_segments` and L `window`."""
     expected = (num_segments, window, 3)
     if clips.ndim != 6 or tuple(clips.shape[1:4]) != expected:
         raise ValueError(
-            f"clips must be (N, T, W, C, H, W') with (T, W, C) = {expected} for this network, got {tuple(clips.shape)}"
+            f"clips must be (N, T, L, C, H, W) with (T, L, C) = {expected} for this network, got {tuple(clips.shape)}"
         )

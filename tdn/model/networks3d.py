@@ -1,23 +1,17 @@
 """The 3D networks that the papers' tables compare TDN with, put together from torchvision's parts.
 
-All of them take normalised clips `(N, T, 1, C, H, W')`, T `num_segments` consecutive samples of one frame each, C 3,
-and give scores `(N, num_classes)`, before the softmax. Within a network features are `(N, C, T, H, W')`. Costs in
-the docstrings are multiply-adds of one view and parameters with 174 classes.
+All of them take normalised clips `(N, T, 1, C, H, W)`, T `num_segments` consecutive samples of one frame each, C 3,
+and give scores `(N, num_classes)`, before the softmax. Within a network features are `(N, C, T, H, W)`. `width` is the
+channels of the stem, 64 in the published networks; `dropout` is before the classifier. Costs in the docstrings are
+multiply-adds of one view and parameters with 174 classes. All raise ValueError for no frame and no class.
+
+torchvision is imported where it is used: it takes most of a second, and the ResNets of `tdn.create_model` need none.
 """
 
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.video import S3D
-from torchvision.models.video.resnet import (
-    BasicBlock,
-    Bottleneck,
-    Conv2Plus1D,
-    Conv3DNoTemporal,
-    R2Plus1dStem,
-    VideoResNet,
-)
 
 from tdn.model.checks import require_clips, require_counts
 
@@ -26,178 +20,6 @@ Inflation = tuple[tuple[int, ...], ...]
 EVERY_SECOND: Inflation = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))
 LATE: Inflation = ((0,) * 3, (0,) * 4, (1,) * 6, (1,) * 3)
 EVERYWHERE: Inflation = ((1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3)
-
-
-class Network3D(nn.Module):
-    """Frames as one volume through `backbone`, dropout, one linear layer.
-
-    Args:
-        backbone: maps `(N, 3, T, H, W')` to `(N, channels)`, averaged over time and space.
-        channels: what the backbone gives.
-        num_classes: scores.
-        num_segments: T, frames.
-        dropout: before the classifier.
-
-    Raises:
-        ValueError: no frame, no class; from `forward`, clips of another shape.
-    """
-
-    window = 1
-
-    def __init__(self, backbone: nn.Module, channels: int, num_classes: int, num_segments: int, dropout: float):
-        super().__init__()
-        require_counts(num_segments, num_classes)
-        self.num_segments = num_segments
-        self.backbone = backbone
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(channels, num_classes)
-        self._initialise()
-
-    def forward(self, clips: Tensor) -> Tensor:
-        require_clips(clips, self.num_segments, self.window)
-        frames = clips[:, :, 0].transpose(1, 2)
-        return self.fc(self.dropout(self.backbone(frames)))
-
-    def _initialise(self) -> None:
-        """As torchvision's VideoResNet; batch norms stand at 1 and 0 from the start."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.fc.weight, 0, 0.01)
-        nn.init.zeros_(self.fc.bias)
-
-
-class InflatedResNet(Network3D):
-    """I3D on a ResNet-50 (Carreira and Zisserman, CVPR 2017; Wang et al., CVPR 2018) as in Wang and Gupta, ECCV 2018.
-
-    Time is halved once, after stage 2; stage 5 keeps the size of stage 4. That is the variant whose cost
-    comes nearest to the tables' (306 GMACs for two clips): 152.47 GMACs for 32 frames at 224 px, 27.58 M parameters.
-
-    Args:
-        width: channels of the stem; the published network has 64.
-        dropout: before the classifier.
-
-    Raises:
-        ValueError: as `Network3D`.
-    """
-
-    def __init__(self, num_classes: int = 174, num_segments: int = 32, *, width: int = 64, dropout: float = 0.5):
-        stages = _resnet50(width, 5, EVERY_SECOND, last_stride=1)
-        # ceil_mode: an odd last frame stays, and a clip may have one frame. An even number is as published.
-        stages["stage2"].append(nn.MaxPool3d((2, 1, 1), ceil_mode=True))
-        super().__init__(_pooled(stages), 32 * width, num_classes, num_segments, dropout)
-
-
-class SlowOnly(Network3D):
-    """The slow pathway of SlowFast alone (Feichtenhofer et al., ICCV 2019), on a ResNet-50.
-
-    Every frame for itself up to stage 3, temporal convolutions in every block of stages 4 and 5, T frames
-    throughout. 41.74 GMACs for 8 frames at 224 px, 31.99 M parameters.
-
-    Args:
-        width: channels of the stem; the published network has 64.
-        dropout: before the classifier.
-
-    Raises:
-        ValueError: as `Network3D`.
-    """
-
-    def __init__(self, num_classes: int = 174, num_segments: int = 8, *, width: int = 64, dropout: float = 0.5):
-        super().__init__(_pooled(_resnet50(width, 1, LATE)), 32 * width, num_classes, num_segments, dropout)
-
-
-class SlowFast(Network3D):
-    """SlowFast on a ResNet-50 (Feichtenhofer et al., ICCV 2019): few frames wide, all frames narrow.
-
-    `num_segments` counts the frames of the fast pathway, which sees all. The defaults are "8x8": 8 slow of 32 fast
-    frames, 50.31 GMACs at 224 px and 65.71 at 256, 34.05 M parameters. "4x16" is `alpha=8, lateral_kernel=5`: 27.64,
-    36.10 and 33.96. Unlike the published training, the blocks do not start as identities.
-
-    Args:
-        alpha: the slow pathway reads the frames 0, alpha, 2 alpha, ...; so do the lateral convolutions, which are
-            centred on them. (The published code spreads the slow frames from the first to the last.)
-        lateral_kernel: frames that a lateral convolution, fast to slow, spans.
-        width: channels of the slow stem, a multiple of 8: the fast pathway has an eighth. 64 as published.
-        dropout: before the classifier.
-
-    Raises:
-        ValueError: as `Network3D`; alpha below 1, an even lateral_kernel, a width that is no multiple of 8.
-    """
-
-    def __init__(
-        self,
-        num_classes: int = 174,
-        num_segments: int = 32,
-        *,
-        alpha: int = 4,
-        lateral_kernel: int = 7,
-        width: int = 64,
-        dropout: float = 0.5,
-    ):
-        if alpha < 1 or lateral_kernel < 1 or lateral_kernel % 2 == 0 or width < 8 or width % 8:
-            raise ValueError(
-                "need alpha from 1 on, an odd lateral_kernel and a width that is a multiple of 8: "
-                f"{alpha=}, {lateral_kernel=}, {width=}"
-            )
-        channels = 32 * (width + width // 8)
-        super().__init__(_TwoPathways(alpha, lateral_kernel, width), channels, num_classes, num_segments, dropout)
-
-
-class _TwoPathways(nn.Module):
-    """Slow and fast stages side by side; the fast features join the slow ones before each residual stage."""
-
-    def __init__(self, alpha: int, lateral_kernel: int, width: int):
-        super().__init__()
-        fast = width // 8
-        self.alpha = alpha
-        self.slow = nn.Sequential(_resnet50(width, 1, LATE, lateral=2 * fast))
-        self.fast = nn.Sequential(_resnet50(fast, 5, EVERYWHERE))
-        self.lateral = nn.ModuleList(_lateral(fast * scale, alpha, lateral_kernel) for scale in (1, 4, 8, 16))
-
-    def forward(self, frames: Tensor) -> Tensor:
-        slow, fast = self.slow.stem(frames[:, :, :: self.alpha]), self.fast.stem(frames)
-        for lateral, slow_stage, fast_stage in zip(self.lateral, self.slow[1:], self.fast[1:], strict=True):
-            slow, fast = slow_stage(torch.cat([slow, lateral(fast)], 1)), fast_stage(fast)
-        return torch.cat([slow.mean((2, 3, 4)), fast.mean((2, 3, 4))], 1)
-
-
-def r2plus1d(num_classes: int = 174, num_segments: int = 32, *, dropout: float = 0.5) -> Network3D:
-    """R(2+1)D-34 (Tran et al., CVPR 2018): each 3x3x3 convolution as 1x3x3, then 3x1x1; time is halved three times.
-
-    Published at 112 px: 150.40 GMACs for 32 frames, 61.72 M parameters. torchvision fixes its width.
-
-    Raises:
-        ValueError: as `Network3D`.
-    """
-    backbone = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem)
-    channels = backbone.fc.in_features
-    backbone.fc = nn.Identity()
-    return Network3D(backbone, channels, num_classes, num_segments, dropout)
-
-
-def s3d(num_classes: int = 174, num_segments: int = 64, *, dropout: float = 0.5) -> Network3D:
-    """S3D (Xie et al., ECCV 2018), torchvision's: 71.91 GMACs for 64 frames at 224 px, 8.09 M parameters.
-
-    Takes 8 frames and 17 pixels or more, because its pool is the average over all of time and space. torchvision's
-    spans 2 x 7 x 7, moves by one, and averages the scores: at 224 px and 16 frames both give the same scores; from
-    17 frames on, where more than two time steps reach the pool, torchvision's counts the first and the last step half
-    as much as any other, this one all alike. It also classifies once (0.001 GMACs less at 64 frames).
-
-    The batch norms' running statistics move by 0.001 a step, as in torchvision: a training of less than
-    some thousand steps leaves them near their start, and evaluation far from training.
-
-    Raises:
-        ValueError: as `Network3D`; fewer than 8 frames.
-    """
-    # The strides leave nothing of fewer than 5. With 5 to 7, the weight gradient of the stem's 7x1x1 convolution is
-    # wrong on a CPU, up to a crash (torch 2.12.1, oneDNN 3.11.2).
-    if num_segments < 8:
-        raise ValueError(f"s3d needs 8 frames or more: {num_segments=}")
-    backbone = S3D()
-    channels = backbone.classifier[-1].in_channels
-    backbone.avgpool = nn.AdaptiveAvgPool3d(1)
-    backbone.classifier = nn.Identity()  # of one position, a 1x1x1 convolution is the linear layer of Network3D
-    return Network3D(backbone, channels, num_classes, num_segments, dropout)
 
 
 def _resnet50(
@@ -227,6 +49,8 @@ def _resnet50(
 
 def _stage(channels: int, planes: int, inflation: tuple[int, ...], stride: int) -> nn.Sequential:
     """torchvision's bottlenecks with 1x3x3 in the middle; where `inflation` has 1, their first convolution is 3x1x1."""
+    from torchvision.models.video.resnet import Bottleneck, Conv3DNoTemporal
+
     outputs = planes * Bottleneck.expansion
     projection = nn.Conv3d(channels, outputs, 1, stride=(1, stride, stride), bias=False)
     downsample = nn.Sequential(projection, nn.BatchNorm3d(outputs))
@@ -250,3 +74,145 @@ def _lateral(channels: int, alpha: int, kernel: int) -> nn.Sequential:
 
 def _pooled(stages: OrderedDict[str, nn.Module]) -> nn.Sequential:
     return nn.Sequential(OrderedDict(**stages, pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten()))
+
+
+class _TwoPathways(nn.Module):
+    """Slow and fast stages side by side; the fast features join the slow ones before each residual stage."""
+
+    def __init__(self, alpha: int, lateral_kernel: int, width: int):
+        super().__init__()
+        fast = width // 8
+        self.alpha = alpha
+        self.slow = nn.Sequential(_resnet50(width, 1, LATE, lateral=2 * fast))
+        self.fast = nn.Sequential(_resnet50(fast, 5, EVERYWHERE))
+        self.lateral = nn.ModuleList(_lateral(fast * scale, alpha, lateral_kernel) for scale in (1, 4, 8, 16))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        slow, fast = self.slow.stem(frames[:, :, :: self.alpha]), self.fast.stem(frames)
+        for lateral, slow_stage, fast_stage in zip(self.lateral, self.slow[1:], self.fast[1:], strict=True):
+            slow, fast = slow_stage(torch.cat([slow, lateral(fast)], 1)), fast_stage(fast)
+        return torch.cat([slow.mean((2, 3, 4)), fast.mean((2, 3, 4))], 1)
+
+
+class Network3D(nn.Module):
+    """Frames as one volume through `backbone`, which gives `(N, channels)`, averaged over time and space; dropout; one
+    linear layer. `forward` raises ValueError for clips of another shape."""
+
+    window = 1
+
+    def __init__(self, backbone: nn.Module, channels: int, num_classes: int, num_segments: int, dropout: float):
+        super().__init__()
+        require_counts(num_segments, num_classes)
+        self.num_segments = num_segments
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(channels, num_classes)
+        self._initialise()
+
+    def forward(self, clips: Tensor) -> Tensor:
+        require_clips(clips, self.num_segments, self.window)
+        frames = clips[:, :, 0].transpose(1, 2)
+        return self.fc(self.dropout(self.backbone(frames)))
+
+    def _initialise(self) -> None:
+        """As torchvision's VideoResNet; batch norms are initialised at 1 and 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.fc.weight, 0, 0.01)
+        nn.init.zeros_(self.fc.bias)
+
+
+class InflatedResNet(Network3D):
+    """I3D on a ResNet-50 (Carreira and Zisserman, CVPR 2017; Wang et al., CVPR 2018) as in Wang and Gupta, ECCV 2018.
+
+    Time is halved once, after stage 2; stage 5 keeps the size of stage 4. That is the variant whose cost
+    comes nearest to the tables' (306 GMACs for two clips): 152.47 GMACs for 32 frames at 224 px, 27.58 M parameters.
+    """
+
+    def __init__(self, num_classes: int = 174, num_segments: int = 32, *, width: int = 64, dropout: float = 0.5):
+        stages = _resnet50(width, 5, EVERY_SECOND, last_stride=1)
+        # ceil_mode: an odd last frame stays, and a clip may have one frame. An even number is as published.
+        stages["stage2"].append(nn.MaxPool3d((2, 1, 1), ceil_mode=True))
+        super().__init__(_pooled(stages), 32 * width, num_classes, num_segments, dropout)
+
+
+class SlowOnly(Network3D):
+    """The slow pathway of SlowFast alone (Feichtenhofer et al., ICCV 2019), on a ResNet-50.
+
+    Every frame for itself up to stage 3, temporal convolutions in every block of stages 4 and 5, T frames
+    throughout. 41.74 GMACs for 8 frames at 224 px, 31.99 M parameters.
+    """
+
+    def __init__(self, num_classes: int = 174, num_segments: int = 8, *, width: int = 64, dropout: float = 0.5):
+        super().__init__(_pooled(_resnet50(width, 1, LATE)), 32 * width, num_classes, num_segments, dropout)
+
+
+class SlowFast(Network3D):
+    """SlowFast on a ResNet-50 (Feichtenhofer et al., ICCV 2019): few frames wide, all frames narrow.
+
+    `num_segments` counts the frames of the fast pathway, which sees all. The defaults are "8x8": 8 slow of 32 fast
+    frames, 50.31 GMACs at 224 px and 65.71 at 256, 34.05 M parameters. "4x16" is `alpha=8, lateral_kernel=5`: 27.64,
+    36.10 and 33.96. Unlike in the published training, the blocks are not initialised as identities.
+
+    Args:
+        alpha: the slow pathway reads the frames 0, alpha, 2 alpha, ...; so do the lateral convolutions, which are
+            centred on them. (The published code spreads the slow frames from the first to the last.)
+        lateral_kernel: frames that a lateral convolution, fast to slow, spans; odd.
+        width: a multiple of 8: the fast pathway has an eighth.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 174,
+        num_segments: int = 32,
+        *,
+        alpha: int = 4,
+        lateral_kernel: int = 7,
+        width: int = 64,
+        dropout: float = 0.5,
+    ):
+        if alpha < 1 or lateral_kernel < 1 or lateral_kernel % 2 == 0 or width < 8 or width % 8:
+            raise ValueError(
+                "need alpha from 1 on, an odd lateral_kernel and a width that is a multiple of 8: "
+                f"{alpha=}, {lateral_kernel=}, {width=}"
+            )
+        channels = 32 * (width + width // 8)
+        super().__init__(_TwoPathways(alpha, lateral_kernel, width), channels, num_classes, num_segments, dropout)
+
+
+def r2plus1d(num_classes: int = 174, num_segments: int = 32, *, dropout: float = 0.5) -> Network3D:
+    """R(2+1)D-34 (Tran et al., CVPR 2018): each 3x3x3 convolution as 1x3x3, then 3x1x1; time is halved three times.
+
+    Published at 112 px: 150.40 GMACs for 32 frames, 61.72 M parameters. torchvision fixes its width.
+    """
+    from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+
+    backbone = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem)
+    channels = backbone.fc.in_features
+    backbone.fc = nn.Identity()
+    return Network3D(backbone, channels, num_classes, num_segments, dropout)
+
+
+def s3d(num_classes: int = 174, num_segments: int = 64, *, dropout: float = 0.5) -> Network3D:
+    """S3D (Xie et al., ECCV 2018), torchvision's: 71.91 GMACs for 64 frames at 224 px, 8.09 M parameters.
+
+    Takes 8 frames and 17 pixels or more, because its pool is the average over all of time and space. torchvision's
+    spans 2 x 7 x 7, moves by one, and averages the scores: at 224 px and 16 frames both give the same scores; from
+    17 frames on, where more than two time steps reach the pool, torchvision's counts the first and the last step half
+    as much as any other, this one all alike. It also classifies once (0.001 GMACs less at 64 frames).
+
+    The batch norms' running statistics move by 0.001 per step, as in torchvision: fewer than some thousand steps of
+    training leave them near their initial values, and evaluation far from training. ValueError for fewer than 8 frames.
+    """
+    from torchvision.models.video import S3D
+
+    # The strides leave nothing of fewer than 5. With 5 to 7, the weight gradient of the stem's 7x1x1 convolution is
+    # wrong on a CPU, up to a crash (torch 2.12.1, oneDNN 3.11.2).
+    if num_segments < 8:
+        raise ValueError(f"s3d needs 8 frames or more: {num_segments=}")
+    backbone = S3D()
+    channels = backbone.classifier[-1].in_channels
+    backbone.avgpool = nn.AdaptiveAvgPool3d(1)
+    backbone.classifier = nn.Identity()  # of one position, a 1x1x1 convolution is the linear layer of Network3D
+    return Network3D(backbone, channels, num_classes, num_segments, dropout)

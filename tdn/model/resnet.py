@@ -1,32 +1,24 @@
 """The ResNet that hosts the temporal modules: stage 1 is the stem, stages 2 to 5 are the residual stages.
 
-The CVPR paper's Figure 2 is `VideoResNet.forward`; where a module stands in a block is in `tdn.model.blocks`.
+Figure 2 of TDN (Wang et al., CVPR 2021) is `VideoResNet.forward`; `tdn.model.blocks` has the blocks of He et al., CVPR
+2016, and the places of the modules in them.
 """
 
 import functools
 import inspect
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from tdn.model import temporal
 from tdn.model.blocks import BasicBlock, Bottleneck, SplitBasicBlock, SplitBottleneck, residual_stage, stem
 from tdn.model.checks import require, require_clips, require_counts
 from tdn.model.tdm import S_TDM_INPUTS, WINDOW, LongTermTDM, ShortTermTDM
 from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity
-from tdn.model.temporal import (
-    ChannelMotion,
-    ChannelSpatiotemporal,
-    FullTemporalConv,
-    MotionEnhancement,
-    MotionExcitation,
-    TemporalAdaptive,
-    TemporalAggregation,
-    TemporalConv,
-    TemporalShift,
-)
 
+Stages = Collection[int]
 BLOCKS = {
     10: (BasicBlock, (1, 1, 1, 1)),
     18: (BasicBlock, (2, 2, 2, 2)),
@@ -37,18 +29,18 @@ BLOCKS = {
 SPLIT = {BasicBlock: SplitBasicBlock, Bottleneck: SplitBottleneck}
 CONV2 = ("dense", "split", "mta")
 BEFORE = {  # in front of a block's first convolution
-    "shift": TemporalShift,
-    "tim": TemporalConv,
-    "mem": MotionEnhancement,
+    "shift": temporal.TemporalShift,
+    "tim": temporal.TemporalConv,
+    "mem": temporal.MotionEnhancement,
     "pem": ProgressiveEnhancement,
-    "tam": TemporalAggregation,
+    "tam": temporal.TemporalAggregation,
     "td_loss": TemporalDiversity,
 }
 BETWEEN = {  # after it
-    "full_conv": FullTemporalConv,
-    "adaptive": TemporalAdaptive,
-    "cstm": ChannelSpatiotemporal,
-    "me": MotionExcitation,
+    "full_conv": temporal.FullTemporalConv,
+    "adaptive": temporal.TemporalAdaptive,
+    "cstm": temporal.ChannelSpatiotemporal,
+    "me": temporal.MotionExcitation,
     "td_loss": TemporalDiversity,
 }
 
@@ -56,13 +48,13 @@ BETWEEN = {  # after it
 class VideoResNet(nn.Module):
     """A 2D ResNet on every segment, temporal modules where asked for, class scores averaged over segments.
 
-    Takes normalised clips `(N, T, W, C, H, W')` with T `num_segments`, W `window`, C 3; gives scores
+    Takes normalised clips `(N, T, L, C, H, W)` with T `num_segments`, L `window`, C 3; gives scores
     `(N, num_classes)`, before the softmax.
 
     Args:
-        depth: 10, 18, 34, 50 or 101. 10 (one block a stage) is for the pocket benchmark.
+        depth: 10, 18, 34, 50 or 101. 10 (one block per stage) is for the pocket benchmark.
         width: channels of stage 1; the published networks have 64.
-        s_tdm_stages: stages that S-TDM supplies with motion, from 1 on without a gap.
+        s_tdm_stages: stages with an S-TDM, from 1 on without a gap.
         l_tdm_stages: residual stages whose every block has an L-TDM.
         temporal_conv_stages: residual stages whose every block has a temporal convolution.
         s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None takes what the released code
@@ -71,18 +63,18 @@ class VideoResNet(nn.Module):
         s_tdm_fusion: as `ShortTermTDM`.
         l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as `LongTermTDM`.
         before: modules in front of the first convolution of every residual block, in this order, names of `BEFORE`.
-            TSM's shift leaves out every second block of ResNet-101, as released. "td_loss" stands only in the last
+            TSM's shift leaves out every second block of ResNet-101, as released. "td_loss" is only in the last
             block of each of the last three stages (TDRL section 4.2).
         between: modules after that convolution, names of `BETWEEN`; they follow L-TDM and temporal convolution.
         cmm: STM's channel-wise motion module beside every 3x3 convolution.
         conv2: the blocks' 3x3 convolution (a basic block's second): "dense", "split" as in Res2Net, or "mta", the
             same with TEA's temporal convolutions.
-        td_fraction: share of the channels that the TD loss takes.
+        td_fraction: fraction of the channels that the TD loss takes, above 0 and up to 1.
         dropout: before the classifier.
 
     Raises:
         ValueError: a stage or module that does not exist, S-TDM stages with a gap, no segment, no class; a form that
-            does not exist, or one of a module that stands nowhere.
+            does not exist, or one of a module that the network does not have.
     """
 
     def __init__(
@@ -92,9 +84,9 @@ class VideoResNet(nn.Module):
         num_segments: int = 8,
         *,
         width: int = 64,
-        s_tdm_stages: Collection[int] = (),
-        l_tdm_stages: Collection[int] = (),
-        temporal_conv_stages: Collection[int] = (),
+        s_tdm_stages: Stages = (),
+        l_tdm_stages: Stages = (),
+        temporal_conv_stages: Stages = (),
         s_tdm_weights: tuple[float, float] | None = None,
         s_tdm_input: str = "diff",
         s_tdm_fusion: str = "F+H",
@@ -110,80 +102,94 @@ class VideoResNet(nn.Module):
         dropout: float = 0.5,
     ):
         super().__init__()
-        _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
-        require("s_tdm_input", s_tdm_input, S_TDM_INPUTS)
-        s_tdm_forms = {"s_tdm_weights": s_tdm_weights, "s_tdm_input": s_tdm_input, "s_tdm_fusion": s_tdm_fusion}
-        l_tdm_forms = {
-            "l_tdm_operator": l_tdm_operator,
-            "l_tdm_fusion": l_tdm_fusion,
-            "l_tdm_multi_scale": l_tdm_multi_scale,
-            "l_tdm_bidirectional": l_tdm_bidirectional,
+        s_tdm = {"weights": s_tdm_weights, "input": s_tdm_input, "fusion": s_tdm_fusion}
+        l_tdm = {
+            "operator": l_tdm_operator,
+            "fusion": l_tdm_fusion,
+            "multi_scale": l_tdm_multi_scale,
+            "bidirectional": l_tdm_bidirectional,
         }
-        _check_use("s_tdm_stages", s_tdm_stages, s_tdm_forms)
-        _check_use("l_tdm_stages", l_tdm_stages, l_tdm_forms)
-        _check_modules(before, between, cmm, conv2, td_fraction)
-        if s_tdm_weights and s_tdm_fusion != "F+H":
-            raise ValueError(f"s_tdm_weights weigh the sum F+H; s_tdm_fusion {s_tdm_fusion!r} takes none")
         require_counts(num_segments, num_classes)
-        self.num_segments = num_segments
+        _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
+        _check_forms("s_tdm", s_tdm_stages, s_tdm)
+        _check_forms("l_tdm", l_tdm_stages, l_tdm)
+        _check_modules(before, between, cmm, conv2, td_fraction)
+
+        self.depth, self.num_segments = depth, num_segments
         self.window = WINDOW if s_tdm_stages else 1
         block, sizes = BLOCKS[depth]
-        if conv2 != "dense":
-            block = SPLIT[block]
-
-        self.stage1 = stem(3, width)
-        channels = width
-        for stage, blocks in enumerate(sizes, start=2):
-            planes = width * 2 ** (stage - 2)
-            setattr(self, f"stage{stage}", residual_stage(block, channels, planes, blocks, stage))
-            channels = planes * block.expansion
+        block = block if conv2 == "dense" else SPLIT[block]
+        # The order of the next lines is that of the random draws: another one gives other networks from a seed.
+        channels = self._backbone(block, sizes, width)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
-
-        td_loss = {"td_loss": functools.partial(TemporalDiversity, share=td_fraction)}
-        before_modules, between_modules = BEFORE | td_loss, BETWEEN | td_loss
-        l_tdm = (l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional)
-        for stage in range(2, 6):
-            for index, unit in enumerate(units := getattr(self, f"stage{stage}")):
-                left_out = {"td_loss"} if stage == 2 or unit is not units[-1] else set()
-                if depth == 101 and index % 2:
-                    left_out.add("shift")
-                inputs, narrow = unit.conv1.in_channels, unit.conv1.out_channels
-
-                first = [(n, before_modules[n](inputs, num_segments)) for n in before if n not in left_out]
-                middle = [(n, between_modules[n](narrow, num_segments)) for n in between if n not in left_out]
-                if stage in temporal_conv_stages:
-                    middle.insert(0, ("conv", TemporalConv(narrow, num_segments)))
-                if stage in l_tdm_stages:
-                    middle.insert(0, ("l_tdm", LongTermTDM(narrow, num_segments, *l_tdm)))
-                if first:
-                    unit.before = nn.Sequential(OrderedDict(first))
-                if middle:
-                    unit.temporal = nn.Sequential(OrderedDict(middle))
-                if cmm:
-                    unit.beside = ChannelMotion(narrow, num_segments, unit.conv2.stride[0])
-                if conv2 == "mta":
-                    unit.conv2.add_temporal(num_segments)
-
-        # The motion branch has its own copy of each stage that it runs beside, without temporal modules.
-        weights = s_tdm_weights or ((0.5, 0.5) if num_segments == 8 else (0.75, 0.25))
-        self._motion_input = S_TDM_INPUTS[s_tdm_input]
-        self.s_tdm = nn.ModuleDict()
-        for stage in sorted(s_tdm_stages):
-            planes = width * 2 ** max(stage - 2, 0)
-            if stage == 1:
-                branch, outputs = stem(3 * (WINDOW - 1 if s_tdm_input == "diff" else WINDOW), width), width
-            else:
-                inputs = getattr(self, f"stage{stage}")[0].conv1.in_channels
-                branch = residual_stage(block, inputs, planes, sizes[stage - 2], stage)
-                outputs = planes * block.expansion
-            self.s_tdm[str(stage)] = ShortTermTDM(branch, outputs, weights, s_tdm_fusion)
+        td_loss = functools.partial(TemporalDiversity, fraction=td_fraction)
+        long_term = functools.partial(LongTermTDM, **l_tdm)
+        makers = {**BEFORE, **BETWEEN, "td_loss": td_loss, "conv": temporal.TemporalConv, "l_tdm": long_term}
+        in_stages = {"conv": temporal_conv_stages, "l_tdm": l_tdm_stages}
+        self._add_temporal_modules(makers, before, between, in_stages, cmm, conv2 == "mta")
+        self._motion_branch(block, sizes, width, s_tdm_stages, **s_tdm)
         self._initialise()
+
+    def _backbone(self, block: type, sizes: tuple, width: int) -> int:
+        """The stages 1 to 5 without temporal modules; returns the channels of the last."""
+        self.stage1 = stem(3, width)
+        channels = width
+        for number, blocks in enumerate(sizes, start=2):
+            planes = width * 2 ** (number - 2)
+            setattr(self, f"stage{number}", residual_stage(block, channels, planes, blocks, number))
+            channels = planes * block.expansion
+        return channels
+
+    def _add_temporal_modules(
+        self, makers: Mapping, before: Sequence[str], between: Sequence[str], in_stages: Mapping, cmm: bool, mta: bool
+    ) -> None:
+        """Into every block of the stages 2 to 5. `makers` make a module from its channels and T; those of `in_stages`
+        are only in these stages."""
+        for number, stage in enumerate(self.stages[1:], start=2):
+            for index, block in enumerate(stage):
+                left_out = set() if number > 2 and block is stage[-1] else {"td_loss"}
+                if self.depth == 101 and index % 2:
+                    left_out.add("shift")
+                inputs, narrow, segments = block.conv1.in_channels, block.conv1.out_channels, self.num_segments
+                first = [(name, makers[name](inputs, segments)) for name in before if name not in left_out]
+                middle = [(name, makers[name](narrow, segments)) for name in between if name not in left_out]
+                for name, stages in in_stages.items():
+                    if number in stages:
+                        middle.insert(0, (name, makers[name](narrow, segments)))
+                if first:
+                    block.before = nn.Sequential(OrderedDict(first))
+                if middle:
+                    block.temporal = nn.Sequential(OrderedDict(middle))
+                if cmm:
+                    block.beside = temporal.ChannelMotion(narrow, segments, block.conv2.stride[0])
+                if mta:
+                    block.conv2.add_temporal(segments)
+
+    def _motion_branch(
+        self, block: type, sizes: tuple, width: int, stages: Stages, weights: tuple | None, input: str, fusion: str
+    ) -> None:
+        """A copy of each of the `stages`, without temporal modules, that the S-TDMs run on the window's motion."""
+        require("s_tdm_input", input, S_TDM_INPUTS)
+        if weights and fusion != "F+H":
+            raise ValueError(f"s_tdm_weights weigh the sum F+H; s_tdm_fusion {fusion!r} takes none")
+        weights = weights or ((0.5, 0.5) if self.num_segments == 8 else (0.75, 0.25))
+        self._motion_input = S_TDM_INPUTS[input]
+        self.s_tdm = nn.ModuleDict()
+        for number in sorted(stages):
+            if number == 1:
+                branch, outputs = stem(3 * (WINDOW - 1 if input == "diff" else WINDOW), width), width
+            else:
+                planes = width * 2 ** (number - 2)
+                inputs = self.stages[number - 1][0].conv1.in_channels
+                branch = residual_stage(block, inputs, planes, sizes[number - 2], number)
+                outputs = planes * block.expansion
+            self.s_tdm[str(number)] = ShortTermTDM(branch, outputs, weights, fusion)
 
     def forward(self, clips: Tensor) -> Tensor:
         require_clips(clips, self.num_segments, self.window)
-        n, t, w = clips.shape[:3]
-        features = clips[:, :, w // 2].flatten(0, 1)
+        n, t = clips.shape[:2]
+        features = clips[:, :, self.window // 2].flatten(0, 1)  # the middle frame of each window
         motion = self._motion_input(clips) if len(self.s_tdm) else None
         for number, stage in enumerate(self.stages, start=1):
             features = stage(features)
@@ -204,7 +210,7 @@ class VideoResNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
 
-def _check_stages(s_tdm: Collection[int], l_tdm: Collection[int], temporal_conv: Collection[int]) -> None:
+def _check_stages(s_tdm: Stages, l_tdm: Stages, temporal_conv: Stages) -> None:
     if sorted(s_tdm) != list(range(1, len(s_tdm) + 1)) or len(s_tdm) > 4:
         raise ValueError(f"s_tdm_stages run from 1 on without a gap, up to 4 at most; got {tuple(s_tdm)}")
     for name, stages in (("l_tdm_stages", l_tdm), ("temporal_conv_stages", temporal_conv)):
@@ -212,12 +218,13 @@ def _check_stages(s_tdm: Collection[int], l_tdm: Collection[int], temporal_conv:
             raise ValueError(f"{name} are residual stages, 2 to 5; got {tuple(stages)}")
 
 
-def _check_use(option: str, stages: Collection[int], forms: dict[str, Any]) -> None:
-    """A form of a module that stands nowhere would be ignored in silence."""
+def _check_forms(module: str, stages: Stages, forms: Mapping[str, Any]) -> None:
+    """A form of a module that the network does not have would be ignored in silence."""
+    options = {f"{module}_{name}": value for name, value in forms.items()}
     parameters = inspect.signature(VideoResNet).parameters
-    idle = [name for name, value in forms.items() if value != parameters[name].default]
+    idle = [option for option, value in options.items() if value != parameters[option].default]
     if idle and not stages:
-        raise ValueError(f"{', '.join(idle)} would do nothing in this network: {option} is empty")
+        raise ValueError(f"{', '.join(idle)} would do nothing in this network: {module}_stages is empty")
 
 
 def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, conv2: str, td_fraction: float) -> None:
@@ -228,8 +235,8 @@ def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, con
             raise ValueError(f"{option} takes each module once; got {tuple(names)}")
     require("conv2", conv2, CONV2)
     if cmm and conv2 != "dense":
-        raise ValueError(f"cmm stands beside a dense 3x3 convolution; conv2 is {conv2!r}")
+        raise ValueError(f"cmm needs a dense 3x3 convolution beside it; conv2 is {conv2!r}")
     if not 0 < td_fraction <= 1:
-        raise ValueError(f"td_fraction is a share of the channels, above 0 and up to 1; got {td_fraction}")
+        raise ValueError(f"td_fraction is a fraction of the channels, above 0 and up to 1; got {td_fraction}")
     if "td_loss" not in (*before, *between) and td_fraction != 0.5:
         raise ValueError("td_fraction would do nothing in this network: no td_loss in before or between")

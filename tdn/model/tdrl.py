@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class ProgressiveEnhancement(nn.Module):
     """PEM, section 3.2: a weight in (0, 1) for every channel of a segment, from all that moved before it.
 
-    The text leaves open the reduction (8, as MEM), whether gamma is one number or one a channel (one), and biases
-    (on). The squeezed features keep at least 8 channels.
+    The text leaves open the reduction (8, as MEM), whether gamma is one number or one per channel (one), and biases
+    (with). The squeezed features keep at least 8 channels.
     """
 
     def __init__(self, channels: int, num_segments: int, reduction: int = 8):
@@ -33,7 +33,7 @@ class ProgressiveEnhancement(nn.Module):
         # Equation (4). The last segment has no next one: its difference is ones.
         differences = F.relu(self.f2(pooled[:, 1:])) - F.relu(self.f1(pooled[:, :-1]))
         differences = F.pad(differences, (0, 0, 0, 1), value=1.0)
-        # Equation (5), started from the last difference of two segments (section 4.2).
+        # Equation (5), initialised with the last difference of two segments (section 4.2).
         memory = differences[:, max(self.num_segments - 2, 0)]
         memories = []
         for difference in differences.unbind(1):
@@ -46,20 +46,20 @@ class ProgressiveEnhancement(nn.Module):
 class TemporalDiversity(nn.Module):
     """Where the TD loss is taken: hands features on as they are and, in training, keeps their loss for `take`.
 
-    `share` of the channels (above 0 and up to 1) is regularised: the first ones; the text does not say which. A loss
-    that is not taken keeps the activations behind it until the next clips, and the module can't be copied.
+    The first `fraction` of the channels (above 0 and up to 1) is regularised; the text leaves open which. A loss that
+    is not taken holds its activations in memory until the next clips, and the module cannot be copied.
     """
 
-    def __init__(self, channels: int, num_segments: int, share: float):
+    def __init__(self, channels: int, num_segments: int, fraction: float):
         super().__init__()
         self.channels = channels
         self.num_segments = num_segments
-        self.share = share
+        self.fraction = fraction
         self._loss: Tensor | None = None
 
     def forward(self, features: Tensor) -> Tensor:
         if self.training:
-            chosen = features[:, : max(round(self.share * self.channels), 1)]
+            chosen = features[:, : max(round(self.fraction * self.channels), 1)]
             self._loss = temporal_diversity_loss(chosen, self.num_segments)
         return features
 
@@ -84,9 +84,8 @@ def temporal_diversity_loss(features: Tensor, num_segments: int, eps: float = 1e
 
     Takes `(N*T, C, H, W)`. A map whose norm is `eps` or less (shifts leave maps of zeros at the ends of a clip) has no
     direction: its similarities count as 0. One segment alone has no pair and loss 0. The gradient of a map is of size
-    1 / norm, so `eps` bounds it too.
-
-    The sum over pairs is what the squared sum of all unit vectors holds beside their own squares: T steps, not T^2.
+    1 / norm, so `eps` bounds it too. The sum over pairs is the squared sum of all unit vectors without their own
+    squares: T steps, not T^2.
     """
     if num_segments == 1:
         return features.new_zeros(len(features))

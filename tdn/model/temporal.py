@@ -1,6 +1,6 @@
 """The temporal modules TDN is compared with. Features are folded to `(N*T, C, H, W)`: N videos, T segments.
 
-Every module is made from `(channels, num_segments)` and keeps the shape of what it is given.
+Every module is made from `(channels, num_segments)`; features keep their shape.
 """
 
 import math
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn.model.tdm import LongTermTDM, compare_next
+from tdn.model.tdm import LongTermTDM, compare
 
 
 class TemporalShift(nn.Module):
@@ -35,9 +35,8 @@ class TemporalConv(nn.Module):
     """Depthwise temporal convolution over three neighbouring segments, zero padded.
 
     T-Conv (TDN section 3.4 and Table 1f) and, in front of a block, the temporal interaction module TIM of TEINet
-    (Liu et al., AAAI 2020). Starts as a shift, as in the released network: the first eighth of the channels reads the
-    next segment, the second the previous one, the others themselves; STM and TEA start with other shares (`fold`).
-    Computed as an image convolution, see `convolve_segments`.
+    (Liu et al., AAAI 2020). Initialised as a shift, as in the released network: the first eighth of the channels reads
+    the next segment, the second the previous one, the others themselves; STM and TEA shift another number (`fold`).
     """
 
     def __init__(self, channels: int, num_segments: int, fold: int | None = None):
@@ -58,18 +57,18 @@ def convolve_segments(features: Tensor, weight: Tensor, num_segments: int) -> Te
     """A depthwise convolution over the segments, zero padded; `weight` (C, 1, 3): taps of the previous, this and the
     next segment.
 
-    Features that are channels-last in memory, (N, T, H, W', C), are so as images of height T and width H * W' too:
+    Features that are channels-last in memory, (N, T, H, W, C), are so as images of height T and width H * W too:
     nothing is moved, where a one-dimensional convolution needs time as the last axis.
     """
-    images = features.unflatten(0, (-1, num_segments)).transpose(1, 2)  # (N, C, T, H, W')
+    images = features.unflatten(0, (-1, num_segments)).transpose(1, 2)  # (N, C, T, H, W)
     out = F.conv2d(images.flatten(3), weight.unsqueeze(-1), padding=(1, 0), groups=len(weight))
     return out.unflatten(3, features.shape[2:]).transpose(1, 2).flatten(0, 1)
 
 
 class FullTemporalConv(nn.Module):
-    """A temporal convolution with all C x C weights, zero padded; starts as the identity.
+    """A temporal convolution with all C x C weights, zero padded; initialised as the identity.
 
-    Not in any table: it is what T-Conv would be if it were not depthwise, and costs far more than is printed.
+    In no table: it is what T-Conv would be if it were not depthwise, and costs far more than reported.
     """
 
     def __init__(self, channels: int, num_segments: int):
@@ -89,8 +88,8 @@ class MotionEnhancement(nn.Module):
     """MEM of TEINet (Liu et al., AAAI 2020): a weight in (0, 1) for every channel of a segment, from the difference
     of its pooled features to the next segment's. The last segment has no next one and stays as it is.
 
-    No code was released; as TDRL's section 3 describes it, which has it as its baseline. Nothing there says the
-    reduction: 8, as for PEM. The squeezed features keep at least 8 channels.
+    No code was released; this is what TDRL describes in section 3, where it is the baseline. The reduction is not
+    reported: 8, as for PEM. The squeezed features keep at least 8 channels.
     """
 
     def __init__(self, channels: int, num_segments: int, reduction: int = 8):
@@ -110,7 +109,7 @@ class MotionEnhancement(nn.Module):
 
 class TemporalAggregation(nn.Module):
     """TAM of bLVNet (Fan et al., NeurIPS 2019): a weighted sum of a segment and its two neighbours in every channel,
-    then a ReLU. Starts from random weights, as released."""
+    then a ReLU. Initialised at random, as released."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__()
@@ -124,9 +123,9 @@ class TemporalAggregation(nn.Module):
 class TemporalAdaptive(nn.Module):
     """The temporal adaptive module of TANet (Liu et al., ICCV 2021): each video has a temporal kernel of its own.
 
-    From the spatially pooled features, `global_branch` makes one kernel of three taps a channel (a softmax; its
-    weights are shared by the channels and bound to T), `local_branch` a weight in (0, 1) for every channel of a
-    segment; the features, so weighed, are convolved with the kernel, zero padded.
+    From the spatially pooled features, `global_branch` makes a kernel of three taps per channel (a softmax; its
+    weights are shared by the channels and depend on T), `local_branch` a weight in (0, 1) for every channel of a
+    segment; the features, so weighted, are convolved with the kernel, zero padded.
     """
 
     def __init__(self, channels: int, num_segments: int):
@@ -160,8 +159,8 @@ class TemporalAdaptive(nn.Module):
 
 
 class MotionExcitation(LongTermTDM):
-    """ME of TEA (Li et al., CVPR 2020): the same as the form of L-TDM with one direction, one scale and a weight a
-    channel. The squeezed features keep at least 8 channels (TEA's stage 2 has 6)."""
+    """ME of TEA (Li et al., CVPR 2020): the form of L-TDM with one direction, one scale and one weight per channel. The
+    squeezed features keep at least 8 channels (TEA's stage 2 has 6)."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__(channels, num_segments, "diff", "F+F*G_channel", multi_scale=False, bidirectional=False)
@@ -171,8 +170,8 @@ class SplitConv(nn.Module):
     """Res2Net's 3x3 convolution in four groups of channels (Gao et al., PAMI 2019); with `add_temporal` TEA's
     multiple temporal aggregation, MTA.
 
-    Each group but the last has a convolution of its own, and gets what the group before gave added to its input; in
-    the `first` block of a stage it does not.
+    Each group but the last has its own convolution; the output of the group before is added to its input, except in
+    the `first` block of a stage.
     """
 
     def __init__(self, channels: int, stride: int = 1, first: bool = False):
@@ -189,8 +188,8 @@ class SplitConv(nn.Module):
         self.temporal = nn.ModuleList(nn.Identity() for _ in range(4))
 
     def add_temporal(self, num_segments: int) -> None:
-        """A temporal convolution in front of each group: identities at first, except that half of the last group
-        starts as a shift to either side."""
+        """A temporal convolution in front of each group: initialised as identities, except that the last group is
+        shifted, half to either side."""
         width = self.convs[0][0].in_channels
         self.temporal = nn.ModuleList(TemporalConv(width, num_segments, fold) for fold in (0, 0, 0, width // 2))
 
@@ -206,7 +205,7 @@ class SplitConv(nn.Module):
 
 class ChannelSpatiotemporal(TemporalConv):
     """The temporal half of STM's CSTM (Jiang et al., ICCV 2019); the block's own 3x3 convolution is the other half.
-    Starts with a quarter of the channels shifted to either side, in TSM's order (summaries of the paper have the
+    Initialised with a quarter of the channels shifted to either side, in TSM's order (summaries of the paper have the
     quarters at the two ends)."""
 
     def __init__(self, channels: int, num_segments: int):
@@ -217,7 +216,7 @@ class ChannelMotion(nn.Module):
     """CMM of STM (Jiang et al., ICCV 2019), beside the 3x3 convolution: what moves between a segment and the next,
     squeezed to a sixteenth of the channels (at least 4), restored by a 1x1 convolution. Zero for the last segment.
 
-    No code was released and nothing says how it halves its size; here by averages (`stride`).
+    No code was released and no text describes how it halves its size; here by averages (`stride`).
     """
 
     def __init__(self, channels: int, num_segments: int, stride: int = 1):
@@ -231,5 +230,5 @@ class ChannelMotion(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)
-        restored = self.restore(compare_next(squeezed, self.align(squeezed), self.num_segments))
+        restored = self.restore(compare(squeezed, self.align(squeezed), self.num_segments))
         return restored if self.stride == 1 else F.avg_pool2d(restored, self.stride, ceil_mode=True)

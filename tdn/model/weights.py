@@ -10,7 +10,6 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
 
 from tdn.model.blocks import BasicBlock, Bottleneck
 from tdn.model.resnet import VideoResNet
@@ -39,20 +38,17 @@ RELEASED_NAMES = [
     (r"\.mse\.bn3_smallscale4\.", ".temporal.l_tdm.full_scale.1."),
     (r"^new_fc\.", "fc."),
 ]
-OWN_START = (".before.", ".temporal.", ".beside.", ".channel_attention.")  # modules that no 2D network has
+NOT_IN_2D = (".before.", ".temporal.", ".beside.", ".channel_attention.")  # modules that no 2D network has
 RELEASED_UNUSED = "base_model.conv1_temp."  # stored in every released file, used by no forward pass
 
 
 def load_weights(model: VideoResNet, source: str | os.PathLike | Mapping) -> VideoResNet:
     """Loads our own or the authors' released weights into `model`, strictly; gives the model back.
 
-    Args:
-        source: a file or a state dict, with or without the `module.` prefix, bare or inside a checkpoint
-            under `state_dict` (released) or `model` (ours). Files are read with `weights_only=True`.
+    `source` is a file or a state dict, with or without the `module.` prefix, bare or inside a checkpoint under
+    `state_dict` (released) or `model` (ours). Files are read with `weights_only=True`.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a weights file; or a key or shape does not fit, each one listed.
+    Raises FileNotFoundError; ValueError for a file that holds no weights, or with each key and shape that does not fit.
     """
     state = read_weights(source)
     _require_match(model.state_dict(), state, source if isinstance(source, str | os.PathLike) else "state dict")
@@ -83,11 +79,9 @@ class Loaded(NamedTuple):
 def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Loaded:
     """The network of a weights file, with its weights.
 
-    Our files say all of it. Of the authors' released ones it is TDN, the backbone and the number of classes are taken
-    from the weights, and `num_segments` must be said: the file does not hold it.
-
-    Raises as `load_weights`; ValueError where a file that is neither does not say its network, or `num_segments` is
-    missing or contradicts the file.
+    Our files hold all of it. The authors' released ones are TDN; the backbone and the number of classes are taken from
+    the weights, and `num_segments` must be given. Raises as `load_weights`; ValueError where a file that is neither
+    does not hold its network, or `num_segments` is missing or contradicts the file.
     """
     content = _read(Path(path))
     state = read_weights(content)
@@ -99,9 +93,9 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Load
     else:
         blocks = len({key.split(".")[1] for key in state if key.startswith("stage4.")})
         if blocks not in (6, 23) or not any(key.startswith("s_tdm.") for key in state):
-            raise ValueError(f"{path} does not say which network it is of, and is no released TDN-ResNet50 or 101")
+            raise ValueError(f"{path} does not hold its network, and is no released TDN-ResNet50 or 101")
         if num_segments is None:
-            raise ValueError(f"{path} does not say its number of segments: 8 or 16 of the released ones (--segments)")
+            raise ValueError(f"{path} does not hold its number of segments: 8 or 16 for the released ones (--segments)")
         name, options = f"tdn_resnet{ {6: 50, 23: 101}[blocks] }", {}
     if "fc.weight" not in state:
         raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files)")
@@ -110,21 +104,21 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Load
 
 
 def load_imagenet(model: VideoResNet) -> VideoResNet:
-    """Starts `model` from torchvision's ImageNet ResNet (`IMAGENET1K_V1`), as `initialise_from`; gives the model back.
+    """Initialises `model` from torchvision's ImageNet ResNet (`IMAGENET1K_V1`), as `initialise_from`; gives it back.
 
     Raises:
-        ValueError: torchvision has no such ResNet (another width, another depth).
-        ConnectionError: the file is neither in torch's cache nor can it be fetched; says which file belongs
-            where.
+        ValueError: torchvision has no such ResNet (another width, another depth, Res2Net).
+        ConnectionError: the file is neither in torch's cache nor can it be fetched; names the file and its folder.
     """
     if not isinstance(model, VideoResNet):
-        raise ValueError(f"a {type(model).__name__} does not start from the weights of a 2D ResNet")
-    blocks = [len(stage) for stage in model.stages[1:]]
-    depth = sum(blocks) * (3 if hasattr(model.stage2[0], "conv3") else 2) + 2
-    if model.stage1.conv.out_channels != 64 or depth not in (18, 34, 50, 101):
-        raise ValueError(f"no ImageNet weights for depth {depth}, width {model.stage1.conv.out_channels}")
+        raise ValueError(f"a {type(model).__name__} cannot be initialised from the weights of a 2D ResNet")
+    depth, width = model.depth, model.stage1.conv.out_channels
+    if width != 64 or depth not in (18, 34, 50, 101):
+        raise ValueError(f"no ImageNet weights for depth {depth}, width {width}")
     if not isinstance(model.stage2[0], BasicBlock | Bottleneck):
         raise ValueError("torchvision has no ImageNet weights of Res2Net, which this network is made of")
+    from torchvision.models import get_model_weights  # it takes most of a second to load, for this function alone
+
     weights = get_model_weights(f"resnet{depth}").IMAGENET1K_V1
     try:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
@@ -132,26 +126,24 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise ConnectionError(
             f"ImageNet weights could not be fetched ({error}). Put {weights.url.rsplit('/', 1)[1]} "
-            f"(from {weights.url}) into {folder} and start again."
+            f"(from {weights.url}) into {folder} and try again."
         ) from error
 
     return initialise_from(model, {_torchvision_name(key): value for key, value in state.items()})
 
 
 def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
-    """Starts the stages of `model` from those of a plain 2D network (of `tsn_...`, say), or all of it but the
+    """Initialises the stages of `model` from those of a plain 2D network (of `tsn_...`, say), or all of it but the
     classifier from weights of the same network; gives the model back.
 
-    From a 2D network, the motion branch starts from the same weights: its stem from the RGB stem's mean over the
-    input channels, repeated for its own, as released; its later stages from the stages they copy. The classifier and
-    the temporal modules keep their own start.
-
-    Raises ValueError where the stages do not fit.
+    From a 2D network, the motion branch gets the same weights: its stem the mean of the RGB stem over the input
+    channels, repeated for its own, as released; its later stages those of the stages that they copy. The classifier and
+    the temporal modules keep their own initialisation. Raises ValueError where the stages do not fit.
     """
     ours = {key: value for key, value in state.items() if not key.startswith("fc.")}
     whole = {key: value for key, value in model.state_dict().items() if not key.startswith("fc.")}
     if ours.keys() == whole.keys():
-        _require_match(whole, ours, "the network to start from")
+        _require_match(whole, ours, "the pretrained network")
         model.load_state_dict(ours, strict=False)
         return model
     for key in list(ours):
@@ -162,7 +154,7 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
         channels = model.s_tdm["1"].cnn.conv.in_channels
         mean = ours["stage1.conv.weight"].mean(1, keepdim=True)
         ours["s_tdm.1.cnn.conv.weight"] = mean.repeat(1, channels, 1, 1)
-    expected = {key: value for key, value in whole.items() if not any(own in key for own in OWN_START)}
+    expected = {key: value for key, value in whole.items() if not any(own in key for own in NOT_IN_2D)}
     _require_match(expected, ours, "the 2D network")
     model.load_state_dict(ours, strict=False)
     return model
@@ -183,8 +175,8 @@ def _read(path: Path) -> Mapping:
 def _from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames the authors' keys and folds the biases of their convolutions into the batch norms that follow.
 
-    A bias in front of a batch norm only moves the mean that the norm subtracts: `running_mean - bias` gives
-    the same scores, and in training the batch's own mean removes it anyway.
+    A bias in front of a batch norm only moves the mean that the norm subtracts: `running_mean - bias` gives the same
+    scores, and in training the batch's own mean removes it anyway.
     """
     ours = {}
     for key, value in state.items():

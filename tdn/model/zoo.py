@@ -1,11 +1,10 @@
-"""Every network of every table, by name."""
+"""Every network of every table, by name, with its paper."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -14,14 +13,18 @@ from tdn.model.networks3d import InflatedResNet, SlowFast, SlowOnly, r2plus1d, s
 from tdn.model.resnet import BLOCKS, VideoResNet
 from tdn.utils import unknown_name
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LATE, ALL = (3, 4, 5), (2, 3, 4, 5)
+R50 = ("resnet50",)
 
 
 @dataclass(frozen=True)
 class System:
     """What a system adds to the plain network, and where it was published.
 
-    `segments` and `size` are what its cost is usually printed for. The 3D networks take `segments` single frames.
+    `segments` and `size` are what its cost is usually reported for. The 3D networks take `segments` single frames.
     """
 
     paper: str
@@ -44,7 +47,7 @@ SYSTEMS = {
     "tsm": System("Lin et al., ICCV 2019", "a quarter of the channels shifted in time", {"before": ("shift",)}),
     "tim": System("Liu et al., AAAI 2020", "TIM: the shift, learned", {"before": ("tim",)}),
     "teinet": System(
-        "Liu et al., AAAI 2020", "MEM, a weight a channel from differences; TIM", {"before": ("mem", "tim")}
+        "Liu et al., AAAI 2020", "MEM, a weight per channel from differences; TIM", {"before": ("mem", "tim")}
     ),
     "res2net": System("Gao et al., PAMI 2019", "nothing: the 2D network of TEA", {"conv2": "split"}),
     "tea": System("Li et al., CVPR 2020", "ME and MTA in the blocks of Res2Net", {"between": ("me",), "conv2": "mta"}),
@@ -58,22 +61,16 @@ SYSTEMS = {
         "S-TDM in stages 1 and 2, L-TDM and a temporal convolution in stages 3 to 5",
         {"s_tdm_stages": (1, 2), "l_tdm_stages": LATE, "temporal_conv_stages": LATE},
     ),
-    "i3d": System(
-        "Wang and Gupta, ECCV 2018", "a 3D network: inflated kernels", {}, InflatedResNet, ("resnet50",), segments=32
-    ),
+    "i3d": System("Wang and Gupta, ECCV 2018", "a 3D network: inflated kernels", {}, InflatedResNet, R50, segments=32),
     "slowonly": System(
-        "Feichtenhofer et al., ICCV 2019",
-        "a 3D network: temporal kernels in stages 4 and 5",
-        {},
-        SlowOnly,
-        ("resnet50",),
+        "Feichtenhofer et al., ICCV 2019", "a 3D network: temporal kernels in stages 4 and 5", {}, SlowOnly, R50
     ),
     "slowfast": System(
         "Feichtenhofer et al., ICCV 2019",
         "a 3D network of two pathways: 8 frames wide, all 32 narrow",
         {},
         SlowFast,
-        ("resnet50",),
+        R50,
         segments=32,
         size=256,
     ),
@@ -91,8 +88,7 @@ def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **opt
         name: one of `model_names()`: `<system>_<backbone>`.
         num_classes: 174 is Something-Something.
         num_segments: T, any number from 1 on; of a 3D network its frames.
-        options: overrides of `VideoResNet`'s keyword arguments (or those of the 3D network), such as `width=16` or
-            `l_tdm_stages=()`.
+        options: keyword arguments of `VideoResNet` (or of the 3D network), such as `width=16` or `l_tdm_stages=()`.
 
     Raises:
         ValueError: unknown name or option (with the nearest valid ones), or an illegal value.
@@ -105,11 +101,8 @@ def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **opt
 
 
 def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that make the network `name` with `options`: what its system sets, and what else differs from
-    the defaults, sorted.
-
-    Two ways to ask for the same network resolve to the same; what comes back can be resolved again. Raises as
-    `create_model`.
+    """The options that make the network `name` with `options`: what its system sets, and what else differs from the
+    defaults, sorted, so that each network has one form. Raises as `create_model`.
     """
     if name not in model_names():
         every = " or ".join(f"_resnet{depth}" for depth in BLOCKS)
@@ -131,25 +124,19 @@ def model_names() -> list[str]:
     return [f"{name}_{backbone}" for name, system in SYSTEMS.items() for backbone in system.backbones]
 
 
-def list_models() -> pd.DataFrame:
-    """Every system of `tdn.create_model`, by name, at the size its cost is usually printed for: `paper`, what it
+def list_models() -> "pd.DataFrame":
+    """One row per system of `tdn.create_model`, at the size that its cost is usually reported for: `paper`, what it
     `adds` to the plain network, `GMACs` of one view of so many `segments` x `window` frames at `size` pixels, `params
     (M)` with 174 classes, and the `backbones` that a name can end in. Takes some seconds: costs are counted anew.
     """
-    rows = {}
+    import pandas as pd  # a quarter of a second, for this table alone
+
+    rows = []
     for name, system in SYSTEMS.items():
-        published = "resnet50" if "resnet50" in system.backbones else system.backbones[0]
+        name += "_resnet50" if "resnet50" in system.backbones else f"_{system.backbones[0]}"
         with torch.device("meta"):
-            model = create_model(f"{name}_{published}", num_segments=system.segments)
-        cost = measure_cost(model, system.size)
-        rows[f"{name}_{published}"] = {
-            "paper": system.paper,
-            "adds": system.adds,
-            "GMACs": cost.gmacs,
-            "params (M)": cost.params,
-            "segments": cost.segments,
-            "window": cost.window,
-            "size": cost.size,
-            "backbones": ", ".join(system.backbones),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+            cost = measure_cost(create_model(name, num_segments=system.segments), system.size)
+        shown = (cost.gmacs, cost.params, cost.segments, cost.window, cost.size, ", ".join(system.backbones))
+        rows.append((name, system.paper, system.adds, *shown))
+    columns = ["name", "paper", "adds", "GMACs", "params (M)", "segments", "window", "size", "backbones"]
+    return pd.DataFrame(rows, columns=columns).set_index("name")

@@ -60,6 +60,11 @@ def randomise(module):
     return module
 
 
+def silent(module):
+    """Names of the parameters that a backward pass has not reached."""
+    return [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+
+
 def stored(folder, correct, order=None):
     """A result whose i-th video is answered right where `correct[i]`; stored in another `order` if told."""
     correct = np.array(correct)

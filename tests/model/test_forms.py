@@ -5,23 +5,20 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.reference import randomise
+from helpers.reference import randomise, silent
 
 import tdn
+from tdn.model.fused import Gated
 from tdn.model.tdm import (
     L_TDM_FUSIONS,
     L_TDM_OPERATORS,
     S_TDM_FUSIONS,
     S_TDM_INPUTS,
-    Gated,
     LongTermTDM,
     ShortTermTDM,
     concat_input,
     difference_input,
 )
-
-LOCATIONS = [((1,), (2, 3, 4, 5)), ((1, 2), (3, 4, 5)), ((1, 2, 3), (4, 5)), ((1, 2, 3, 4), (3,))]
-
 
 # S-TDM ---------------------------------------------------------------------------------------
 
@@ -145,38 +142,63 @@ def test_only_neighbours_influence_an_l_tdm(bidirectional, reach):
 # All of it in one network ----------------------------------------------------------------------
 
 
-def legal_combinations():
-    """At every location: both modules in every pair of forms, and each alone in every form."""
-    short = [dict(s_tdm_input=i, s_tdm_fusion=f) for i, f in itertools.product(S_TDM_INPUTS, S_TDM_FUSIONS)]
-    long = [
-        dict(l_tdm_operator=o, l_tdm_fusion=f, l_tdm_multi_scale=m, l_tdm_bidirectional=b)
-        for o, f, m, b in itertools.product(L_TDM_OPERATORS, L_TDM_FUSIONS, (True, False), (True, False))
-    ]
-    for s_stages, l_stages in LOCATIONS:
-        alone = [*((forms, None) for forms in short), *((None, forms) for forms in long)]
-        for s_forms, l_forms in [*itertools.product(short, long), *alone]:
-            yield dict(
-                s_tdm_stages=() if s_forms is None else s_stages,
-                l_tdm_stages=() if l_forms is None else l_stages,
-                **s_forms or {},
-                **l_forms or {},
-            )
+OPTIONS = {
+    "s_tdm_stages": [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), ()],
+    "s_tdm_input": [*S_TDM_INPUTS],
+    "s_tdm_fusion": [*S_TDM_FUSIONS],
+    "l_tdm_stages": [(2, 3, 4, 5), (3, 4, 5), (4, 5), (3,), ()],
+    "l_tdm_operator": [*L_TDM_OPERATORS],
+    "l_tdm_fusion": [*L_TDM_FUSIONS],
+    "l_tdm_multi_scale": [True, False],
+    "l_tdm_bidirectional": [True, False],
+    "temporal_conv_stages": [(), (2, 5), (3, 4, 5)],
+}
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_every_legal_combination_runs_forward_and_backward(part):
-    torch.manual_seed(part)
-    clips = torch.randn(2, 2, 5, 3, 64, 64)
-    combinations = list(legal_combinations())
-    assert len(combinations) == 4 * (10 * 24 + 10 + 24)
-    for number, options in list(enumerate(combinations))[part::4]:
-        temporal_conv = [(), (2, 5), (3, 4, 5)][number % 3]
-        model = tdn.create_model("tdn_resnet10", 3, 2, width=8, temporal_conv_stages=temporal_conv, **options)
-        scores = model(clips[:, :, : model.window])
-        assert scores.shape == (2, 3) and scores.isfinite().all(), options
-        scores.square().sum().backward()
-        silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-        assert not silent, (options, silent)
+def legal(options):
+    """A module that is in no stage has no form but the default, which is the first value."""
+    return not any(
+        options.get(f"{option[:5]}_stages") == () and option[1:5] == "_tdm" and value not in ((), OPTIONS[option][0])
+        for option, value in options.items()
+    )
+
+
+def value_pairs(options):
+    """`{option: value, other: value}` of two options each, as far as legal."""
+    for a, b in itertools.combinations(options, 2):
+        yield from ({a: x, b: y} for x, y in itertools.product(options[a], options[b]) if legal({a: x, b: y}))
+
+
+def covering(options):
+    """Few combinations of all options in which each legal pair of values occurs: greedy, from the first pair that is
+    in none so far."""
+    missing, rows = list(value_pairs(options)), []
+    while missing:
+        row = dict(missing[0])
+        for option in [o for o in options if o not in row]:
+            candidates = [{**row, option: value} for value in options[option]]
+            row = max(filter(legal, candidates), key=lambda c: sum(pair.items() <= c.items() for pair in missing))
+        missing = [pair for pair in missing if not pair.items() <= row.items()]
+        rows.append(row)
+    return rows
+
+
+COMBINATIONS = covering(OPTIONS)
+
+
+def test_each_pair_of_two_options_values_occurs():
+    assert all(any(pair.items() <= row.items() for row in COMBINATIONS) for pair in value_pairs(OPTIONS))
+    assert all(map(legal, COMBINATIONS)) and 25 <= len(COMBINATIONS) <= 50
+
+
+@pytest.mark.parametrize("options", COMBINATIONS, ids=str)
+def test_combinations_run_forward_and_backward(options):
+    torch.manual_seed(0)
+    model = tdn.create_model("tdn_resnet10", 3, 2, width=8, **options)
+    scores = model(torch.randn(2, 2, model.window, 3, 64, 64))
+    assert scores.shape == (2, 3) and scores.isfinite().all()
+    scores.square().sum().backward()
+    assert not silent(model)
 
 
 @pytest.mark.parametrize(

@@ -93,5 +93,5 @@ def test_names_and_options_that_do_not_exist_are_answered_with_the_nearest():
         tdn.create_model("tdn_resnet18", l_tdm_stages=(1, 3))
     with pytest.raises(ValueError, match="num_segments=0"):
         tdn.create_model("tdn_resnet18", num_segments=0)
-    with pytest.raises(ValueError, match=r"\(T, W, C\) = \(8, 5, 3\)"):
+    with pytest.raises(ValueError, match=r"\(T, L, C\) = \(8, 5, 3\)"):
         VideoResNet(10, s_tdm_stages=(1,))(torch.zeros(1, 8, 1, 3, 64, 64))

@@ -105,7 +105,7 @@ def test_wrong_shapes_and_numbers_say_what_is_right():
     with torch.device("meta"):
         model = SlowOnly(3, 8, width=8)
     for shape in [(1, 4, 1, 3, 48, 48), (1, 8, 5, 3, 48, 48), (1, 8, 1, 1, 48, 48), (1, 8, 3, 48, 48)]:
-        with pytest.raises(ValueError, match=r"must be \(N, T, W, C, H, W'\) with \(T, W, C\) = \(8, 1, 3\)"):
+        with pytest.raises(ValueError, match=r"must be \(N, T, L, C, H, W\) with \(T, L, C\) = \(8, 1, 3\)"):
             model(torch.zeros(shape))
     with pytest.raises(ValueError, match="num_segments=0"):
         InflatedResNet(3, 0, width=8)

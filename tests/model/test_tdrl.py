@@ -83,9 +83,9 @@ def test_maps_of_zeros_have_no_similarity_and_no_gradient():
     assert features.grad[0].abs().max() == 0 and features.grad.isfinite().all() and features.grad[1].abs().max() > 0
 
 
-def test_a_share_of_the_channels_is_regularised():
+def test_a_fraction_of_the_channels_is_regularised():
     features = torch.randn(2 * 4, 16, 3, 3)
-    place = TemporalDiversity(16, 4, share=0.25)
+    place = TemporalDiversity(16, 4, fraction=0.25)
     assert place(features) is features
     torch.testing.assert_close(place.take(), temporal_diversity_loss(features[:, :4], 4))
     with pytest.raises(RuntimeError, match="no clips"):
@@ -104,7 +104,7 @@ def test_the_loss_stands_in_the_last_block_of_the_last_three_stages_after_the_te
     assert list(model.stage5[1].before._modules) == ["pem", "tim"]
     before = tdn.create_model("tdrl_resnet10", 3, 2, width=8, before=("td_loss", "tim"), td_fraction=0.75)
     assert list(before.stage5[0].before._modules) == ["td_loss", "tim"]
-    assert before.stage5[0].before.td_loss.share == 0.75
+    assert before.stage5[0].before.td_loss.fraction == 0.75
     within = tdn.create_model("tdn_resnet10", 3, 2, width=8, between=("td_loss",))
     assert list(within.stage5[0].temporal._modules) == ["l_tdm", "conv", "td_loss"]
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers.reference import randomise
 
 import tdn
-from tdn.model.tdm import compare_next, compare_previous
+from tdn.model.tdm import compare
 from tdn.model.temporal import (
     ChannelMotion,
     ChannelSpatiotemporal,
@@ -190,10 +190,10 @@ def test_videos_do_not_mix_and_gradients_reach_every_parameter(module, segments)
         torch.testing.assert_close(module(x)[:segments], module(x[:segments]))
 
 
-@pytest.mark.parametrize("compare", [compare_next, compare_previous])
-def test_compared_segments_stay_channels_last_in_memory(compare):
+@pytest.mark.parametrize("step", [1, -1])
+def test_compared_segments_stay_channels_last_in_memory(step):
     features, aligned = (torch.randn(8, 6, 4, 5).to(memory_format=torch.channels_last) for _ in range(2))
-    compared = compare(features, aligned, 4)
+    compared = compare(features, aligned, 4, step=step)
     assert compared.is_contiguous(memory_format=torch.channels_last)
     assert not compared.is_contiguous()
 
@@ -246,7 +246,7 @@ def test_the_shortcut_is_not_shifted():
         ({"between": ("tim",)}, "a module in between must be one of full_conv, adaptive, cstm, me, td_loss"),
         ({"before": ("tim", "tim")}, "takes each module once"),
         ({"conv2": "res2net"}, "conv2 must be one of dense, split, mta"),
-        ({"conv2": "mta", "cmm": True}, "cmm stands beside a dense 3x3"),
+        ({"conv2": "mta", "cmm": True}, "cmm needs a dense 3x3"),
         ({"td_fraction": 0.25}, "td_fraction would do nothing"),
         ({"before": ("td_loss",), "td_fraction": 0.0}, "above 0 and up to 1; got 0.0"),
     ],

@@ -130,7 +130,7 @@ def test_any_number_of_segments_trains(name, segments, depth):
 def test_imagenet_weights_of_other_networks_are_not_made_up():
     with pytest.raises(ValueError, match="no ImageNet weights of Res2Net"):
         tdn.load_imagenet(create_model("tea_resnet50"))
-    with pytest.raises(ValueError, match="SlowOnly does not start from the weights of a 2D ResNet"):
+    with pytest.raises(ValueError, match="SlowOnly cannot be initialised from the weights of a 2D ResNet"):
         tdn.load_imagenet(create_model("slowonly_resnet50"))
     with pytest.raises(
         ValueError,
