@@ -3,6 +3,9 @@
 PROFILE ?= pocket
 GPUS ?= 1
 PYTHON := .venv/bin/python
+# Tests run on every core, the tests of a file one after the other; each takes one thread.
+PYTEST := $(PYTHON) -m pytest --numprocesses $(shell nproc 2>/dev/null || sysctl -n hw.ncpu) --maxprocesses 8 \
+	--dist loadfile
 # Several GPUs train one run after the other together.
 TRAIN := $(if $(filter 1,$(GPUS)),$(PYTHON),$(PYTHON) -m torch.distributed.run --standalone --nproc-per-node $(GPUS)) -m tdn train
 
@@ -15,15 +18,15 @@ export GOMP_SPINCOUNT ?= 1000
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
 
-.PHONY: help env lab test smoke reproduce book bench clean
+.PHONY: help env lab test test-all smoke reproduce book bench clean
 
 help:  ## list the targets (default)
 	@echo "make TARGET [PROFILE=smoke|pocket|paper] [GPUS=n]   (PROFILE is now $(PROFILE))"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 
 env: .venv/.installed  ## install the pinned packages and tdn into .venv
-	@echo "ready: .venv, $$($(PYTHON) --version)"
+	@echo "env: ready, $$($(PYTHON) --version). To use it: source .venv/bin/activate (or call .venv/bin/tdn)"
 
 # Each stamp is written last, so a broken install is tried again.
 # Anew on every change of the list: what is no longer listed must not stay installed.
@@ -56,15 +59,24 @@ env: .venv/.installed  ## install the pinned packages and tdn into .venv
 	$(PYTHON) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-lab: .venv/.installed  ## open JupyterLab on the notebooks
-	@echo "lab: JupyterLab on notebooks/, stop it with Ctrl-C twice"
-	$(PYTHON) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
+# In copies: what is run, changed and saved there changes no committed file. A copy that is there stays as it is.
+lab: .venv/.installed  ## open JupyterLab on copies of the notebooks, in results/lab
+	@mkdir -p results/lab
+	@for notebook in notebooks/*.ipynb; do \
+		copy="results/lab/$$(basename "$$notebook")"; [ -e "$$copy" ] || cp "$$notebook" "$$copy"; \
+	done
+	@echo "lab: JupyterLab on results/lab/, stop it with Ctrl-C twice; a copy that is deleted there is made again next time"
+	$(PYTHON) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) results/lab
 
-test: .venv/.installed  ## lint, check the format, run the tests
-	@echo "test: ruff check, ruff format --check, pytest"
+test: .venv/.installed  ## lint, check the format, run the fast tests: 5 minutes
+	@echo "test: ruff check, ruff format --check, pytest without the slow tests"
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: test  ## all tests: 15 minutes
+	@echo "test-all: the slow tests"
+	$(PYTEST) -m slow
 
 smoke:  ## every notebook at the smallest scale: does it run?
 	@$(MAKE) --no-print-directory reproduce PROFILE=smoke
@@ -73,11 +85,11 @@ reproduce: .venv/.installed  ## train what is missing, then every table and figu
 	@echo "reproduce: training the missing runs of profile $(PROFILE), then running the notebooks;"
 	@echo "           tables and figures go to results/$(PROFILE)/"
 	$(TRAIN) --profile $(PROFILE)
-	$(PYTHON) -m tdn book --profile $(PROFILE)
+	$(PYTHON) -m tdn book execute --profile $(PROFILE)
 
 book: .venv/.installed  ## a static site of the executed notebooks, in results/PROFILE/book
 	@echo "book: pages of what make reproduce has executed go to results/$(PROFILE)/book/"
-	$(PYTHON) -m tdn pages --profile $(PROFILE)
+	$(PYTHON) -m tdn book pages --profile $(PROFILE)
 
 # Without the allocator's settings: few programs run with them, and reading by PIL gains most.
 bench: .venv/.installed  ## how fast clips are read, in how much memory, TDN beside TSN: an hour

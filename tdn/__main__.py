@@ -1,14 +1,91 @@
-"""`tdn COMMAND ...`, `python -m tdn COMMAND ...`, `torchrun ... -m tdn COMMAND ...`."""
+"""`tdn COMMAND ...`, also `python -m tdn COMMAND ...` and `torchrun ... -m tdn COMMAND ...`."""
 
+import argparse
 import importlib
+import os
 import sys
+from collections.abc import Sequence
 
-COMMANDS = ("train", "evaluate", "predict", "cam", "data", "bench", "book", "pages")
+COMMANDS = {
+    "train": "train the study, or one network on your videos",
+    "evaluate": "accuracy of a weights file on a data set; ensembles of scores",
+    "predict": "the likeliest classes of videos",
+    "cam": "where a network looks in a video, as pictures",
+    "data": "list the data sets; check that their videos can be read",
+    "bench": "measure reading, memory and the running time of networks",
+    "book": "execute the notebooks; make a static site of them",
+}
+MOST_USED = """\
+most used:
+  tdn predict VIDEO --weights FILE             what happens in a video
+  tdn cam VIDEO --weights FILE --frames all    where the network looks
+  tdn train --dataset FOLDER                   train on your own videos
+  tdn book execute --profile smoke             run every notebook at the smallest scale
+
+`tdn COMMAND --help` shows the options of a command, with examples."""
+ASKED_WRONGLY = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    command, *rest = sys.argv[1:] if arguments is None else arguments
-    return importlib.import_module(f"tdn.commands.{command}").main(rest) or 0
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def command_line(command: str | None) -> Parser:
+    """The parser of `tdn`. Only the module of `command` is imported: it adds its options and what to `run`."""
+    raw = argparse.RawDescriptionHelpFormatter
+    what = "Temporal Difference Networks: the networks, and the study book about them."
+    parser = Parser("tdn", usage="tdn COMMAND ...", description=what, epilog=MOST_USED, formatter_class=raw)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, about in COMMANDS.items():
+        one = commands.add_parser(name, help=about, formatter_class=raw)
+        if name == command:
+            module = importlib.import_module(f"tdn.commands.{name}")
+            one.description, one.epilog = module.__doc__, module.EXAMPLES
+            module.add_options(one)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0; 1 for what failed, 2 for what was asked wrongly, 130 for Ctrl-C. Such an error is one line on
+    stderr; any other is a defect of tdn and shows its traceback.
+
+    Raises SystemExit where argparse ends the program: for --help and for options that are not valid.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = argparse.Namespace(interrupted="nothing was done")
+    name = f"tdn {arguments[0]}" if arguments else "tdn"
+    try:
+        command_line(arguments[0] if arguments else None).parse_args(arguments, options)
+        return _run(options)
+    except KeyboardInterrupt:
+        return _say(f"{name}: interrupted; {options.interrupted}", 130)
+    except ASKED_WRONGLY as error:
+        return _say(f"{name}: {error}", 2)
+    except (OSError, RuntimeError, FloatingPointError) as error:
+        return _say(f"{name}: {error}", 1)
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Here, as it imports torch, which takes seconds: --help needs none of it.
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    from tdn.data.video import VideoError
+
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    # torchrun shows the error that `record` writes to this file.
+    run = record(options.run) if "TORCHELASTIC_ERROR_FILE" in os.environ else options.run
+    try:
+        return run(options) or 0
+    except VideoError as error:
+        raise RuntimeError(str(error)) from error
+
+
+def _say(line: str, status: int) -> int:
+    print(line, file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

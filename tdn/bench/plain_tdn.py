@@ -1,8 +1,8 @@
-"""TDN as one would write it down from its equations: the reference that the benchmark compares the package with.
+"""The reference implementation of TDN, written down from its equations; the benchmark compares the package with it.
 
-It computes the same function with the same parameters, so its scores, gradients and running statistics test the
-package's. Frames are subtracted at full resolution, the temporal convolution has time as the last axis in memory, each
-direction of L-TDM goes through its layers alone, and every layer is a call of its own.
+It computes the same function of the same parameters, so its scores, gradients and running statistics test the
+package's. Frames are subtracted at full resolution, the temporal convolution has time as the last axis in memory, the
+two directions of L-TDM are computed one after the other, and every layer is a call of its own.
 """
 
 import copy
@@ -17,8 +17,8 @@ from tdn.model.tdm import LongTermTDM, ShortTermTDM
 from tdn.model.temporal import TemporalConv
 
 
-def straightforward(model: VideoResNet) -> VideoResNet:
-    """A copy of a TDN in its default forms that computes it so, laid out in memory as torch does by default."""
+def reference_implementation(model: VideoResNet) -> VideoResNet:
+    """A copy of a TDN in its default forms, computed by this file and laid out in memory as torch does by default."""
     model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     model._motion_input = frame_wise_differences
     forms = {TemporalConv: PermutedTemporalConv, ShortTermTDM: PlainShortTermTDM, LongTermTDM: PlainLongTermTDM}
@@ -49,7 +49,7 @@ class PlainShortTermTDM(nn.Module):
 
 
 class PlainLongTermTDM(nn.Module):
-    """Equations (2) and (4) to (6), a direction after the other."""
+    """Equations (2) and (4) to (6), one direction after the other."""
 
     def __init__(self, tdm: LongTermTDM):
         super().__init__()

@@ -41,6 +41,11 @@ def write_mp4(path: Path, clip: np.ndarray) -> Path:
     return path
 
 
+def write_mp4s(folder: Path, videos: int) -> list[Path]:
+    """So many files of 45 frames of 426 x 240 pixels."""
+    return [write_mp4(folder / f"{number}.mp4", make_clip(number, 45, 240, 426)) for number in range(videos)]
+
+
 def write_jpegs(folder: Path, clip: np.ndarray) -> Path:
     """A folder of frames, named as in Something-Something V1."""
     folder.mkdir()

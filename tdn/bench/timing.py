@@ -1,4 +1,4 @@
-"""How long networks take, one after the other in turns, and how much memory."""
+"""How long networks take, in interleaved rounds, and how much memory."""
 
 import ctypes
 import math
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -25,17 +26,34 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Form:
-    """What is timed: scores (of the network as `optimize` makes it), or a training step without the optimiser; in which
-    precision; by torch.compile or as it stands."""
+    """What is timed: inference (of the network as `optimize` makes it) or a training step without the optimizer, in
+    which precision, by torch.compile or not."""
 
     training: bool = False
     precision: torch.dtype = torch.float32
     compiled: bool = False
 
     def __str__(self) -> str:
-        what = "training step" if self.training else "inference"
-        precision = {torch.float32: "float32", torch.bfloat16: "bfloat16"}[self.precision]
-        return f"{what}, {precision}{', compiled' if self.compiled else ''}"
+        precision = str(self.precision).removeprefix("torch.")
+        return f"{'training step' if self.training else 'inference'}, {precision}{', compiled' * self.compiled}"
+
+
+def devices() -> Iterator[torch.device]:
+    """The CPU, and the first GPU where there is one."""
+    yield torch.device("cpu")
+    if torch.cuda.is_available():
+        yield torch.device("cuda", 0)
+
+
+def wall_clock() -> float:
+    """Seconds; where there is a GPU, once it has done its work, as Python does not wait for it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def random_clips(network: nn.Module, batch: int, size: int, device: torch.device) -> Tensor:
@@ -43,19 +61,19 @@ def random_clips(network: nn.Module, batch: int, size: int, device: torch.device
 
 
 def prepared(
-    network: nn.Module, form: Form, batch: int, size: int, device: torch.device, plain: bool = False
+    network: nn.Module, form: Form, batch: int, size: int, device: torch.device, as_is: bool = False
 ) -> Callable[[], None]:
-    """A call without arguments that takes `form` of `network` for a batch of random clips. A `plain` network is taken
-    as it stands: neither optimised, nor laid out channels-last, nor compiled."""
+    """A call that computes `form` of `network` for a batch of random clips. A network taken `as_is` is neither
+    optimised, nor laid out channels-last, nor compiled."""
     if form.training:
-        network = (network if plain else to_device(network, device)).to(device).train()
-    elif plain:
+        network = (network if as_is else to_device(network, device)).to(device).train()
+    elif as_is:
         network = network.to(device, form.precision).eval()
     else:
         network = to_device(optimize(network), device).to(form.precision)
     clips = random_clips(network, batch, size, device)
     called = network
-    if form.compiled and not plain:
+    if form.compiled and not as_is:
         called = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else None)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
 
@@ -73,57 +91,43 @@ def prepared(
     return train if form.training else infer
 
 
-def take_turns(
-    calls: Mapping[str, Callable[[], None]], turns: int, device: torch.device, warm_up: int = 1
+def interleaved(
+    calls: Mapping[Any, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = wall_clock,
+    warm_up: int = 1,
 ) -> pd.DataFrame:
-    """Seconds of each call, a column each, a row a turn: every call once in a turn, so that what the machine does
-    beside hits all alike. The first `warm_up` turns (compilation, caches) do not count."""
+    """Seconds of each call, one column per call and one row per round. A round makes every call once, so that other
+    programs on the machine slow all of them alike. The first `warm_up` rounds (compilation, caches) do not count."""
     rows = []
-    for turn in tqdm(range(warm_up + turns), "taking turns", unit="turn", leave=False):
-        row = {}
+    for _ in tqdm(range(warm_up + rounds), "measuring", unit="round", leave=False):
+        rows.append({})
         for name, call in calls.items():
-            _wait(device)
-            began = time.perf_counter()
+            began = clock()
             call()
-            _wait(device)
-            row[name] = time.perf_counter() - began
-        if turn >= warm_up:
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _wait(device: torch.device) -> None:
-    """Until the device has done what it was told: a GPU works on while Python goes on."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+            rows[-1][name] = clock() - began
+    return pd.DataFrame(rows[warm_up:])
 
 
 def summary(seconds: pd.DataFrame, videos: int, base: str) -> pd.DataFrame:
-    """A row for each column of `take_turns`, in milliseconds a video: median and quartiles (`lowest`, `highest`),
-    and the median of the ratios to `base` within a turn."""
-    milliseconds = 1000 * seconds / videos
-    quartiles = milliseconds.quantile([0.25, 0.5, 0.75]).T.to_numpy()
-    table = pd.DataFrame(quartiles[:, [1, 0, 2]], seconds.columns, ["ms a video", "lowest", "highest"])
+    """One row per column of `interleaved`, in milliseconds per video: median and quartiles (`lowest`, `highest`), and
+    the median over rounds of the ratio to `base`."""
+    quartiles = (1000 * seconds / videos).quantile([0.5, 0.25, 0.75]).T
+    table = quartiles.set_axis(["ms a video", "lowest", "highest"], axis=1)
     table["videos a second"] = 1000 / table["ms a video"]
     table[f"times {base}"] = seconds.div(seconds[base], axis=0).median()
     return table.rename_axis("network")
 
 
-def peak_memory(
-    make: Callable[[str], nn.Module], name: str, form: Form, batch: int, size: int, device: torch.device, plain: bool
-) -> float:
-    """MB that a call of `prepared` needs at most beside weights and clips. On a CPU the resident memory of a process
-    of its own, which `make(name)`s the network, NaN where the system is not Linux; on a GPU what torch allocates."""
-    if device.type == "cuda":
-        return _peak(make, name, form, batch, size, device, plain)
+def peak_memory(make: Callable[[], Callable[[], None]], device: torch.device) -> float:
+    """MB that the call which `make` prepares needs at most beyond weights and clips: on a CPU of resident memory, NaN
+    where the system is not Linux; on a GPU of what torch allocates. In a process of its own."""
     with worker_pool(1) as alone:
-        return alone.submit(_peak, make, name, form, batch, size, device, plain).result()
+        return alone.submit(_peak, make, device).result()
 
 
-def _peak(
-    make: Callable[[str], nn.Module], name: str, form: Form, batch: int, size: int, device: torch.device, plain: bool
-) -> float:
-    call = prepared(make(name), form, batch, size, device, plain)
+def _peak(make: Callable[[], Callable[[], None]], device: torch.device) -> float:
+    call = make()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -137,17 +141,3 @@ def _peak(
     call()
     peak = re.search(r"^VmHWM:\s*(\d+) kB", CLEAR_REFS.with_name("status").read_text(), re.MULTILINE)
     return (1024 * int(peak[1]) - before) / 1e6
-
-
-def product_speed(precision: torch.dtype, device: torch.device, size: int = 4096, turns: int = 5) -> float:
-    """10^12 operations a second of a product of two square matrices: what a device can do of a network's arithmetic."""
-    a, b = (torch.randn(size, size, device=device, dtype=precision) for _ in range(2))
-    seconds = take_turns({"product": lambda: torch.mm(a, b)}, turns, device)["product"]
-    return 2 * size**3 / seconds.min() / 1e12
-
-
-def devices() -> Iterator[torch.device]:
-    """The CPU, and the first GPU where there is one."""
-    yield torch.device("cpu")
-    if torch.cuda.is_available():
-        yield torch.device("cuda", 0)

@@ -1,28 +1,22 @@
-"""The book as pages: ``tdn pages --profile NAME`` makes a static site of the executed notebooks.
+"""The book as a static site: index.html and one page per executed notebook.
 
-It goes to ``results/<profile>/book/``: ``index.html`` and a page a notebook, each a file that needs nothing but the
-others (formulas are set with MathJax, from the web).
+A page needs no file but the others; formulas are set with MathJax, from the web.
 """
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
 from tqdm import tqdm
 
-from tdn.experiments.profiles import get_profile
-from tdn.utils import CHECKOUT, write_text
+from tdn.utils import write_text
 
 TEMPLATES = Path(__file__).parent / "page_templates"
-NOTEBOOKS = CHECKOUT / "notebooks"
 INDEX = "index.html"
 
 
 def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[Path]:
-    """Pages of the copies in `executed` of all `notebooks`, in `site`; gives them, the index first.
+    """Make pages of the copies in `executed` of all `notebooks`, in `site`; returns them, the index first.
 
     Args:
         about: a sentence below the title of the index: which results these are.
@@ -33,7 +27,8 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
     sources = sorted(notebooks.glob("[0-9]*.ipynb"))
     unfinished = [source.name for source in sources if not _whole(executed / source.name)]
     if unfinished:
-        raise ValueError(f"not executed to the end, in {executed}: {', '.join(unfinished)}")
+        names = ", ".join(unfinished)
+        raise ValueError(f"not executed to the end, in {executed}: {names}; make reproduce executes them")
     exporter = HTMLExporter(template_name="study_book", extra_template_basedirs=[str(TEMPLATES)])
     copies = [nbformat.read(executed / source.name, as_version=4) for source in sources]
     names = [f"{source.stem}.html" for source in sources]
@@ -75,24 +70,10 @@ def title_and_question(notebook: nbformat.NotebookNode) -> tuple[str, str]:
 
 
 def _write(exporter: HTMLExporter, notebook: nbformat.NotebookNode, path: Path, title: str, way: list[dict]) -> None:
+    """Write a page without what the cells wrote to stderr: progress bars and notes of the machine."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata["title"] = title
     html, _ = exporter.from_notebook_node(notebook, {"book": {"way": way}})
     write_text(path, html)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("tdn pages", description="The executed notebooks as a static site.")
-    parser.add_argument("--profile", default="pocket", help="whose notebooks (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    try:
-        profile = get_profile(options.profile)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        about = f"Results of the profile *{profile.name}*; `make reproduce PROFILE={profile.name}` makes them."
-        pages = make_pages(profile.results / "notebooks", NOTEBOOKS, profile.results / "book", about)
-    except ValueError as error:
-        print(f"{error}\nmake reproduce PROFILE={options.profile} executes them", file=sys.stderr)
-        return 1
-    print(f"{len(pages)} pages; open {pages[0]}")
-    return 0

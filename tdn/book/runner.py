@@ -1,24 +1,73 @@
-"""Execute the notebooks: ``tdn book --profile NAME [--notebook 02 05 ...] [--jobs N]``.
+"""Executes the notebooks.
 
-They are started in order, several at a time. Each runs in a kernel process of its own, so memory on the device is
-free again when it ends. The executed copies go to ``results/<profile>/notebooks/``; the notebooks in
-``notebooks/`` are never written.
+Each runs in a kernel process of its own, so memory on the device is free again when it ends. The executed copies go to
+results/<profile>/notebooks/; the notebooks in notebooks/ are never written.
 """
 
+import multiprocessing
 import os
+import re
 import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
 
-from tdn.utils import unknown_name
+from tdn.utils import unknown_name, worker_pool
 
 
 class NotebookError(RuntimeError):
     """A notebook stopped; the message names the cell and the error, the executed copy has the rest."""
+
+
+def select(notebooks: Path, numbers: Sequence[str] | None = None) -> list[Path]:
+    """The notebooks of a folder whose leading number is one of `numbers` ("2" and "02" are equal); all for None.
+
+    Raises:
+        ValueError: there is no notebook at all, or none with one of these numbers.
+    """
+    paths = {re.match(r"\d+", path.name).group(): path for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
+    if not paths:
+        raise ValueError(f"there is no numbered notebook in {notebooks}")
+    if numbers is None:
+        return list(paths.values())
+    for number in numbers:
+        if not number.isdecimal() or int(number) not in map(int, paths):
+            raise ValueError(f"no notebook {number!r}; there are {', '.join(paths)}")
+    return [path for number, path in paths.items() if int(number) in map(int, numbers)]
+
+
+def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], root: Path, jobs: int) -> str:
+    """Execute notebooks in order, `jobs` at a time, as `run_notebook`; the copies go to `results`/notebooks.
+
+    Returns the verdict, a line. The first error ends all; a notebook that did not come to its end leaves no copy.
+    """
+    folder, start, workers = results / "notebooks", time.monotonic(), []
+
+    def meter(done: int) -> str:  # a line per notebook: a live bar would mix with the bars that cells print
+        return tqdm.format_meter(done, len(paths), time.monotonic() - start, ncols=70, unit=" notebooks")
+
+    print(meter(0), flush=True)
+    try:
+        with worker_pool(min(jobs, len(paths))) as pool:
+            waiting = {pool.submit(run_notebook, path, folder / path.name, parameters, root): path for path in paths}
+            workers += [process.pid for process in multiprocessing.active_children()]
+            for done, future in enumerate(as_completed(waiting), start=1):
+                future.result()
+                print(meter(done), waiting[future].name, flush=True)
+    finally:
+        for worker in workers:
+            for unfinished in folder.glob(f".*.{worker}.ipynb"):
+                unfinished.unlink()
+    tables, figures = (len(list(results.glob(files))) for files in ("tables/*.csv", "figures/*.png"))
+    ran = f"{len(paths)} notebook{'s' if len(paths) > 1 else ''} ran"
+    return f"{ran}, {tables} tables and {figures} figures in {results}; nothing failed"
 
 
 def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Path) -> None:
@@ -35,7 +84,8 @@ def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Pat
     # A user-level kernel of the same name must not replace the one of this environment.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _unfinished(output, os.getpid())
+    # Named by process: two runners may execute the same notebook at the same time.
+    unfinished = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
     try:
         papermill.execute_notebook(
             path,
@@ -89,8 +139,3 @@ def _short(error: str, lines: int = 10) -> str:
     """The first `lines` lines of an error text; compilers and CUDA append pages."""
     head, rest = error.splitlines()[:lines], error.splitlines()[lines:]
     return "\n".join(head + (["..."] if rest else []))
-
-
-def _unfinished(output: Path, process: int) -> Path:
-    """One name for each process: two runners may execute the same notebook at the same time."""
-    return output.with_name(f".{output.stem}.{process}.ipynb")

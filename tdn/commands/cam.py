@@ -1,4 +1,4 @@
-"""`tdn cam VIDEO --weights FILE`: where a network looks in a video, as pictures."""
+"""Write class activation maps of a video: a strip of frames, an animation, and what they show as json."""
 
 import argparse
 import json
@@ -8,83 +8,70 @@ from pathlib import Path
 
 import matplotlib
 
-from tdn.commands.options import from_options, network_options
-from tdn.data.video import VideoError
-from tdn.engine.inference import best
-from tdn.maps.activation import METHODS, Maps, cam, default_layer
+from tdn.commands.options import add_network, add_reader, network
+from tdn.engine.inference import top_classes
+from tdn.maps.activation import METHODS, cam, default_layer
 from tdn.maps.pictures import save_animation, save_strip
 from tdn.utils import write_text
 
+EXAMPLES = """\
+examples:
+  tdn cam clip.mp4 --weights weights.pt
+  tdn cam clip.mp4 --weights weights.pt --frames all --target "Opening a book" -o maps
+  tdn cam clip.mp4 --weights released.pth.tar --segments 8 --layer stage4 --method GradCAM++"""
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0; 1 where the video could not be read, 2 where nothing could be done, 130 for Ctrl-C."""
-    parser = argparse.ArgumentParser("tdn cam", description=__doc__, parents=[network_options()])
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("video", metavar="VIDEO", help="a video file, or a folder of JPEG or PNG frames")
-    add(
-        "--frames",
-        default="center",
-        choices=("center", "all"),
-        help="the frame in the middle, or all (default: center)",
-    )
+    add("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: %(default)s")
+    add_reader(parser)
+    add = parser.add_argument_group("the maps").add_argument
+    add("--frames", default="center", choices=("center", "all"), help="of which segments (default: %(default)s)")
     add("--target", metavar="CLASS", help="number or name of the class to explain (default: the likeliest)")
     add("--layer", help="stage1 to stage5, or a module between (default: the last with 6 x 6 features or more)")
     add("--method", default="GradCAM", choices=METHODS, help="default: %(default)s")
-    add("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: %(default)s")
-    options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    add_network(parser)
+    parser.set_defaults(run=run, interrupted="no half of a file was written")
+
+
+def run(options: argparse.Namespace) -> None:
     if options.output.exists() and not options.output.is_dir():
-        parser.error(f"{options.output} is no folder")
-    try:
-        network = from_options(options)
-        target = None if options.target is None else _class(options.target, network.class_names)
-        layer = options.layer or default_layer(network.model, network.views.size)
-        maps = cam(network.model, options.video, options.frames, target, layer, options.method, network.views)
-        explained = network.class_names[maps.target]
-        files = _write(maps, options, layer, explained, network.class_names)
-    except VideoError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (ValueError, OSError, FloatingPointError) as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        print("interrupted; no half of a file was written", file=sys.stderr)
-        return 130
-    if not maps.peak:
-        print(f"nothing in these frames speaks for {explained!r}: the maps are zero", file=sys.stderr)
-    for name, probability in best(maps.scores, network.class_names):
-        print(f"{100 * probability:5.1f} %  {name}")
-    print(f"maps of {explained!r} in {layer}: {', '.join(map(str, files))}")
-    return 0
-
-
-def _class(text: str, class_names: Sequence[str]) -> int:
-    """Its number. Raises ValueError for a name that no class has."""
-    if text in class_names:
-        return class_names.index(text)
-    if text.isdigit():
-        return int(text)
-    raise ValueError(f"no class is called {text!r}; the first of {len(class_names)} is {class_names[0]!r}")
-
-
-def _write(
-    maps: Maps, options: argparse.Namespace, layer: str, explained: str, class_names: Sequence[str]
-) -> list[Path]:
+        raise NotADirectoryError(f"{options.output} is no folder")
+    loaded = network(options)
+    model, names, views = loaded.model, loaded.class_names, loaded.views
+    target = None if options.target is None else _class(options.target, names)
+    layer = options.layer or default_layer(model, views.size)
+    maps = cam(model, options.video, options.frames, target, layer, options.method, views)
+    explained, likeliest = names[maps.target], top_classes(maps.scores, names)
     matplotlib.use("Agg")  # no window
     files = [options.output / f"{Path(options.video).stem}_cam{ending}" for ending in (".png", ".gif", ".json")]
-    name = Path(options.video).name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
-    save_strip(maps, files[0], f"{name}: {options.method} of {explained}")
+    video = Path(options.video).name.encode(errors="backslashreplace").decode()  # it need not be UTF-8
+    save_strip(maps, files[0], f"{video}: {options.method} of {explained}")
     save_animation(maps, files[1])
     about = {
-        "video": name,
+        "video": video,
         "weights": options.weights.name,
         "method": options.method,
         "layer": layer,
         "explained": explained,
         "segments": maps.segments,
         "of": maps.num_segments,
-        "share of the heat": [round(weight, 4) for weight in maps.weights.tolist()],
-        "top": [answer._asdict() for answer in best(maps.scores, class_names)],
+        "CAM energy": [round(weight, 4) for weight in maps.weights.tolist()],
+        "top": [answer._asdict() for answer in likeliest],
     }
     write_text(files[2], json.dumps(about, indent=1))
-    return files
+    if not maps.peak:
+        print(f"tdn cam: these frames hold no evidence for {explained!r}: the maps are zero", file=sys.stderr)
+    for name, probability in likeliest:
+        print(f"{100 * probability:5.1f} %  {name}")
+    print(f"maps of {explained!r} in {layer}: {', '.join(map(str, files))}")
+
+
+def _class(text: str, names: Sequence[str]) -> int:
+    """The index of a class given by its name or number. Raises ValueError where there is none."""
+    if text in names:
+        return names.index(text)
+    if text.isdigit():
+        return int(text)
+    raise ValueError(f"no class is called {text!r}; the first of {len(names)} is {names[0]!r}")

@@ -1,138 +1,122 @@
-"""`tdn train`: trains the runs of the study, or one network on a data set."""
+"""Train the runs of the study that are missing, or, with --dataset, one network on a data set."""
 
 import argparse
+import dataclasses
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.errors import record
-
+from tdn.commands.options import add_reader, positive
 from tdn.data.disk.catalog import dataset_named
-from tdn.engine.distributed import LAUNCHED, broadcast, device, process_group, rank, world_size
+from tdn.engine.distributed import LAUNCHED, device, process_group, rank, world_size
 from tdn.engine.trainer import PRECISIONS, Compute
-from tdn.experiments import queue as jobs
+from tdn.experiments import queue
 from tdn.experiments.profiles import PAPER, Profile, get_profile, own_run
-from tdn.experiments.registry import all_runs, command, named_runs, table_names, with_starts
-from tdn.experiments.runs import Run, impossible, stored
-from tdn.utils import unknown_name
+from tdn.experiments.registry import (
+    Plan,
+    all_runs,
+    command,
+    named_runs,
+    plan,
+    select,
+    shard,
+    table_names,
+    with_pretrained,
+)
+from tdn.experiments.runs import Run, stored
+
+EXAMPLES = """\
+examples:
+  tdn train                                                   all of the pocket benchmark
+  tdn train --profile paper --table temporal_modules --list   what there is to train, with a command for each run
+  tdn train --dataset ./mine --pretrained weights.pt          one network on your videos
+  torchrun --nproc-per-node 8 -m tdn train --profile paper    every run on 8 GPUs together"""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line. No option may begin one of torchrun's, which would take it (`--run-path`, ...)."""
-    command_line = argparse.ArgumentParser(
-        prog="tdn train",
-        description="Train every run of the study that is not there yet. Under torchrun all processes train one run "
-        "after the other together.",
-    )
-    add = command_line.add_argument
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """No option may begin one of torchrun's, which would take it (`--run-path`, ...)."""
+    add = parser.add_argument_group("the study").add_argument
     add("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
     add("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(table_names())}")
-    add("--runs", nargs="+", default=[], help="only these runs and what they start from, by name")
-    add(
-        "--dataset", help="in place of the study: train on this data set, by its name or folder, with the profile paper"
-    )
-    add("--model", default="tdn_resnet50", help="for --dataset (default: %(default)s)")
-    add("--segments", type=int, default=8, help="for --dataset (default: %(default)s)")
-    add("--shard", default="1/1", help="i/n: of the runs to do every n-th, from the i-th on (1 to n)")
+    add("--runs", nargs="+", default=[], help="only these runs and those they are initialised from, by name")
+    add("--shard", default="1/1", metavar="I/N", help="every n-th of the runs to do, from the i-th on (1 to n)")
     add("--list", action="store_true", help="print the runs with their commands and train nothing")
-    add("--pretrained", type=Path, help="weights file to initialise from in place of ImageNet's, or of another run's")
+    add = parser.add_argument_group("your own data").add_argument
+    add("--dataset", help="train on this data set, by its name or folder, with the recipe of the profile paper")
+    add("--model", default="tdn_resnet50", help="default: %(default)s")
+    add("--segments", type=positive, default=8, help="default: %(default)s")
+    options = parser.add_argument_group("how it is trained")
+    add = options.add_argument
+    what = "weights file to initialise from, not ImageNet's or another run's; none, with --dataset: random weights"
+    add("--pretrained", metavar="FILE|none", help=what)
     add("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
     add("--compile", action="store_true", help="networks by torch.compile")
-    add("--device-batch", type=int, help="clips on a device at once, where a batch norm's share is too many")
-    add("--jobs", type=int, default=jobs.default_jobs(), help="runs at a time (default: %(default)s)")
-    return command_line
+    add("--device-batch", type=positive, help="clips on a device at once, where a micro-batch is too large for it")
+    add("--jobs", type=positive, default=queue.default_jobs(), help="runs at a time (default: %(default)s)")
+    add_reader(options)
+    parser.set_defaults(run=run, interrupted="the same command resumes from the last checkpoint")
 
 
-@record  # a worker's error is the one that torchrun shows
-def main(argv: Sequence[str] | None = None) -> None:
-    command_line = parser()
-    args = command_line.parse_args(argv)
-    try:
-        if args.dataset:
-            if args.runs or args.table or args.shard != "1/1":
-                raise ValueError("--dataset trains one network of its own: without --table, --runs and --shard")
-            profile, spec = PAPER, dataset_named(args.dataset)
-            spec.missing()  # an unknown name is an error
-            runs = [own_run(spec, args.model, args.segments)]
-        else:
-            profile = get_profile(args.profile)
-            runs = all_runs(profile, args.table)
-            runs = _selected(runs if args.pretrained else with_starts(runs), args.runs, args.shard)
-        compute = Compute(args.device_batch, args.precision, args.compile)
-        for name, number in (("--jobs", args.jobs), ("--device-batch", args.device_batch)):
-            if number is not None and number < 1:
-                raise ValueError(f"{name} is a number, 1 or more; got {number}")
-        if args.pretrained and not args.pretrained.is_file():
-            raise ValueError(f"no weights file at {args.pretrained}")
-    except ValueError as error:
-        command_line.error(str(error))
+def run(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being terminated cleans up as Ctrl-C does
-    try:
-        with process_group():
-            _train(profile, runs, compute, args)
-    except ConnectionError as error:  # ImageNet's weights
-        if LAUNCHED:
-            raise
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from the last checkpoint")
+    weights = Path(options.pretrained) if options.pretrained not in (None, "none") else None
+    if weights and not weights.is_file():
+        raise FileNotFoundError(f"no weights file at {weights}")
+    profile, runs = _own(options) if options.dataset else _study(options)
+    compute = Compute(options.device_batch, options.precision, options.compile, options.reader)
+    with process_group():
+        todo = plan(runs, profile.results, weights is not None)
+        if rank() == 0:
+            _report(profile, todo, options.list)
+        if options.list:
+            return
+        if todo.impossible and (options.dataset or options.runs):
+            raise ValueError(next(iter(todo.impossible.values())))
+        if todo.to_do:
+            if rank() == 0:
+                _announce(todo.to_do, compute, options.jobs)
+            queue.train(todo.to_do, profile.results, jobs=options.jobs, compute=compute, pretrained=weights)
+        if options.dataset and rank() == 0:
+            print(f"weights, scores and manifest: {stored(runs[0], profile.results).folder}")
 
 
-def _selected(runs: list[Run], names: Sequence[str], shard: str) -> list[Run]:
-    by_name = {config.name: config for config in runs}
-    for name in names:
-        if name not in by_name:
-            raise ValueError(unknown_name("run", name, by_name, "those that --list prints"))
-    if names:
-        return [by_name[name] for name in names]  # what they start from comes with them
-    first, _, of = shard.partition("/")
-    if not (first.isdecimal() and of.isdecimal() and 1 <= int(first) <= int(of)):
-        raise ValueError(f"--shard is i/n with i from 1 to n, such as 3/8; got {shard!r}")
-    return runs[int(first) - 1 :: int(of)]
+def _own(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
+    if options.runs or options.table or options.shard != "1/1":
+        raise ValueError("--dataset trains one network of its own: without --table, --runs and --shard")
+    config = own_run(dataset_named(options.dataset), options.model, options.segments)
+    return PAPER, [dataclasses.replace(config, pretrained=None) if options.pretrained == "none" else config]
 
 
-def _train(profile: Profile, runs: list[Run], compute: Compute, args: argparse.Namespace) -> None:
-    # The first process looks: others may be on machines that do not see the results.
-    complete = broadcast([stored(config, profile.results).complete for config in runs])
-    missing = [config for config, done in zip(runs, complete, strict=True) if not done]
-    why_not = broadcast([impossible(config, args.pretrained is not None) for config in missing])
-    reasons = dict(zip(missing, why_not, strict=True))
-    possible = [config for config in missing if not reasons[config]]
-    if rank() == 0:
-        done = len(runs) - len(missing)
-        print(f"profile {profile.name}: {len(runs)} runs, {done} of them done; {device()}")
-        for reason in dict.fromkeys(filter(None, reasons.values())):
-            of = sum(other == reason for other in reasons.values())
-            print(f"  {of} runs are not possible here: {reason}")
-        if args.list and not args.dataset:
-            _list(profile, runs, missing, reasons)
-    if args.list or not possible:
-        return
-    if rank() == 0:
-        _say_recipes(possible, compute, args.jobs)
-    jobs.train(possible, profile.results, jobs=args.jobs, compute=compute, pretrained=args.pretrained)
-    if args.dataset and rank() == 0:
-        print(f"weights, scores and manifest: {stored(possible[0], profile.results).folder}")
+def _study(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
+    if options.pretrained == "none":
+        raise ValueError("--pretrained none goes with --dataset: the study says what its runs are initialised from")
+    profile = get_profile(options.profile)
+    runs = all_runs(profile, options.table)
+    runs = runs if options.pretrained else with_pretrained(runs)
+    return profile, select(runs, options.runs) if options.runs else shard(runs, options.shard)
 
 
-def _list(profile: Profile, runs: list[Run], missing: list[Run], reasons: dict[Run, str | None]) -> None:
-    names = named_runs(profile)
-    for config in runs:
-        state = "done   " if config not in missing else "not possible" if reasons[config] else "to do  "
-        of = command(config, profile, 1 if profile.trains_in_notebooks else 8)
-        print(f"  {state} {of}  # {names.get(config, 'what others start from')}, seed {config.seed}")
+def _report(profile: Profile, todo: Plan, each: bool) -> None:
+    total = len(todo.done) + len(todo.to_do) + len(todo.impossible)
+    print(f"profile {profile.name}: {total} runs, {len(todo.done)} of them done; {device()}")
+    reasons = list(todo.impossible.values())
+    for reason in dict.fromkeys(reasons):
+        print(f"  {reasons.count(reason)} runs are not possible here: {reason}")
+    if each:
+        names, gpus = named_runs(profile), 1 if profile.trains_in_notebooks else 8
+        for state, runs in (("done", todo.done), ("to do", todo.to_do), ("not possible", todo.impossible)):
+            for config in runs:
+                what = names.get(config, "what others are initialised from")
+                print(f"  {state:12} {command(config, profile, gpus)}  # {what}, seed {config.seed}")
 
 
-def _say_recipes(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:
+def _announce(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:
     for recipe in dict.fromkeys(config.recipe for config in runs):
-        part = compute.part(recipe)
         print(
-            f"  {recipe.epochs} epochs, batch {recipe.batch} in parts of {part} over {world_size()} processes, "
-            f"learning rate {recipe.lr} for that batch"
+            f"  {recipe.epochs} epochs, batch {recipe.batch} in micro-batches of {compute.micro_batch(recipe)} over "
+            f"{world_size()} processes, learning rate {recipe.lr} for that batch"
         )
     if LAUNCHED:
         print(f"  one run after the other, on {world_size()} processes", flush=True)
     else:
-        each = ", each on one thread" if device().type == "cpu" else ""
-        print(f"  {at_a_time} at a time{each}", flush=True)
+        print(f"  {at_a_time} at a time{', each on one thread' if device().type == 'cpu' else ''}", flush=True)

@@ -18,7 +18,7 @@ import torch
 from helpers.pages import check_page, open_page
 from PIL import Image
 
-from tdn.book import pages
+from tdn.__main__ import main
 from tdn.book.pages import make_pages, title_and_question
 from tdn.maps.activation import Maps
 from tdn.maps.pictures import player
@@ -44,18 +44,22 @@ def figure(width, height):
     return nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(png.getvalue()).decode()})
 
 
+STDERR = nbformat.v4.new_output("stream", name="stderr", text="a note of this machine")
+
+
 @pytest.fixture
 def executed(tmp_path):
     folder = tmp_path / "executed"
     folder.mkdir()
     for name, copy in {
-        "01_first": notebook("First & last", table(3), figure(300, 100)),
+        "01_first": notebook("First & last", table(3), figure(300, 100), STDERR),
         "02_second": notebook("Second", table(40), figure(1500, 300), table(2)),
     }.items():
         nbformat.write(copy, folder / f"{name}.ipynb")
     return folder
 
 
+@pytest.mark.slow
 def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_path, browser):
     site = tmp_path / "site"
     made = make_pages(executed, executed, site, "Of a *test*.")
@@ -66,6 +70,7 @@ def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_pat
     assert page.title() == "The TDN study book" and page.get_by_text("What is it?").count() == 2
     page.get_by_role("link", name="First & last", exact=True).click()
     assert page.url.endswith("01_first.html") and page.title() == "First & last"
+    assert "a note of this machine" not in page.content()
     page.get_by_role("link", name="→ 02 Second").first.click()
     assert page.url.endswith("02_second.html") and page.get_by_role("link", name="→").count() == 0
     page.get_by_role("link", name="Contents").first.click()
@@ -77,6 +82,7 @@ def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_pat
     assert {path.name for path in site.iterdir()} == {"index.html", "01_first.html"}, "none of a notebook that is gone"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 390])
 def test_the_slider_goes_through_the_frames(executed, tmp_path, browser, width):
     colours = torch.tensor([[250, 0, 0], [0, 250, 0], [0, 0, 250]], dtype=torch.uint8)
@@ -107,13 +113,13 @@ def test_a_notebook_that_was_not_executed_to_its_end_is_named(executed, tmp_path
     half = notebook("Half")
     half.cells.append(nbformat.v4.new_code_cell("show()"))
     nbformat.write(half, executed / "05_half.ipynb")
-    named = r"03_absent\.ipynb, 04_failed\.ipynb, 05_half\.ipynb$"
+    named = r"03_absent\.ipynb, 04_failed\.ipynb, 05_half\.ipynb;"
     with pytest.raises(ValueError, match=rf"not executed to the end, in .*executed: {named}"):
         make_pages(executed, tmp_path / "notebooks", tmp_path / "site", "")
     assert not (tmp_path / "site").exists()
     monkeypatch.setattr("tdn.experiments.profiles.ROOT", tmp_path)
-    assert pages.main(["--profile", "smoke"]) == 1
-    assert "make reproduce PROFILE=smoke executes them" in capsys.readouterr().err
+    assert main(["book", "pages", "--profile", "smoke"]) == 2
+    assert "make reproduce executes them" in capsys.readouterr().err
 
 
 def test_every_notebook_says_its_question():
@@ -124,7 +130,7 @@ def test_every_notebook_says_its_question():
 
 @pytest.fixture
 def lab(tmp_path):
-    """JupyterLab, started by `make lab` beside copies of the notebooks; gives the address of its page."""
+    """JupyterLab, started by `make lab` in a copy of the checkout; gives the address of its page."""
     if not (CHECKOUT / ".venv/.installed").exists():
         pytest.skip("needs the .venv that make lab runs in")
     for name in ("Makefile", "environment.yml", "pyproject.toml"):
@@ -134,8 +140,7 @@ def lab(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"port": port, "port_retries": 0, "open_browser": False, "allow_root": True}
-    settings |= {"root_dir": str(tmp_path)}
+    settings = {"port": port, "port_retries": 0, "open_browser": False}
     (tmp_path / "config").mkdir()
     config = {"ServerApp": settings, "IdentityProvider": {"token": "secret"}}
     (tmp_path / "config/jupyter_server_config.json").write_text(json.dumps(config))
@@ -160,10 +165,11 @@ def lab(tmp_path):
         process.wait(30)
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path):
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     page.set_default_timeout(120_000)
-    page.goto(f"{lab}/lab/tree/notebooks/09_costs.ipynb?token=secret")
+    page.goto(f"{lab}/lab/tree/09_costs.ipynb?token=secret")
     page.get_by_text("| Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -174,7 +180,7 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path
         arg=len(cells),
     )
     page.keyboard.press("Control+s")
-    kept = tmp_path / "notebooks/09_costs.ipynb"
+    kept = tmp_path / "results/lab/09_costs.ipynb"
     until = time.monotonic() + 60
     while not all(cell.execution_count for cell in nbformat.read(kept, 4).cells if cell.cell_type == "code"):
         assert time.monotonic() < until
@@ -185,3 +191,5 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert any("|" in output.get("data", {}).get("text/markdown", "") for output in outputs)
     page.context.close()
+    committed = (CHECKOUT / "notebooks/09_costs.ipynb").read_bytes()
+    assert (tmp_path / "notebooks/09_costs.ipynb").read_bytes() == committed, "only the copy has changed"

@@ -11,8 +11,11 @@ import nbformat
 import pytest
 from filelock import FileLock
 
-from tdn.book import runner as book
-from tdn.commands.book import main
+from tdn.__main__ import main
+from tdn.book.runner import NotebookError, run_notebook, select
+from tdn.utils import CHECKOUT
+
+EXECUTE = ["book", "execute", "--profile", "smoke"]
 
 # The kernel holds a lock that the system frees when the process ends, however it ends.
 SLEEP = """\
@@ -25,6 +28,7 @@ time.sleep(600)"""
 @pytest.fixture(autouse=True)
 def results_in_a_temporary_place(tmp_path, monkeypatch):
     monkeypatch.setattr("tdn.experiments.profiles.ROOT", tmp_path)
+    monkeypatch.setattr("tdn.commands.book.NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setenv("TDN_HOME", str(tmp_path))  # for the processes started here
 
 
@@ -52,7 +56,7 @@ def test_success(tmp_path, capfd):
     )
     before = source.read_bytes()
     output = tmp_path / "deep" / "down" / "a.ipynb"
-    book.run_notebook(source, output, {"profile": "smoke"}, tmp_path)
+    run_notebook(source, output, {"profile": "smoke"}, tmp_path)
 
     text = printed(output)
     assert "profile is smoke\n" in text
@@ -66,7 +70,7 @@ def test_success(tmp_path, capfd):
 def test_unknown_parameter(tmp_path):
     source = write_notebook(tmp_path / "a.ipynb")
     with pytest.raises(ValueError, match=r"'profil'.*did you mean profile"):
-        book.run_notebook(source, tmp_path / "out.ipynb", {"profil": "smoke"}, tmp_path)
+        run_notebook(source, tmp_path / "out.ipynb", {"profil": "smoke"}, tmp_path)
     assert not (tmp_path / "out.ipynb").exists()
 
 
@@ -74,7 +78,7 @@ def test_failing_notebook(tmp_path, capsys):
     write_notebook(tmp_path / "notebooks/01_good.ipynb")
     write_notebook(tmp_path / "notebooks/02_bad.ipynb", "x = 1", "y = 0\nprint('a')\nx / y", "print('never')")
     write_notebook(tmp_path / "notebooks/03_after.ipynb")
-    assert main(["--profile", "smoke", "--jobs", "1"], root=tmp_path) == 1
+    assert main([*EXECUTE, "--jobs", "1"]) == 1
 
     error = capsys.readouterr().err
     assert "02_bad.ipynb: code cell 3 failed\n    y = 0\nZeroDivisionError: division by zero\n" in error
@@ -85,13 +89,14 @@ def test_failing_notebook(tmp_path, capsys):
     assert "never" not in printed(folder / "02_bad.ipynb")
 
 
+@pytest.mark.slow
 def test_several_at_a_time_and_the_first_error_ends_all(tmp_path, capsys):
     write_notebook(tmp_path / "notebooks/01_waits.ipynb", SLEEP)
     wait = (
         "import pathlib, time\nwhile not pathlib.Path('started').exists(): time.sleep(0.1)\nraise OSError('disk full')"
     )
     write_notebook(tmp_path / "notebooks/02_bad.ipynb", wait)
-    assert main(["--profile", "smoke", "--jobs", "2"], root=tmp_path) == 1
+    assert main([*EXECUTE, "--jobs", "2"]) == 1
     assert "OSError: disk full" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "results/smoke/notebooks").iterdir()] == ["02_bad.ipynb"]
     FileLock(tmp_path / "kernel.lock").acquire(timeout=20)  # raises while the other kernel lives
@@ -99,40 +104,40 @@ def test_several_at_a_time_and_the_first_error_ends_all(tmp_path, capsys):
 
 def test_dead_kernel(tmp_path):
     source = write_notebook(tmp_path / "a.ipynb", "import os\nos._exit(3)", "print('never')")
-    with pytest.raises(book.NotebookError, match=r"a\.ipynb: code cell 2 failed\n    import os\nDeadKernelError"):
-        book.run_notebook(source, tmp_path / "out.ipynb", {}, tmp_path)
+    with pytest.raises(NotebookError, match=r"a\.ipynb: code cell 2 failed\n    import os\nDeadKernelError"):
+        run_notebook(source, tmp_path / "out.ipynb", {}, tmp_path)
     assert (tmp_path / "out.ipynb").exists()
 
 
-def test_select(tmp_path, capsys):
+def test_some_notebooks_and_the_verdict(tmp_path, capsys):
     for name in ("01_a", "02_b", "10_c"):
         write_notebook(tmp_path / f"notebooks/{name}.ipynb")
-    assert main(["--profile", "smoke", "--notebook", "2", "10"], root=tmp_path) == 0
+    (tmp_path / "results/smoke/tables").mkdir(parents=True)
+    (tmp_path / "results/smoke/tables/a.csv").touch()
+    assert main([*EXECUTE, "--notebook", "2", "10"]) == 0
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert verdict == f"2 notebooks ran, 1 tables and 0 figures in {tmp_path}/results/smoke; nothing failed"
     folder = tmp_path / "results/smoke/notebooks"
     assert sorted(p.name for p in folder.iterdir()) == ["02_b.ipynb", "10_c.ipynb"]
 
-    with pytest.raises(SystemExit, match="2"):
-        main(["--profile", "smoke", "--notebook", "7"], root=tmp_path)
-    assert "no notebook '7'; there are 01, 02, 10" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no notebook '7'; there are 01, 02, 10"):
+        select(tmp_path / "notebooks", ["7"])
+    with pytest.raises(ValueError, match="no numbered notebook"):
+        select(folder.parent)
 
 
-def test_unknown_profile(tmp_path, capsys):
-    write_notebook(tmp_path / "notebooks/01_a.ipynb")
-    with pytest.raises(SystemExit, match="2"):
-        main(["--profile", "smok"], root=tmp_path)
-    assert "smoke" in capsys.readouterr().err
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)], ids=["killed", "Ctrl-C"]
 )
 def test_stopped_runner(tmp_path, number, status):
     write_notebook(tmp_path / "notebooks/01_a.ipynb", SLEEP)
     # Tests that run in the background of a shell start with Ctrl-C ignored.
-    code = """import pathlib, signal, sys, tdn.commands.book
+    code = f"""import pathlib, signal, sys, tdn.__main__, tdn.commands.book
 signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.exit(tdn.commands.book.main(['--profile', 'smoke'], pathlib.Path.cwd()))"""
-    environment = os.environ | {"PYTHONPATH": str(book.ROOT)}  # also where tdn is not installed
+tdn.commands.book.NOTEBOOKS = pathlib.Path.cwd() / "notebooks"
+sys.exit(tdn.__main__.main({EXECUTE}))"""
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}  # also where tdn is not installed
     runner = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     try:
         deadline = time.monotonic() + 60

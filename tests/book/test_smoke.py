@@ -1,6 +1,7 @@
 """The whole book at its smallest scale, as `make smoke` runs it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tdn.experiments.registry import all_runs, with_starts
 from tdn.experiments.tables import TABLES
 from tdn.model.zoo import SYSTEMS
 
+pytestmark = pytest.mark.slow
 RUNS = len(with_starts(all_runs(get_profile("smoke"))))
 CHECKOUT = Path(__file__).parents[2]
 WITHOUT_TABLE = ("17_cam_centre_frames",)
@@ -38,7 +40,8 @@ def made(tmp_path_factory):
     """Where the whole book has run."""
     folder = tmp_path_factory.mktemp("smoke")
     assert f"{RUNS} runs, 0 of them done" in python(folder, "tdn", "train", "--profile", "smoke")
-    python(folder, "tdn", "book", "--profile", "smoke")
+    verdict = python(folder, "tdn", "book", "execute", "--profile", "smoke").splitlines()[-1]
+    assert re.fullmatch(rf"{len(NOTEBOOKS)} notebooks ran, \d+ tables and \d+ figures in .*; nothing failed", verdict)
     return folder
 
 
@@ -83,7 +86,7 @@ def test_the_book_runs_and_a_second_time_trains_nothing(made):
 
 def test_every_page_shows_its_tables_and_figures(made, browser):
     executed, site = made / "results/smoke/notebooks", made / "results/smoke/book"
-    assert str(site / "index.html") in python(made, "tdn", "pages", "--profile", "smoke")
+    assert str(site / "index.html") in python(made, "tdn", "book", "pages", "--profile", "smoke")
     assert {path.name for path in site.iterdir()} == {"index.html", *(f"{path.stem}.html" for path in NOTEBOOKS)}
     for source in NOTEBOOKS:
         tables, images = check_page(browser, site / f"{source.stem}.html", executed / source.name)
@@ -91,7 +94,7 @@ def test_every_page_shows_its_tables_and_figures(made, browser):
 
 
 def test_paper_without_data_shows_what_is_published_and_what_runs_the_rest(tmp_path):
-    python(tmp_path, "tdn", "book", "--profile", "paper", "--notebook", "11", "15", "--jobs", "1")
+    python(tmp_path, "tdn", "book", "execute", "--profile", "paper", "--notebook", "11", "15", "--jobs", "1")
     results = tmp_path / "results" / "paper"
     features, transfer = (nbformat.read(path, as_version=4).cells for path in sorted((results / "notebooks").iterdir()))
     for cells, table in ((features, "tdrl_tim"), (transfer, "transfer")):

@@ -1,5 +1,0 @@
-"""`tdn pages`."""
-
-from tdn.book.pages import main
-
-__all__ = ["main"]

@@ -1,0 +1,144 @@
+"""What all commands share: help, the way from an error to an exit status; and the packages that they need."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from torch.distributed.run import get_args_parser
+
+from tdn.__main__ import COMMANDS, command_line, main
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def said(capsys, arguments):
+    """The exit status and what is on stdout and stderr."""
+    try:
+        status = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    return status, *capsys.readouterr()
+
+
+def test_help_is_short_and_quick():
+    """It fits a screen, and imports nothing large."""
+    code = "import sys, tdn.__main__\ntry: tdn.__main__.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) <= 24
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert done.stdout.count("\n  tdn ") == 4, "the lines that most people want"
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data check", "book execute", "book pages"])
+def test_every_command_explains_itself(command, capsys):
+    status, out, _ = said(capsys, [*command.split(), "--help"])
+    assert status == 0 and out.startswith(f"usage: tdn {command} ")
+    assert command not in COMMANDS or "examples:\n  tdn " in out
+    assert command != "train" or out.index("the study:") < out.index("your own data:")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_torchrun_takes_none_of_our_options_for_its_own(command):
+    parser = command_line(command)._subparsers._group_actions[0].choices[command]
+    for action in parser._actions[1:]:
+        arguments = ["--nproc-per-node", "8", "-m", "tdn", command, action.option_strings[-1], "value"]
+        assert get_args_parser().parse_args(arguments).training_script_args == arguments[-3:]
+
+
+MISTAKES = [
+    ("", "required: COMMAND"),
+    ("trian", "invalid choice: 'trian' (choose from"),
+    ("train --dataset /nonexist", "there is no folder /nonexist"),
+    ("train --dataset ssv3", "did you mean ssv1"),
+    ("train --dataset ssv1 --table beyond", "without --table"),
+    ("train --dataset ssv1 --model tdn_resnet5", "did you mean tdn_resnet50"),
+    ("train --profile smokey", "did you mean smoke"),
+    ("train --table 1e", "short_vs_long"),
+    ("train --jobs 0", "1 or more"),
+    ("train --device-batch x", "1 or more"),
+    ("train --runs tdn_resnet10-0123456789", "--list prints"),
+    ("train --shard 9/8", "i from 1 to n"),
+    ("train --pretrained /nowhere/weights.pt", "no weights file at /nowhere/weights.pt"),
+    ("train --pretrained none", "--dataset"),
+    ("train --reader opencv", "choose from"),
+    ("evaluate --dataset ssv2", "--weights and --dataset are needed"),
+    ("evaluate --weights /nowhere/weights.pt --dataset ssv2 --views 10*3", "clips x crops"),
+    ("evaluate --ensemble /nowhere", "/nowhere/scores.npz"),
+    ("predict clip.mp4", "required: --weights"),
+    ("predict clip.mp4 --weights /nowhere/weights.pt", "no weights file at"),
+    ("predict clip.mp4 --weights /nowhere/weights.pt --top 0", "1 or more"),
+    ("cam clip.mp4 --weights /nowhere/weights.pt --method GradCamera", "GradCAM"),
+    ("data check ucf10", "did you mean ucf101"),
+    ("data check ssv2", "Something-Something V2 (ssv2) is not on this machine"),
+    ("data check ./mine", "there is no folder"),
+    ("data chek ssv2", "invalid choice: 'chek'"),
+    ("bench speed", "'speed' is none of memory, data"),
+    ("book", "required: COMMAND"),
+    ("book execute --profile smok", "did you mean smoke"),
+    ("book execute --notebook 77", "no notebook '77'; there are 01,"),
+    ("book pages --profile smokey", "did you mean smoke"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), MISTAKES, ids=[arguments for arguments, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_status_2(arguments, reason, home, capsys):
+    status, _, err = said(capsys, arguments.split())
+    assert status == 2 and reason in err and err.startswith("tdn")
+    assert "Traceback" not in err and "usage:" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("no"), 2),
+        (FileNotFoundError(2, "no"), 2),
+        (PermissionError(13, "no"), 1),
+        (ConnectionError("no"), 1),
+        (RuntimeError("no"), 1),
+        (FloatingPointError("no"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+@pytest.mark.parametrize("command", ["train --profile smoke --list", "data"])
+def test_errors_end_every_command_alike(command, error, status, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("tdn.commands.train.run", fail)
+    monkeypatch.setattr("tdn.commands.data.configured", fail)
+    found, _, err = said(capsys, command.split())
+    assert found == status and err.startswith(f"tdn {command.split()[0]}: ") and len(err.splitlines()) == 1
+
+
+def test_a_defect_of_tdn_shows_where_it_is(monkeypatch):
+    monkeypatch.setattr("tdn.commands.train.run", lambda options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["train"])
+
+
+@pytest.mark.slow
+def test_torchrun_shows_the_error_of_a_worker(tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tdn"]
+    environment = {"TDN_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin"}
+    arguments = ["train", "--dataset", "/nonexist"]
+    done = subprocess.run([*torchrun, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0 and done.stderr.count("there is no folder /nonexist") >= 3, "both, and torchrun"
+
+
+def test_every_dependency_is_declared_and_pinned():
+    """pyproject.toml has what a package of its own needs, environment.yml the versions that were tested."""
+    pins = dict(re.findall(r"^ *- ([\w.-]+)==(\S+)", (CHECKOUT / "environment.yml").read_text(), re.MULTILINE))
+    content = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    lists = [content["project"]["dependencies"], content["build-system"]["requires"]]
+    lists += content["project"]["optional-dependencies"].values()
+    declared = [Requirement(text) for of_one in lists for text in of_one]
+    requirements = {requirement.name: requirement for requirement in declared}
+    assert len(requirements) == len(declared) and requirements.keys() == pins.keys()
+    for name, version in pins.items():
+        assert re.match(r">=", str(requirements[name].specifier)), f"{name} has no lower bound"
+        assert version in requirements[name].specifier, name

@@ -1,0 +1,121 @@
+"""`tdn predict` and `tdn cam`: a network and one's own videos."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from helpers.reference import randomise, released_weights
+from PIL import Image
+
+import tdn
+from tdn.__main__ import main
+from tdn.data.pocket import render as pocket
+from tdn.data.sampling import Views
+
+NAMES = [f"Doing {number}" for number in range(18)]
+VIEWS = Views(size=48, scale=48 / 56)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return randomise(tdn.create_model("tdn_resnet10", 18, 4, width=8)).eval()
+
+
+@pytest.fixture
+def weights(model, tmp_path):
+    network = {"name": "tdn_resnet10", "options": {"width": 8}, "num_segments": 4}
+    views = {"clips": 3, "crops": 1, "size": 48, "scale": 48 / 56}
+    content = {"model": model.state_dict(), "network": network, "class_names": NAMES, "views": views}
+    torch.save(content, tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+@pytest.fixture
+def video(tmp_path):
+    pocket.encode(tmp_path / "clip.mp4", pocket.render_clip(8, 3))
+    return tmp_path / "clip.mp4"
+
+
+def test_predict_prints_a_table_or_json(model, weights, video, broken_videos, capsys):
+    """What can't be read does not keep the others from their answers."""
+    empty = broken_videos["empty"]
+    scores = tdn.predict(model, video, VIEWS)
+    assert main(["predict", str(video), str(empty), str(video), "--weights", str(weights), "--top", "3"]) == 1
+    out, err = capsys.readouterr()
+    assert f"{empty}: empty file" in err
+    best = NAMES[int(scores.argmax())]
+    assert out.count(best) == 2 and out.count(str(video)) == 2 and out.count("Doing") == 6
+
+    for arguments, views in (
+        ([], VIEWS),
+        (["--views", "2x1", "--size", "40"], Views(2, 1, 40, 48 / 56)),
+        (["--views", "2x1", "--reader", "decord"], Views(2, 1, 48, 48 / 56)),
+    ):
+        assert main(["predict", str(video), "--weights", str(weights), "--json", *arguments]) == 0
+        (answer,) = json.loads(capsys.readouterr().out)
+        scores = tdn.predict(model, video, views)
+        np.testing.assert_allclose(answer["scores"], scores, rtol=1e-3)
+        assert answer["video"] == str(video) and len(answer["top"]) == 5
+        assert answer["top"][0]["class_name"] == NAMES[int(scores.argmax())]
+        assert answer["top"][0]["probability"] == pytest.approx(float(scores.softmax(0).max()), rel=1e-3)
+
+
+def test_mistakes(weights, video, tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("one\ntwo\n")
+    for command, arguments, reason in (
+        ("predict", ["--weights", str(video)], "not a weights file"),
+        ("predict", ["--weights", str(weights), "--classes", str(tmp_path / "names.txt")], "2 names of classes"),
+        ("predict", ["--weights", str(weights), "--views", "ten"], "clips x crops"),
+        ("cam", ["--weights", str(weights), "-o", str(weights)], "is no folder"),
+        ("cam", ["--weights", str(weights), "--layer", "layer4"], "valid: stage1"),
+        ("cam", ["--weights", str(weights), "--target", "Sleeping"], "no class is called 'Sleeping'"),
+        ("cam", ["--weights", str(weights), "--target", "18"], "none of the network's 0 to 17"),
+    ):
+        assert main([command, str(video), *arguments]) == 2
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("frames", "shown"), [("all", 4), ("center", 1)])
+def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, video, tmp_path, frames, shown, capsys):
+    out = tmp_path / "out"
+    arguments = ["--weights", str(weights), "--frames", frames, "--target", "Doing 7", "-o", str(out)]
+    assert main(["cam", str(video), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Doing") == 6 and "maps of 'Doing 7'" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["clip_cam.gif", "clip_cam.json", "clip_cam.png"]
+    with Image.open(out / "clip_cam.gif") as animation, Image.open(out / "clip_cam.png") as strip:
+        assert animation.n_frames == shown and strip.width > 100
+    about = json.loads((out / "clip_cam.json").read_text())
+    maps = tdn.cam(model, video, frames, 7, views=VIEWS)
+    assert about["explained"] == "Doing 7" and about["segments"] == list(maps.segments)
+    assert about["CAM energy"] == pytest.approx(maps.weights.tolist(), abs=1e-4)
+    assert about["top"][0]["class_name"] == NAMES[int(maps.scores.argmax())]
+
+
+def test_an_unreadable_video_leaves_no_pictures(weights, broken_videos, tmp_path, capsys):
+    path = broken_videos["truncated"]
+    assert main(["cam", str(path), "--weights", str(weights), "-o", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"tdn cam: {path}: ") and not (tmp_path / "out").exists()
+
+
+def test_a_name_that_is_not_utf_8(weights, video, tmp_path, capfd):
+    path = video.rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    assert main(["predict", str(path), "--weights", str(weights)]) == 0
+    assert main(["cam", str(path), "--weights", str(weights), "-o", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 3 and r"\udce9" in capfd.readouterr().out
+
+
+def test_maps_from_a_released_file(video, tmp_path, capsys):
+    file = tmp_path / "best.pth.tar"
+    torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, file)
+    assert main(["cam", str(video), "--weights", str(file)]) == 2
+    assert "8 or 16" in capsys.readouterr().err
+    arguments = ["--weights", str(file), "--segments", "8", "--frames", "all", "--size", "112", "-o", str(tmp_path)]
+    assert main(["cam", str(video), *arguments]) == 0
+    about = json.loads((tmp_path / "clip_cam.json").read_text())
+    assert about["segments"] == list(range(8)) and sum(about["CAM energy"]) == pytest.approx(1, abs=1e-3)
+    assert about["explained"].startswith("class ")
