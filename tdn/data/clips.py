@@ -1,7 +1,6 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from tdn.data.sampling import Views, sample_windows
-from tdn.data.transforms import Crop, cut_out, mirrored_labels, random_crop
-from tdn.data.video import Choose, Cut, VideoError, all_frames, read_frames
+from tdn.data.transforms import Crop, mirrored_labels, random_crop
+from tdn.data.video import TensorVideo, VideoError, VideoReader, open_video
 
 
 class Video(NamedTuple):
@@ -32,18 +30,16 @@ class Unreadable(NamedTuple):
 
 
 class VideoSet:
-    """Labelled videos; `frames` reads one, from memory after `keep_in_memory`.
-
-    `second_decoder` tells of the videos that this process has read so far, by number, why PyAV failed where decord
-    read them.
+    """Labelled videos; `open` opens one, from memory after `keep_in_memory`.
 
     Args:
         videos: files, or folders of frames, and labels, 0-based.
         class_names: one for each label.
         groups: a group for each label where accuracy is also wanted by group (the pocket benchmark's
             families), else None.
-        known_unreadable: why videos that an earlier check found unreadable or missing are so, by number. They are not
+        known_unreadable: why videos that an earlier check found unreadable or missing are so, by index. They are not
             tried again.
+        reader: as `open_video`.
     """
 
     def __init__(
@@ -52,41 +48,37 @@ class VideoSet:
         class_names: Sequence[str],
         groups: Sequence[str] | None = None,
         known_unreadable: Mapping[int, str] | None = None,
+        reader: str = "pyav",
     ):
         self.videos = list(videos)
         self.class_names = list(class_names)
         self.groups = list(groups) if groups else None
         self.known_unreadable = dict(known_unreadable or {})
-        self.second_decoder: dict[int, str] = {}
-        self._memory: list[Tensor | None] | None = None
+        self.reader = reader
+        self._memory: list[TensorVideo | None] | None = None
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def frames(self, index: int, choose: Choose, cut: Cut | None = None) -> Tensor:
-        """As `video.read_frames`: uint8 frames, or VideoError."""
+    def open(self, index: int) -> VideoReader:
+        """A context manager, as of `open_video`. Raises VideoError, also for what is known to be unreadable."""
         if index in self.known_unreadable:
             raise VideoError(self.videos[index].path, self.known_unreadable[index])
-        if self._memory is None:
-            return self._read(index, choose, cut)
-        kept = self._memory[index]
-        numbers = torch.from_numpy(choose(len(kept)))
-        part = kept[..., *cut(*kept.shape[-2:])] if cut else kept
-        return part.index_select(0, numbers.flatten()).unflatten(0, numbers.shape)  # [] takes twenty times as long
+        return self._memory[index] if self.in_memory else open_video(self.videos[index].path, self.reader)
 
     @property
     def in_memory(self) -> bool:
         return self._memory is not None
 
-    def keep_in_memory(self, share: float = 0.5) -> bool:
-        """Decodes everything once, if it takes at most this share of the free memory; says whether it did.
+    def keep_in_memory(self, fraction: float = 0.5) -> bool:
+        """Decodes everything once, if it takes at most this fraction of the free memory; returns whether it did.
 
-        The size is estimated from a frame of the first videos. Files that can't be read join `known_unreadable`.
+        The size is estimated from the first videos. Files that can't be read join `known_unreadable`.
         """
         if self.in_memory:
             return True
         sizes = [size for size in map(self._size, range(min(16, len(self)))) if size]
-        if not sizes or np.mean(sizes) * len(self) > psutil.virtual_memory().available * share:
+        if not sizes or np.mean(sizes) * len(self) > psutil.virtual_memory().available * fraction:
             return False
         with ThreadPoolExecutor() as pool:
             decoded = pool.map(self._decode, range(len(self)))
@@ -97,28 +89,18 @@ class VideoSet:
         """The videos that are known to be unreadable: after `keep_in_memory`, all that are."""
         return [Unreadable(self.videos[index].path, reason) for index, reason in sorted(self.known_unreadable.items())]
 
-    def _read(self, index: int, choose: Choose, cut: Cut | None) -> Tensor:
-        frames, first_failed = read_frames(self.videos[index].path, choose, cut)
-        if first_failed:
-            self.second_decoder[index] = first_failed
-        return frames
-
     def _size(self, index: int) -> int:
-        """Bytes of the decoded video; 0 where its first frame can't be read."""
-        counted = []
-
-        def first(frames: int) -> np.ndarray:
-            counted.append(frames)
-            return np.zeros(1, int)
-
+        """Bytes of the decoded video; 0 where it can't be opened."""
         try:
-            return self.frames(index, first).numel() * counted[0]
+            with self.open(index) as video:
+                return video.num_frames * 3 * video.height * video.width
         except VideoError:
             return 0
 
-    def _decode(self, index: int) -> Tensor | None:
+    def _decode(self, index: int) -> TensorVideo | None:
         try:
-            return self.frames(index, all_frames).contiguous()
+            with self.open(index) as video:
+                return TensorVideo(video.read(np.arange(video.num_frames)).contiguous())
         except VideoError as error:
             self.known_unreadable[index] = error.reason
             return None
@@ -126,16 +108,21 @@ class VideoSet:
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip: uint8 frames `(T, W, C, H, W')`, no more of them than its crops need; its label (already exchanged if
-    the crop is mirrored), the crops to take on the device, the number of its video in the set, which of the video's
-    clips it is, and why PyAV could not read it where decord did."""
+    """One clip of a video.
+
+    Attributes:
+        clip: uint8 frames `(T, L, C, H, W)`, the smallest part of them that holds the crops.
+        label: already exchanged if the crop is mirrored.
+        crops: to be taken on the device.
+        video: index in the set.
+        number: which of the video's clips it is.
+    """
 
     clip: Tensor
     label: int
     crops: tuple[Crop, ...]
     video: int
     number: int = 0
-    second_decoder: str | None = None
 
 
 class TrainingClips(Dataset):
@@ -145,8 +132,8 @@ class TrainingClips(Dataset):
     order: call `start_epoch` before each epoch.
 
     Args:
-        num_segments, window: T and W of the network.
-        scales: sides of the square crop as shares of the shorter side of the video.
+        num_segments, window: T and L of the network.
+        scales: sides of the square crop as fractions of the shorter side of the video.
     """
 
     def __init__(
@@ -168,28 +155,25 @@ class TrainingClips(Dataset):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, video: int) -> Sample | Unreadable:
-        """A video that can't be read comes back as what it is, never as another video."""
-        rng = np.random.default_rng((self.seed, self.epoch, video))
-        path = self.videos.videos[video].path
-        if self._unreadable and str(path) in self._unreadable:
+    def __getitem__(self, index: int) -> Sample | Unreadable:
+        """A video that can't be read is returned as such, never replaced by another video."""
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        path, label = self.videos.videos[index]
+        if str(path) in self._unreadable:
             return Unreadable(path, self._unreadable[str(path)])
-        label = self.videos.videos[video].label
         mirrored = self._mirrored[label]
         try:
-            clip, (crop,) = read_clip(
-                functools.partial(self.videos.frames, video),
-                lambda frames: sample_windows(frames, self.num_segments, self.window, rng),
-                lambda height, width: [random_crop(rng, height, width, self.scales, flip=mirrored is not None)],
-            )
+            with self.videos.open(index) as video:
+                windows = sample_windows(video.num_frames, self.num_segments, self.window, rng)
+                crop = random_crop(rng, video.height, video.width, self.scales, flip=mirrored is not None)
+                clip, crops = read_crops(video, windows, [crop])
         except VideoError as error:
             return Unreadable(error.path, error.reason)
-        second = self.videos.second_decoder.get(video)
-        return Sample(clip, mirrored if crop.flip else label, (crop,), video, 0, second)
+        return Sample(clip, mirrored if crop.flip else label, crops, index)
 
 
 class TestClips(Dataset):
-    """The clips of every video's `views`, `views.clips` a video; item i is clip i % clips of video i // clips."""
+    """The clips of every video's `views`, `views.clips` per video; item i is clip i % clips of video i // clips."""
 
     __test__ = False  # for pytest: no test
 
@@ -203,32 +187,23 @@ class TestClips(Dataset):
 
     def __getitem__(self, index: int) -> Sample | Unreadable:
         """As of `TrainingClips`."""
-        video, number = divmod(index, self.views.clips)
+        index, number = divmod(index, self.views.clips)
         try:
-            clip, crops = read_clip(
-                functools.partial(self.videos.frames, video),
-                lambda frames: self.views.windows(frames, self.num_segments, self.window, number),
-                self.views.squares,
-            )
+            with self.videos.open(index) as video:
+                windows = self.views.windows(video.num_frames, self.num_segments, self.window, number)
+                clip, crops = read_crops(video, windows, self.views.squares(video.height, video.width))
         except VideoError as error:
             return Unreadable(error.path, error.reason)
-        label, second = self.videos.videos[video].label, self.videos.second_decoder.get(video)
-        return Sample(clip, label, crops, video, number, second)
+        return Sample(clip, self.videos.videos[index].label, crops, index, number)
 
 
-def read_clip(
-    frames: Callable[[Choose, Cut], Tensor], choose: Choose, crops_of: Callable[[int, int], Sequence[Crop]]
-) -> tuple[Tensor, tuple[Crop, ...]]:
-    """`frames(choose, cut)` of a video, no more of them than the crops `crops_of(height, width)` need; and where these
+def read_crops(video: VideoReader, indices: np.ndarray, crops: Sequence[Crop]) -> tuple[Tensor, tuple[Crop, ...]]:
+    """The frames of these indices, as `video.read`: the smallest part of them that holds all crops, and where the crops
     lie in it."""
-    moved: tuple[Crop, ...] = ()
-
-    def cut(height: int, width: int) -> tuple[slice, slice]:
-        nonlocal moved
-        part, moved = cut_out(crops_of(height, width))
-        return part
-
-    return frames(choose, cut), moved
+    top, left = min(crop.top for crop in crops), min(crop.left for crop in crops)
+    bottom, right = max(crop.top + crop.side for crop in crops), max(crop.left + crop.side for crop in crops)
+    moved = tuple(crop._replace(top=crop.top - top, left=crop.left - left) for crop in crops)
+    return video.read(indices, (slice(top, bottom), slice(left, right))), moved
 
 
 def collate(items: Sequence[Sample | Unreadable]) -> tuple[list[Sample], list[Unreadable]]:

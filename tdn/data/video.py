@@ -1,11 +1,12 @@
-"""Frames from video files, through PyAV or, where it fails, decord; and from folders of JPEG frames."""
+"""Frames of video files, read through PyAV or decord, of folders of images, and of tensors: open, choose, read."""
 
-import functools
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import av
@@ -14,15 +15,12 @@ import torch
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-try:
-    import decord
-except ImportError:  # no wheel for this machine, say
-    decord = None
+from tdn.utils import unknown_name
 
-SECONDS = 60  # that a decoder may take for one video: most take a thousandth, but disks can be slow and movies long
+SECONDS = 60  # to open a video, and to read from it: most take a thousandth, but disks can be slow and films long
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the frames in a folder
 
-Choose = Callable[[int], np.ndarray]  # from the number of frames to the numbers of those wanted, 0-based, any shape
-Cut = Callable[[int, int], tuple[slice, slice]]  # from height and width to the rows and columns wanted
+CropSlices = tuple[slice, slice]  # rows and columns
 
 
 class VideoError(Exception):
@@ -37,55 +35,101 @@ class VideoError(Exception):
         return f"{self.path}: {self.reason}"
 
 
-def read_frames(path: Path, choose: Choose, cut: Cut | None = None) -> tuple[Tensor, str | None]:
-    """Decodes the frames whose numbers `choose(num_frames)` gives, in any shape `S`; of them, the rows and columns that
-    `cut(height, width)` gives.
+def open_video(path: str | PathLike, reader: str = "pyav") -> "VideoReader":
+    """Opens a video file, or a folder that holds frames as JPEG or PNG files in the order of their names.
 
-    Gives uint8 RGB `(*S, C, H, W')`, upright where the file says how it was held, the colours of a pixel side by side
-    in memory (torch's channels_last); and why decord had to read it, None where PyAV did. A folder holds frames as
-    JPEG or PNG files, in order of their names. The reader lives for this call alone, in the process that needs it.
+    A decoder that hangs is given up after `SECONDS`, with its thread, its open file and its memory: nothing can stop
+    it but the end of the process, which it does not delay.
 
-    A decoder that hangs is left after `SECONDS`, with its thread, the open file and what it had decoded (and a core,
-    if it runs in a loop): nothing can stop it but the end of the process, which it does not hold up.
+    Args:
+        reader: "pyav" or "decord", for files.
 
     Raises:
-        VideoError: the file can't be opened, is no video, has no frame, or a chosen frame can't be decoded, by
-            neither decoder, in their time. (A Matroska file that breaks off is, to the decoders, a shorter video.)
+        VideoError: the file can't be opened in time, is no whole video, or its first frame can't be decoded. (A
+            Matroska file that breaks off is a shorter video to both readers.)
+        ValueError: another reader.
+        ImportError: decord is not installed.
     """
+    readers = {"pyav": _PyAVReader, "decord": _DecordReader}
+    if reader not in readers:
+        raise ValueError(unknown_name("reader", reader, readers))
     path = Path(path)
-    choose = functools.cache(choose)  # the second decoder is asked for the same frames, though the choice be random
-    if _in_time(_is_folder, path):
-        return _arrange(path, cut, *_read_folder(path, choose)), None
-    try:
-        return _arrange(path, cut, *_in_time(_read_av, path, choose)), None
-    except VideoError as first:
-        try:
-            return _arrange(path, cut, *_in_time(_read_decord, path, choose)), first.reason
-        except VideoError as second:
-            raise VideoError(path, f"PyAV: {first.reason}; decord: {second.reason}") from second
+    return _FolderReader(path) if _in_time(path, _is_folder, path) else readers[reader](path)
 
 
-def all_frames(num_frames: int) -> np.ndarray:
-    """`choose` for a whole video."""
-    return np.arange(num_frames)
+class VideoReader:
+    """An open video: `num_frames`, `height` and `width` of its frames, upright where the file has a rotation."""
+
+    path: Path
+    num_frames: int
+    height: int
+    width: int
+
+    def __enter__(self) -> "VideoReader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file. Nothing can be read afterwards."""
+
+    def read(self, indices: np.ndarray | Sequence, crop: CropSlices | None = None) -> Tensor:
+        """Decodes frames: uint8 RGB `(*S, C, H, W)`, the colours of a pixel side by side in memory (channels last).
+
+        Args:
+            indices: of the frames, 0-based, in any order and shape `S`, also repeated.
+            crop: rows and columns to keep; None keeps all.
+
+        Raises:
+            VideoError: a frame can't be decoded in time, or has another size than the first one.
+            IndexError: a frame that the video does not have.
+        """
+        indices = np.asarray(indices)
+        needed, place = np.unique(indices, return_inverse=True)
+        if needed[0] < 0 or needed[-1] >= self.num_frames:
+            raise IndexError(f"{self.path} has frames 0 to {self.num_frames - 1}, not {needed[0]} to {needed[-1]}")
+        frames = self._frames(needed)
+        if any(frame.shape[:2] != (self.height, self.width) for frame in frames):
+            raise VideoError(self.path, "its frames are not all of one size")
+        stacked = np.stack([frames[index][crop or ...] for index in place.flat])  # the only copy
+        return torch.from_numpy(stacked).permute(0, 3, 1, 2).unflatten(0, indices.shape)
+
+    def _frames(self, needed: np.ndarray) -> Sequence[np.ndarray]:
+        """The frames `(H, W, C)` of these indices, which ascend."""
+        raise NotImplementedError
 
 
-def _in_time(read: Callable[..., Any], path: Path, *arguments: Any) -> Any:
-    """`read(path, *arguments)`, or what it raises; VideoError after `SECONDS`.
+class TensorVideo(VideoReader):
+    """Frames in memory, uint8 RGB `(F, C, H, W)`."""
 
-    It runs in a thread of its own, as nothing else can be given up; starting one takes 0.1 ms. What may block (decord,
-    PyAV, the file system) lets other threads run meanwhile. No torch in there: where the process ends while a thread
-    of Python is in a function of torch, it ends in an abort.
+    def __init__(self, frames: Tensor):
+        self.frames = frames
+        self.num_frames, _, self.height, self.width = frames.shape
+
+    def read(self, indices: np.ndarray | Sequence, crop: CropSlices | None = None) -> Tensor:
+        """As `VideoReader.read`, with the memory layout of the tensor."""
+        indices = torch.as_tensor(indices, device=self.frames.device)
+        part = self.frames[..., *crop] if crop else self.frames
+        return part.index_select(0, indices.flatten()).unflatten(0, indices.shape)  # [] takes twenty times as long
+
+
+def _in_time(path: Path, work: Callable[..., Any], *arguments: Any) -> Any:
+    """`work(*arguments)`, or what it raises; VideoError after `SECONDS`.
+
+    It runs in its own thread, as nothing else can be given up; starting one takes 0.1 ms. What may block (decord,
+    PyAV, the file system) lets other threads run meanwhile. No torch in there: a process that ends while one of its
+    Python threads is in a function of torch aborts.
     """
     answers = queue.SimpleQueue()
 
-    def work() -> None:
+    def answer() -> None:
         try:
-            answers.put((read(path, *arguments), None))
+            answers.put((work(*arguments), None))
         except BaseException as error:
             answers.put((None, error))
 
-    threading.Thread(target=work, name=f"reading {path}", daemon=True).start()  # daemon: the process ends without it
+    threading.Thread(target=answer, name=f"reading {path}", daemon=True).start()  # daemon: the process ends without it
     try:
         result, error = answers.get(timeout=SECONDS)
     except queue.Empty:
@@ -109,49 +153,144 @@ def _is_folder(path: Path) -> bool:
     return False
 
 
-def _distinct(path: Path, choose: Choose, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """The chosen frames once each, in order, and where each stands in what was asked for."""
-    if num_frames == 0:
-        raise VideoError(path, "no frames")
-    indices = np.asarray(choose(num_frames))
-    needed, place = np.unique(indices, return_inverse=True)
-    return needed, place.reshape(indices.shape)
+class _PyAVReader(VideoReader):
+    """Decodes frame by frame from the start. There are as many frames as packets to be shown."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._busy = False
+        _in_time(path, self._open)
+
+    def close(self) -> None:
+        if not self._busy:  # a thread that hangs still uses it
+            self._container.close()
+
+    def _open(self) -> None:
+        """Demuxes all packets, and decodes the first frame, as only it has the rotation; reading continues from it."""
+        try:
+            self._container = av.open(str(self.path))
+            try:
+                self._demux()
+                self._decoding = self._decode()
+                self._first = next(self._decoding, None)
+                if self._first is None:
+                    raise VideoError(self.path, f"breaks off before frame 1 of {self.num_frames}")
+            except BaseException:
+                self._container.close()
+                raise
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(self.path, error.strerror or type(error).__name__) from error
+        self.height, self.width = self._first.height, self._first.width
+        if _quarter_turns(self._first) % 2:
+            self.height, self.width = self.width, self.height
+
+    def _demux(self) -> None:
+        self._stream = stream = _video_stream(self.path, self._container)
+        stream.codec_context.thread_count = 1  # one worker has one core
+        self._packets = packets = list(self._container.demux(stream))  # compressed: smaller than a few frames
+        whole = sum(1 for packet in packets[:-1] if not packet.is_corrupt)  # the last one only marks the end
+        if self._container.format.name.startswith("mov") and whole < stream.frames:  # mp4 and mov say how many
+            raise VideoError(self.path, f"breaks off: holds {whole} of its {stream.frames} frames")
+        self.num_frames = sum(1 for packet in packets if packet.size and not packet.is_discard)
+        if self.num_frames == 0:
+            raise VideoError(self.path, "no frames")
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        return (frame for packet in self._packets for frame in packet.decode())
+
+    def _frames(self, needed: np.ndarray) -> Sequence[np.ndarray]:
+        self._busy = True
+        return _in_time(self.path, self._keep, needed)
+
+    def _keep(self, needed: np.ndarray) -> Sequence[np.ndarray]:
+        kept = []
+        try:
+            for index, frame in enumerate(self._from_the_start()):
+                if index == needed[len(kept)]:
+                    kept.append(np.rot90(frame.to_ndarray(format="rgb24", threads=1), _quarter_turns(frame)))
+                    if len(kept) == len(needed):
+                        return kept
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(self.path, error.strerror or type(error).__name__) from error
+        finally:
+            self._busy = False
+        raise VideoError(self.path, f"breaks off before frame {needed[len(kept)] + 1} of {self.num_frames}")
+
+    def _from_the_start(self) -> Iterator[av.VideoFrame]:
+        if self._first is None:  # not the first time
+            self._stream.codec_context.flush_buffers()
+            self._decoding = self._decode()
+        else:
+            yield self._first
+            self._first = None
+        yield from self._decoding
 
 
-def _arrange(path: Path, cut: Cut | None, frames: Sequence[np.ndarray], place: np.ndarray) -> Tensor:
-    """What `read_frames` gives of distinct frames `(H, W', C)` and the places where they are wanted."""
-    if len({frame.shape for frame in frames}) > 1:
-        raise VideoError(path, "its frames are not all of one size")
-    part = cut(*frames[0].shape[:2]) if cut else ...
-    stacked = np.stack([frames[number][part] for number in place.flat])  # the only copy
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).unflatten(0, place.shape)
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """How often to turn a frame by 90 degrees, counterclockwise, to have it upright."""
+    return frame.rotation // 90 if frame.rotation in (-270, -180, -90, 90, 180, 270) else 0
 
 
-def _read_decord(path: Path, choose: Choose) -> tuple[Sequence[np.ndarray], np.ndarray]:
-    if decord is None:
-        raise VideoError(path, "not installed")
-    try:
+def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a piece of music
+        raise VideoError(path, "no video in the file")
+    if container.format.name.endswith("_pipe") or container.format.name in ("image2", "tty"):  # FFmpeg's names
+        raise VideoError(path, "a picture or text, no video")
+    return stream
+
+
+class _DecordReader(VideoReader):
+    """Jumps to the last key frame before each frame needed."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._decord = _import_decord()
+        _in_time(path, self._asked, self._open)
+
+    def _asked(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """`work(*arguments)`, decord's errors as VideoError."""
+        try:
+            return work(*arguments)
+        except UnicodeEncodeError as error:
+            raise VideoError(self.path, "its name is not UTF-8") from error
+        except self._decord.DECORDLimitReachedError as error:
+            raise VideoError(self.path, "frames that cannot be decoded") from error
+        except (self._decord.DECORDError, RuntimeError, IndexError, AssertionError) as error:
+            if "DECORDArrayCopyFromTo" in str(error):
+                reason = "cannot read frames of this width (it fails at 16, 24, 48, 72 px)"
+                raise VideoError(self.path, reason) from error
+            # without time and place in decord's source, the file, and numbers that differ each time
+            text = re.sub(r"\[[\d:]+\] \S+:\d+: | \(-?\d+ vs\. -?\d+\)", "", str(error)).replace(f"[{self.path}]", "")
+            raise VideoError(self.path, text.strip().partition("\n")[0] or type(error).__name__) from error
+
+    def _open(self) -> None:
         # One worker has one core. And without its tolerance of faults it does not repeat the frame before a broken one.
-        reader = decord.VideoReader(str(path), num_threads=1, fault_tol=1e-9)
-        num_frames = len(reader)
-        if _has_cut_off_frames(path):
-            raise VideoError(path, "counts frames that an edit list cuts off, and mixes up the others")
-        needed, place = _distinct(path, choose, num_frames)
+        self._reader = self._decord.VideoReader(str(self.path), num_threads=1, fault_tol=1e-9)
+        self.num_frames = len(self._reader)
+        if self.num_frames == 0:
+            raise VideoError(self.path, "no frames")
+        if _has_cut_off_frames(self.path):
+            raise VideoError(self.path, "counts frames that an edit list cuts off, and mixes up the others")
+        self.height, self.width, _ = self._reader[0].shape
+
+    def _frames(self, needed: np.ndarray) -> Sequence[np.ndarray]:
+        return _in_time(self.path, self._asked, self._get, needed)
+
+    def _get(self, needed: np.ndarray) -> Sequence[np.ndarray]:
         # After a jump to the last frame of an avi file decord 0.6.0 now and then repeats the frame before the jump;
         # not if it reads the last but one on the way.
-        on_the_way = np.union1d(needed, num_frames - 2) if needed[-1] == num_frames - 1 > 0 else needed
-        frames = reader.get_batch(on_the_way).asnumpy()
-    except UnicodeEncodeError as error:
-        raise VideoError(path, "its name is not UTF-8") from error
-    except decord.DECORDLimitReachedError as error:
-        raise VideoError(path, "frames that cannot be decoded") from error
-    except (decord.DECORDError, RuntimeError, IndexError, AssertionError) as error:
-        if "DECORDArrayCopyFromTo" in str(error):
-            raise VideoError(path, "cannot read frames of this width (it fails at 16, 24, 48, 72 px)") from error
-        # without time and place in decord's source, the file, and numbers that are another each time
-        said = re.sub(r"\[[\d:]+\] \S+:\d+: | \(-?\d+ vs\. -?\d+\)", "", str(error)).replace(f"[{path}]", "")
-        raise VideoError(path, said.strip().partition("\n")[0] or type(error).__name__) from error
-    return frames, np.searchsorted(on_the_way, needed)[place]
+        last = self.num_frames - 1
+        on_the_way = np.union1d(needed, last - 1) if needed[-1] == last > 0 else needed
+        return self._reader.get_batch(on_the_way).asnumpy()[np.isin(on_the_way, needed)]
+
+
+def _import_decord() -> ModuleType:
+    try:
+        import decord  # here, as it is optional: not every machine has a wheel
+    except ImportError as error:
+        raise ImportError("decord is not installed: pip install decord") from error
+    return decord
 
 
 def _has_cut_off_frames(path: Path) -> bool:
@@ -163,63 +302,39 @@ def _has_cut_off_frames(path: Path) -> bool:
         return False  # where decord can open it, let it try
 
 
-def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
-    stream = container.streams.best("video")
-    if stream is None or stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a piece of music
-        raise VideoError(path, "no video in the file")
-    if container.format.name.endswith("_pipe") or container.format.name in ("image2", "tty"):  # what FFmpeg calls them
-        raise VideoError(path, "a picture or text, no video")
-    return stream
+class _FolderReader(VideoReader):
+    def __init__(self, path: Path):
+        self.path = path
+        self._files, first = _in_time(path, self._open)
+        self.num_frames = len(self._files)
+        self._first = self._decode(0, first)
+        self.height, self.width, _ = self._first.shape
 
+    def _open(self) -> tuple[list[Path], bytearray]:
+        try:
+            files = sorted(file for file in self.path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        except OSError as error:
+            raise VideoError(self.path, f"{self.path.name}: {error.strerror}") from error
+        if not files:
+            raise VideoError(self.path, "no frames")
+        return files, self._content(files[0])
 
-def _read_av(path: Path, choose: Choose) -> tuple[Sequence[np.ndarray], np.ndarray]:
-    """Frame by frame from the start, keeping what is wanted; as many frames as there are packets to be shown."""
-    try:
-        with av.open(str(path)) as container:
-            stream = _video_stream(path, container)
-            stream.codec_context.thread_count = 1
-            packets = list(container.demux(stream))  # compressed, so all of them are less than a few frames
-            whole = sum(1 for packet in packets[:-1] if not packet.is_corrupt)  # the last one only says that it ends
-            if container.format.name.startswith("mov") and whole < stream.frames:  # mp4 and mov say how many there are
-                raise VideoError(path, f"breaks off: holds {whole} of its {stream.frames} frames")
-            num_frames = sum(1 for packet in packets if packet.size and not packet.is_discard)
-            needed, place = _distinct(path, choose, num_frames)
-            kept = _decode((frame for packet in packets for frame in packet.decode()), needed)
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(path, error.strerror or type(error).__name__) from error
-    if len(kept) < len(needed):
-        raise VideoError(path, f"breaks off before frame {needed[len(kept)] + 1} of {num_frames}")
-    return kept, place
+    def _content(self, file: Path) -> bytearray:
+        try:
+            return bytearray(file.read_bytes())
+        except OSError as error:
+            raise VideoError(self.path, f"{file.name}: {error.strerror}") from error
 
+    def _frames(self, needed: np.ndarray) -> Sequence[np.ndarray]:
+        later = needed[needed > 0]
+        contents = _in_time(self.path, lambda: [self._content(self._files[index]) for index in later])
+        frames = [self._decode(index, content) for index, content in zip(later, contents, strict=True)]
+        return frames if len(frames) == len(needed) else [self._first, *frames]
 
-def _decode(frames: Iterable[av.VideoFrame], needed: Sequence[int]) -> list[np.ndarray]:
-    kept = []
-    for number, frame in enumerate(frames):
-        if number == needed[len(kept)]:
-            turns = frame.rotation // 90 if frame.rotation in (-270, -180, -90, 90, 180, 270) else 0
-            kept.append(np.rot90(frame.to_ndarray(format="rgb24", threads=1), turns))
-            if len(kept) == len(needed):
-                break
-    return kept
-
-
-def _read_folder(path: Path, choose: Choose) -> tuple[Sequence[np.ndarray], np.ndarray]:
-    contents, place = _in_time(_read_files, path, choose)
-    frames = []
-    for name, content in contents.items():
+    def _decode(self, index: int, content: bytearray) -> np.ndarray:
         try:
             image = decode_image(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
-            raise VideoError(path, f"{name} is no image that can be read: {reason}") from error
-        frames.append(image.permute(1, 2, 0).numpy())  # as it was decoded: the colours of a pixel side by side
-    return frames, place
-
-
-def _read_files(path: Path, choose: Choose) -> tuple[dict[str, bytearray], np.ndarray]:
-    try:
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        needed, place = _distinct(path, choose, len(files))
-        return {files[number].name: bytearray(files[number].read_bytes()) for number in needed}, place
-    except OSError as error:
-        raise VideoError(path, f"{Path(error.filename).name}: {error.strerror}") from error
+            raise VideoError(self.path, f"{self._files[index].name} is no image that can be read: {reason}") from error
+        return image.permute(1, 2, 0).numpy()  # as it was decoded: the colours of a pixel side by side

@@ -24,14 +24,12 @@ class Evaluation:
     """Scores `(n, classes)` before the softmax, labels `(n,)` and numbers `(n,)` in their set of n videos.
 
     `unreadable` are the videos of the set that no score stands for: n + len(unreadable) is the set's size.
-    `second_decoder` are those that decord read, with the reason why PyAV did not.
     """
 
     scores: np.ndarray
     labels: np.ndarray
     videos: np.ndarray
     unreadable: list[Unreadable] = field(default_factory=list)
-    second_decoder: list[Unreadable] = field(default_factory=list)
 
     @property
     def correct(self) -> np.ndarray:
@@ -63,19 +61,15 @@ class Evaluation:
 
     def save(self, path: Path) -> None:
         arrays = {"scores": self.scores, "labels": self.labels, "videos": self.videos}
-        for name in ("unreadable", "second_decoder"):
-            rows = [(str(video.path), video.reason) for video in getattr(self, name)]
-            arrays[name] = np.array(rows, dtype=str).reshape(len(rows), 2)
+        rows = [(str(video.path), video.reason) for video in self.unreadable]
+        arrays["unreadable"] = np.array(rows, dtype=str).reshape(len(rows), 2)
         write_whole(path, lambda file: np.savez(file, **arrays))
 
     @classmethod
     def load(cls, path: Path) -> "Evaluation":
         with np.load(path) as stored:
-            left_out = (
-                [Unreadable(Path(of), reason) for of, reason in stored[name].tolist()]
-                for name in ("unreadable", "second_decoder")
-            )
-            return cls(stored["scores"], stored["labels"], stored["videos"], *left_out)
+            unreadable = [Unreadable(Path(of), reason) for of, reason in stored["unreadable"].tolist()]
+            return cls(stored["scores"], stored["labels"], stored["videos"], unreadable)
 
 
 def evaluate(
@@ -98,7 +92,7 @@ def evaluate(
     mine = [part.tolist() for part in every[rank() :: world_size()]]
     loader = DataLoader(clips, batch_sampler=mine, collate_fn=collate, num_workers=worker_count(clips))
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
-    unreadable, second = {}, {}
+    unreadable: dict[Path, str] = {}
     with (
         in_eval_mode(model),
         torch.inference_mode(),
@@ -106,24 +100,21 @@ def evaluate(
     ):
         for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
             unreadable |= {video.path: video.reason for video in bad}
-            second |= {sample.video: sample.second_decoder for sample in samples if sample.second_decoder}
             if samples:
                 on_device = [sample.clip.to(device) for sample in samples for _ in sample.crops]
                 inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
                 of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
                 of_clips = of_crops.mean(1).cpu().numpy()
                 scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
-    parts = all_gather((scores, unreadable, second))
-    for others, bad, by_decord in parts:
-        scores, unreadable, second = scores | others, unreadable | bad, second | by_decord
-    return _of_videos(clips, scores, unreadable, second, model.fc.out_features)
+    for others, bad in all_gather((scores, unreadable)):
+        scores, unreadable = scores | others, unreadable | bad
+    return _of_videos(clips, scores, unreadable, model.fc.out_features)
 
 
 def _of_videos(
     clips: TestClips,
     scores: dict[tuple[int, int], np.ndarray],
     unreadable: dict[Path, str],
-    second: dict[int, str],
     classes: int,
 ) -> Evaluation:
     videos = clips.videos.videos
@@ -137,11 +128,6 @@ def _of_videos(
         np.array([videos[number].label for number in numbers], int),
         np.array(numbers, int),
         [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable],
-        [
-            Unreadable(videos[number].path, reason)
-            for number, reason in sorted(second.items())
-            if number in set(numbers)
-        ],
     )
 
 

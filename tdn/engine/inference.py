@@ -1,7 +1,7 @@
 """The class scores of one video: a file, a folder of frames, or a tensor."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tdn.data.clips import read_clip
+from tdn.data.clips import read_crops
 from tdn.data.sampling import Views, parse_views
 from tdn.data.transforms import Crop, to_input
-from tdn.data.video import Choose, Cut, read_frames
+from tdn.data.video import TensorVideo, VideoReader, open_video
 from tdn.engine.distributed import device
 from tdn.model.weights import load_model
 
@@ -68,9 +68,10 @@ def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Vi
     """
     parameter = next(model.parameters())
     if not isinstance(video, Tensor):
-        frames, crops = _read(lambda choose, cut: read_frames(Path(video), choose, cut)[0], model, views)
+        with open_video(video) as opened:
+            frames, crops = _read(opened, model, views)
     elif video.dtype == torch.uint8 and video.ndim == 4 and video.shape[1] == 3 and len(video):
-        frames, crops = _read(lambda choose, cut: _of_tensor(video, choose, cut), model, views)
+        frames, crops = _read(TensorVideo(video), model, views)
     elif video.is_floating_point() and video.ndim == 5:
         if not video.isfinite().all():
             raise ValueError("the clip has values that are not finite")
@@ -84,18 +85,10 @@ def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Vi
     return to_input(clips, crops * len(frames), views.size).to(parameter.dtype)
 
 
-def _read(frames: Callable[[Choose, Cut], Tensor], model: nn.Module, views: Views) -> tuple[Tensor, tuple[Crop, ...]]:
+def _read(video: VideoReader, model: nn.Module, views: Views) -> tuple[Tensor, tuple[Crop, ...]]:
     """Frames `(clips, T, W, C, H, W')` of every clip, no more of them than the crops need, and these."""
-
-    def choose(number: int) -> np.ndarray:
-        clips = (views.windows(number, model.num_segments, model.window, clip) for clip in range(views.clips))
-        return np.stack(list(clips))
-
-    return read_clip(frames, choose, views.squares)
-
-
-def _of_tensor(video: Tensor, choose: Choose, cut: Cut) -> Tensor:
-    return video[torch.from_numpy(choose(len(video)))][..., *cut(*video.shape[-2:])]
+    windows = (views.windows(video.num_frames, model.num_segments, model.window, clip) for clip in range(views.clips))
+    return read_crops(video, np.stack(list(windows)), views.squares(video.height, video.width))
 
 
 class Network(NamedTuple):

@@ -11,7 +11,6 @@ import pytest
 import torch
 from conftest import SPEC
 from helpers.runs import TINY, on_the_cpu, weights, with_epochs  # noqa: F401 (a fixture)
-from helpers.videos import damage, write_video
 
 import tdn
 from tdn.data.clips import VideoSet
@@ -145,9 +144,6 @@ def test_unreadable_videos_stand_in_the_metrics(tmp_path, data_root, capsys, mon
     broken = [folder / "train" / "00004.mp4", folder / "val" / "00011.mp4"]
     broken[0].write_bytes(b"")
     broken[1].write_bytes(broken[1].read_bytes()[:20_000])
-    damaged = [folder / "train" / "00007.mp4", folder / "val" / "00012.mp4"]  # for decord not in the way
-    for path in damaged:
-        damage(write_video(path, pocket.render_clip(8, 3), options={"g": "1"}), 0)
     experiment._videos.cache_clear()
     config = dataclasses.replace(TINY, data=spec)
     for _ in range(2):  # made, and stored
@@ -156,11 +152,9 @@ def test_unreadable_videos_stand_in_the_metrics(tmp_path, data_root, capsys, mon
         ((path, reason),) = result.metrics["unreadable"]
         assert path == str(broken[1]) and reason
         assert (result.metrics["videos"], result.metrics["of"]) == (18, 19)
-        second = [result.metrics["train_second_decoder"], result.metrics["second_decoder"]]
-        assert [[path for path, _ in videos] for videos in second] == [[str(path)] for path in damaged]
         said = capsys.readouterr().out
         for role in ("1 of 36 training", "1 of 19 validation"):
-            assert f"{role} videos could not be read:" in said and f"{role} videos were read by decord" in said
+            assert f"{role} videos could not be read:" in said
 
     for path in (folder / "val").iterdir():
         path.write_bytes(b"no video")

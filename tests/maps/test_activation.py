@@ -10,7 +10,7 @@ from torch import nn
 import tdn
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
-from tdn.data.video import VideoError, all_frames, read_frames
+from tdn.data.video import VideoError, open_video
 from tdn.maps.activation import METHODS, activation_maps, default_layer, layers, placed_on
 from tdn.maps.pictures import overlays, save_strip
 from tdn.model.zoo import SYSTEMS
@@ -71,7 +71,8 @@ def test_all_maps_of_a_clip_share_one_scale(video):
 
 def test_the_frames_are_those_of_the_video(video):
     views = Views(size=56, scale=1)
-    shown, _ = read_frames(video, lambda count: views.windows(count, 8, 5, 0)[:, 2])
+    with open_video(video) as opened:
+        shown = opened.read(views.windows(opened.num_frames, 8, 5, 0)[:, 2])
     assert torch.equal(tdn.cam(network(), video, "all", views=views).frames, shown)
 
 
@@ -230,7 +231,8 @@ def test_what_does_not_exist_is_answered_with_what_does(video, broken_videos):
 
 def test_a_file_a_folder_and_a_tensor_are_the_same_video(video, tmp_path):
     model = network()
-    frames, _ = read_frames(video, all_frames)
+    with open_video(video) as opened:
+        frames = opened.read(range(opened.num_frames))
     (tmp_path / "frames").mkdir()
     for number, frame in enumerate(frames):
         Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / f"frames/{number:05d}.png")

@@ -24,13 +24,12 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tdn.data.clips import Video, VideoSet
-from tdn.data.disk.own import IMAGE_SUFFIXES
 from tdn.data.disk.published import Labelled
 from tdn.data.transforms import mirrored_labels
-from tdn.data.video import VideoError, read_frames
+from tdn.data.video import IMAGE_SUFFIXES, VideoError, open_video
 from tdn.utils import worker_pool, write_text, write_whole
 
-COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "problem", "second_decoder")
+COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "problem")
 MISSING = "missing"
 CHUNK = 8  # videos that a worker takes at a time, and loses when the check is interrupted
 SAVE_EVERY = 60  # seconds
@@ -38,7 +37,7 @@ SHOWN = 20  # problems in a report
 
 
 class Checked(NamedTuple):
-    """One video, tried: `problem` says why it can't be read, `second_decoder` why PyAV failed where decord read it.
+    """One video, tried: `problem` says why it can't be read.
 
     Of a folder of frames, `bytes` is their sum and `modified`, in nanoseconds, the time of the latest change.
     """
@@ -47,7 +46,6 @@ class Checked(NamedTuple):
     bytes: int = 0
     modified: int = 0
     problem: str = ""
-    second_decoder: str = ""
 
 
 def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoSet, VideoSet] | None:
@@ -59,10 +57,15 @@ def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoS
     if not file.exists():
         return None
     content, state = file.read_bytes(), _state(file)
-    if state.get("csv") != hashlib.sha256(content).hexdigest() or state["fingerprint"] != fingerprint:
+    rows = _rows(content)
+    if (
+        rows[:1] != [list(COLUMNS)]
+        or state.get("csv") != hashlib.sha256(content).hexdigest()
+        or state["fingerprint"] != fingerprint
+    ):
         print(f"the index {file.name} does not fit the data any more and is not used; anew: {command}")
         return None
-    rows = _rows(content)
+    del rows[0]
     if len(rows) < state["videos"]:
         print(
             f"the index {file.name} has only {len(rows)} of {state['videos']} videos and is not used; more: {command}"
@@ -108,7 +111,6 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
         results = [(video.path, checked[video.path]) for video in videos]
         bad = [f"  {path}: {result.problem}" for path, result in results if result.problem]
         missing = sum(result.problem == MISSING for _, result in results)
-        second = sum(bool(result.second_decoder) for _, result in results)
         frames = np.array([result.frames for _, result in results if not result.problem])
         said.append(
             f"{title}: {len(videos):,} videos in {len({video.label for video in videos})} of {len(names)} classes"
@@ -116,9 +118,7 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
         if len(frames):
             lengths = f"{frames.min()} to {frames.max()} a video, median {np.median(frames):g}"
             said.append(f"  {frames.sum():,} frames, {lengths}")
-        said.append(
-            f"  missing: {missing}, unreadable: {len(bad) - missing}, read by the second decoder only: {second}"
-        )
+        said.append(f"  missing: {missing}, unreadable: {len(bad) - missing}")
         problems += bad
     if problems:
         said += ["missing or unreadable:", *problems[:SHOWN]]
@@ -191,12 +191,6 @@ def _try_some(jobs: list[tuple[Path, Checked | None]]) -> dict[Path, Checked]:
 
 
 def _try(path: Path, before: Checked | None) -> Checked:
-    counted = [0]
-
-    def first_and_last(frames: int) -> np.ndarray:
-        counted[0] = frames
-        return np.array([0, frames - 1])
-
     try:
         size, modified = _size_and_change(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -207,12 +201,13 @@ def _try(path: Path, before: Checked | None) -> Checked:
     if before and not before.problem and (before.bytes, before.modified) == (size, modified):
         return before
     try:
-        _, second = read_frames(path, first_and_last)
+        with open_video(path) as video:
+            video.read([0, video.num_frames - 1])
     except VideoError as error:
         return Checked(0, size, modified, error.reason)
     except Exception as error:  # whatever it is, the other videos are still to be tried
         return Checked(0, size, modified, f"{type(error).__name__}: {error}")
-    return Checked(counted[0], size, modified, "", second or "")
+    return Checked(video.num_frames, size, modified)
 
 
 def _size_and_change(path: Path) -> tuple[int, int]:
@@ -271,14 +266,14 @@ def _state(file: Path) -> dict:
 
 
 def _rows(content: bytes) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))[1:]
+    return list(csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))
 
 
 def _earlier(file: Path, root: Path) -> dict[Path, Checked]:
     """What an earlier check found, whatever the annotation was; nothing where its index is none that we know."""
     try:
         rows = _rows(file.read_bytes())
-        return {root / row[1]: Checked(*map(int, row[4:7]), *row[7:]) for row in rows}
+        return {root / row[1]: Checked(*map(int, row[4:7]), *row[7:]) for row in rows[1:]}
     except (FileNotFoundError, ValueError, TypeError, IndexError):
         return {}
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tdn.data.clips import Video
 from tdn.data.disk.published import VIDEO_SUFFIXES, Labelled, Layout, find, is_video_file, lines, visible, wrong
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # as `video.read_frames` takes them
+from tdn.data.video import IMAGE_SUFFIXES
 
 
 def own(root: Path) -> Layout:
