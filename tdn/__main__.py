@@ -38,7 +38,7 @@ def command_line(command: str | None) -> Parser:
     raw = argparse.RawDescriptionHelpFormatter
     what = "Temporal Difference Networks: the networks, and the study book about them."
     parser = Parser("tdn", usage="tdn COMMAND ...", description=what, epilog=MOST_USED, formatter_class=raw)
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog="tdn", required=True)
     for name, about in COMMANDS.items():
         one = commands.add_parser(name, help=about, formatter_class=raw)
         if name == command:

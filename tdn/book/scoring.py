@@ -33,6 +33,7 @@ def evaluate_weights(
     class_names: Sequence[str] | None = None,
     precision: str = "fp32",
     batch: int = 16,
+    reader: str = "pyav",
 ) -> pd.DataFrame:
     """Scores the validation videos of a data set under each of `views`, and keeps scores, per-class accuracy and what
     they are of in a folder of `results` for each; a row of views each.
@@ -40,11 +41,13 @@ def evaluate_weights(
     Args:
         class_names: in the order of the network's outputs, where it is not the data set's and the file does not say.
         batch: views on the device at once.
+        reader: of video files, as `open_video`.
 
     Raises as `load_model` and `DatasetSpec.videos`; ValueError where the classes are not those of the data set.
     """
     model, name, names, _ = load_model(weights, num_segments)
     _, val_set = videos(spec, DATA)
+    val_set.reader = reader
     order = output_order(val_set, model.fc.out_features, class_names or names)
     to_device(model, device())
     rows = []

@@ -18,7 +18,7 @@ from data.test_catalog import EXPECTED, L, edited, first_and_last, said
 from helpers import layouts
 from helpers.videos import damage, write_video
 
-from tdn.commands.data import main
+from tdn.__main__ import main
 from tdn.data.clips import Video
 from tdn.data.disk import catalog as datasets
 from tdn.data.disk import check as index
@@ -47,7 +47,7 @@ def test_a_check_reports_what_is_broken_and_its_index_is_used(place, home, capsy
     (videos / "207.webm").unlink()
     damaged = write_video(root / "damaged.mp4", np.concatenate([layouts.clip(0)] * 4), options={"g": "1"})
     damage(damaged, 24).rename(videos / "204.webm")  # in the way of one decoder, on its way to the last frame
-    assert main(["check", "ssv2"]) == 1
+    assert main(["data", "check", "ssv2"]) == 1
     out = capsys.readouterr().out
     assert f"{videos}/202.webm: empty file" in out
     assert f"{videos}/203.webm: PyAV: " in out
@@ -129,10 +129,10 @@ def test_an_interrupted_check_goes_on_where_it_was(home, tmp_path, capsys, monke
     program = """if True:
         import signal, sys
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
-        from tdn.commands.data import main
+        from tdn.__main__ import main
         sys.exit(main(sys.argv[1:]))"""
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "check", str(root)],
+        [sys.executable, "-c", program, "data", "check", str(root)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},  # a single worker
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -158,7 +158,7 @@ def test_an_interrupted_check_goes_on_where_it_was(home, tmp_path, capsys, monke
         exchanged(path, b"?" * len(image))  # not to be read again
     exchanged(first, image)  # to be read again, for it could not be
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert main(["check", str(root)]) == 0
+    assert main(["data", "check", str(root)]) == 0
     with no_parser():
         assert sum(len(each) for each in spec.videos(home / ".data")) == videos
 
@@ -206,21 +206,21 @@ def test_a_report_names_what_a_person_should_know():
 
 
 def test_a_command_that_can_not_be_done_is_told_why(place, home, capsys, tmp_path, monkeypatch):
-    assert main(["check", "ssv2"]) == 2
+    assert main(["data", "check", "ssv2"]) == 2
     assert "Something-Something V2 (ssv2) is not on this machine" in capsys.readouterr().err
-    assert main(["check", "ucf10"]) == 2
+    assert main(["data", "check", "ucf10"]) == 2
     assert "did you mean ucf101?" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
-    assert main(["check", "./mine"]) == 2
+    assert main(["data", "check", "./mine"]) == 2
     assert f"there is no folder {tmp_path}/mine" in capsys.readouterr().err
     root = place("ucf101")
-    assert main(["check", "ucf101", "--split", "4"]) == 2
+    assert main(["data", "check", "ucf101", "--split", "4"]) == 2
     assert "valid: 1 to 3" in capsys.readouterr().err
     (root / "ucfTrainTestlist/testlist02.txt").unlink()
-    assert main(["check", "ucf101", "--split", "2"]) == 2
+    assert main(["data", "check", "ucf101", "--split", "2"]) == 2
     assert f"{root} has no testlist02.txt, neither there nor in ucfTrainTestlist/" in capsys.readouterr().err
     monkeypatch.setenv("TDN_MY_SET", "/nowhere")
-    assert main([]) == 0
+    assert main(["data"]) == 0
     out = capsys.readouterr().out
     assert re.search(rf"ucf101 +{root} \(the environment variable TDN_UCF101\)\n", out)
     assert re.search(r"my_set +/nowhere .*, which is no folder\n", out) and re.search(r"k400 +not configured\n", out)

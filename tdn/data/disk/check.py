@@ -75,31 +75,34 @@ def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoS
     return train, val
 
 
-def check(labelled: Labelled, file: Path, root: Path, fingerprint: str, workers: int) -> dict[Path, Checked]:
+def check(
+    labelled: Labelled, file: Path, root: Path, fingerprint: str, workers: int, reader: str = "pyav"
+) -> dict[Path, Checked]:
     """Tries the first and the last frame of every video, in `workers` processes, and writes the index `file`.
 
-    A video that an earlier check could read and whose size and time of change are as they were is not read again.
+    A video that an earlier check by the same reader could read and whose size and time of change are as they were is
+    not read again.
     Ctrl-C leaves an index of what was checked so far, any other end one that is at most a minute older. A second
     check of the same index waits for the first.
     """
     paths = list(dict.fromkeys(video.path for video in (*labelled.train, *labelled.val)))
     file.parent.mkdir(parents=True, exist_ok=True)
     with _alone_with(file):
-        checked = _earlier(file, root)
+        checked = _earlier(file, root, reader)
         saved = time.monotonic()
         try:
             with (
                 tqdm(total=len(paths), desc="checking", unit="video") as bar,
-                closing(_try_all({path: checked.get(path) for path in paths}, workers)) as tried,
+                closing(_try_all({path: checked.get(path) for path in paths}, workers, reader)) as tried,
             ):
                 for results in tried:
                     checked |= results
                     bar.update(len(results))
                     if time.monotonic() - saved > SAVE_EVERY:
-                        _write(file, labelled, root, fingerprint, checked)
+                        _write(file, labelled, root, fingerprint, checked, reader)
                         saved = time.monotonic()
         finally:
-            _write(file, labelled, root, fingerprint, checked)
+            _write(file, labelled, root, fingerprint, checked, reader)
     return {path: checked[path] for path in paths}
 
 
@@ -145,25 +148,25 @@ def _some(items: Iterable[str]) -> str:
 # trying
 
 
-def _try_all(before: Mapping[Path, Checked | None], workers: int) -> Iterator[dict[Path, Checked]]:
+def _try_all(before: Mapping[Path, Checked | None], workers: int, reader: str) -> Iterator[dict[Path, Checked]]:
     """Each video's outcome, some at a time; `before` has those of an earlier check."""
     left = list(before.items())
     while left:
         done: set[Path] = set()
         chunks = [left[start : start + CHUNK] for start in range(0, len(left), CHUNK)]
         with worker_pool(min(workers, len(chunks)), _start_worker) as pool:
-            for future in as_completed([pool.submit(_try_some, chunk) for chunk in chunks]):
+            for future in as_completed([pool.submit(_try_some, chunk, reader) for chunk in chunks]):
                 if not isinstance(future.exception(), BrokenProcessPool):
                     done |= future.result().keys()
                     yield future.result()
         left = [job for job in left if job[0] not in done]
         if left:  # a worker died; chunks are begun in their order, so what it read is among the first
-            results = _try_alone(left[: workers * CHUNK])
+            results = _try_alone(left[: workers * CHUNK], reader)
             yield results
             left = [job for job in left if job[0] not in results]
 
 
-def _try_alone(jobs: list[tuple[Path, Checked | None]]) -> dict[Path, Checked]:
+def _try_alone(jobs: list[tuple[Path, Checked | None]], reader: str) -> dict[Path, Checked]:
     """One video after the other, each worker that dies replaced, to find the video that kills it.
 
     Raises BrokenProcessPool where workers die whatever they do.
@@ -174,7 +177,7 @@ def _try_alone(jobs: list[tuple[Path, Checked | None]]) -> dict[Path, Checked]:
             pool.submit(os.getpid).result()
             for job in jobs[len(results) :]:
                 try:
-                    results |= pool.submit(_try_some, [job]).result()
+                    results |= pool.submit(_try_some, [job], reader).result()
                 except BrokenProcessPool:
                     results[job[0]] = Checked(problem="reading it ends the process (a decoder crashed, or no memory)")
                     break
@@ -186,11 +189,11 @@ def _start_worker() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print what they also give as errors, over the progress bar
 
 
-def _try_some(jobs: list[tuple[Path, Checked | None]]) -> dict[Path, Checked]:
-    return {path: _try(path, before) for path, before in jobs}
+def _try_some(jobs: list[tuple[Path, Checked | None]], reader: str) -> dict[Path, Checked]:
+    return {path: _try(path, before, reader) for path, before in jobs}
 
 
-def _try(path: Path, before: Checked | None) -> Checked:
+def _try(path: Path, before: Checked | None, reader: str) -> Checked:
     try:
         size, modified = _size_and_change(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -201,7 +204,7 @@ def _try(path: Path, before: Checked | None) -> Checked:
     if before and not before.problem and (before.bytes, before.modified) == (size, modified):
         return before
     try:
-        with open_video(path) as video:
+        with open_video(path, reader) as video:
             video.read([0, video.num_frames - 1])
     except VideoError as error:
         return Checked(0, size, modified, error.reason)
@@ -236,7 +239,9 @@ def _alone_with(file: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked: Mapping[Path, Checked]) -> None:
+def _write(
+    file: Path, labelled: Labelled, root: Path, fingerprint: str, checked: Mapping[Path, Checked], reader: str
+) -> None:
     """What is checked of the labelled videos; the json last, with the hash of the csv that it belongs to."""
     text, below = io.StringIO(), f"{root}{os.sep}"
     writer = csv.writer(text, lineterminator="\n")
@@ -253,6 +258,7 @@ def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked
         "videos": len(labelled.train) + len(labelled.val),
         "date": date.today().isoformat(),
         "class_names": labelled.class_names,
+        "reader": reader,
     }
     write_whole(file, lambda out: out.write(content))
     write_text(file.with_suffix(".json"), json.dumps(state, indent=1))
@@ -269,8 +275,11 @@ def _rows(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))
 
 
-def _earlier(file: Path, root: Path) -> dict[Path, Checked]:
-    """What an earlier check found, whatever the annotation was; nothing where its index is none that we know."""
+def _earlier(file: Path, root: Path, reader: str) -> dict[Path, Checked]:
+    """What an earlier check by this reader found, whatever the annotation was; nothing where its index is none that we
+    know."""
+    if _state(file).get("reader", "pyav") != reader:
+        return {}
     try:
         rows = _rows(file.read_bytes())
         return {root / row[1]: Checked(*map(int, row[4:7]), *row[7:]) for row in rows[1:]}
