@@ -23,6 +23,7 @@ from tdn.bench.timing import devices, interleaved
 from tdn.data.clips import Sample, TrainingClips, Unreadable, Video, VideoSet
 from tdn.data.sampling import sample_windows
 from tdn.data.transforms import MEAN, STD, random_crop, to_input
+from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import fit
 from tdn.model.zoo import create_model
@@ -155,11 +156,12 @@ def measure_waiting(folder: Path, videos: int = 16) -> Iterator[dict[str, Any]]:
     is one: the second of two epochs over `videos` short mp4 files, in batches of 4."""
     files = write_mp4s(folder, videos)
     *_, device = devices()
+    recipe = Recipe(epochs=2, batch=4, lr=0.001, micro_batch=4)
     for name in tqdm(("tsn_resnet50", "tdn_resnet50"), "waiting", unit="network", leave=False):
         model = create_model(name, 5)
         (folder / name).mkdir()
         clips = clips_of(files, window=model.window)
-        epoch = fit(model, clips, Recipe(2, 4, 0.001), SIZE, folder / name, device).history[-1]
+        epoch = fit(model, TrainingLoader(clips, 4, 4), recipe, SIZE, folder / name, device).history[-1]
         yield {
             "device": device.type,
             "network": name,

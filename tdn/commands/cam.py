@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     model, names, views = loaded.model, loaded.class_names, loaded.views
     target = None if options.target is None else _class(options.target, names)
     layer = options.layer or default_layer(model, views.size)
-    maps = cam(model, options.video, options.frames, target, layer, options.method, views)
+    maps = cam(model, options.video, options.frames, target, layer, options.method, views, options.reader)
     explained, likeliest = names[maps.target], top_classes(maps.scores, names)
     matplotlib.use("Agg")  # no window
     files = [options.output / f"{Path(options.video).stem}_cam{ending}" for ending in (".png", ".gif", ".json")]

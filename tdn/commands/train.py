@@ -1,7 +1,6 @@
 """Train the runs of the study that are missing, or, with --dataset, one network on a data set."""
 
 import argparse
-import dataclasses
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from tdn.experiments.registry import (
     table_names,
     with_pretrained,
 )
-from tdn.experiments.runs import Run, stored
+from tdn.experiments.runs import IMAGENET, Run, stored
 
 EXAMPLES = """\
 examples:
@@ -75,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
         if todo.to_do:
             if rank() == 0:
                 _announce(todo.to_do, compute, options.jobs)
-            queue.train(todo.to_do, profile.results, jobs=options.jobs, compute=compute, pretrained=weights)
+            queue.train(todo, profile.results, jobs=options.jobs, compute=compute, pretrained=weights)
         if options.dataset and rank() == 0:
             print(f"weights, scores and manifest: {stored(runs[0], profile.results).folder}")
 
@@ -83,8 +82,8 @@ def run(options: argparse.Namespace) -> None:
 def _own(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
     if options.runs or options.table or options.shard != "1/1":
         raise ValueError("--dataset trains one network of its own: without --table, --runs and --shard")
-    config = own_run(dataset_named(options.dataset), options.model, options.segments)
-    return PAPER, [dataclasses.replace(config, pretrained=None) if options.pretrained == "none" else config]
+    pretrained = None if options.pretrained == "none" else IMAGENET
+    return PAPER, [own_run(dataset_named(options.dataset), options.model, options.segments, pretrained)]
 
 
 def _study(options: argparse.Namespace) -> tuple[Profile, list[Run]]:

@@ -67,6 +67,7 @@ def cam(
     layer: str | None = None,
     method: str = "GradCAM",
     views: Views = Views(),  # noqa: B008
+    reader: str = "pyav",
 ) -> Maps:
     """Which places of a video speak for a class.
 
@@ -80,6 +81,7 @@ def cam(
             adds to it. None takes `default_layer`.
         method: one of `METHODS`, pytorch-grad-cam's names.
         views: of one view; its size is what the network was trained for.
+        reader: of a video file, as `open_video`.
 
     Raises:
         VideoError: the video can't be read.
@@ -90,7 +92,7 @@ def cam(
         raise ValueError(f"frames are 'center' or 'all', not {frames!r}")
     if views.number != 1:
         raise ValueError(f"maps are of one view, not of {views}")
-    clips = network_input(model, video, views)
+    clips = network_input(model, video, views, reader)
     raw, scores = activation_maps(model, clips, None if target is None else [target], layer, method)
     steps = raw.shape[1]
     placed = placed_on(raw[0], clips.shape[-2:])

@@ -53,7 +53,7 @@ MISTAKES = [
     ("", "required: COMMAND"),
     ("trian", "invalid choice: 'trian' (choose from"),
     ("train --dataset /nonexist", "there is no folder /nonexist"),
-    ("train --dataset ssv3", "did you mean ssv1"),
+    ("train --dataset ssv3", "did you mean ssv2 or ssv1"),
     ("train --dataset ssv1 --table beyond", "without --table"),
     ("train --dataset ssv1 --model tdn_resnet5", "did you mean tdn_resnet50"),
     ("train --profile smokey", "did you mean smoke"),

@@ -67,7 +67,7 @@ def test_mistakes(weights, video, tmp_path, capsys):
     (tmp_path / "names.txt").write_text("one\ntwo\n")
     for command, arguments, reason in (
         ("predict", ["--weights", str(video)], "not a weights file"),
-        ("predict", ["--weights", str(weights), "--classes", str(tmp_path / "names.txt")], "2 names of classes"),
+        ("predict", ["--weights", str(weights), "--classes", str(tmp_path / "names.txt")], "2 class names"),
         ("predict", ["--weights", str(weights), "--views", "ten"], "clips x crops"),
         ("cam", ["--weights", str(weights), "-o", str(weights)], "is no folder"),
         ("cam", ["--weights", str(weights), "--layer", "layer4"], "valid: stage1"),
