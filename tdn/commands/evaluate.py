@@ -12,8 +12,7 @@ from tdn.data.sampling import parse_views
 from tdn.engine.distributed import process_group, rank
 from tdn.engine.evaluation import Evaluation, ensemble
 from tdn.engine.trainer import PRECISIONS
-from tdn.experiments.runs import ROOT
-from tdn.utils import markdown
+from tdn.utils import home, markdown
 
 EXAMPLES = """\
 examples:
@@ -52,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
             options.weights,
             dataset_named(options.dataset, options.split),
             views,
-            ROOT / "results" / "paper" / "runs",
+            home() / "results/paper/runs",
             options.segments,
             class_names(options),
             options.precision,

@@ -1,0 +1,79 @@
+"""`tdn train` and `tdn evaluate`."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from helpers import layouts
+
+import tdn
+from tdn.__main__ import main
+from tdn.data.sampling import Views
+from tdn.engine.recipes import Recipe
+from tdn.experiments import profiles
+from tdn.experiments.profiles import PROFILES
+from tdn.experiments.registry import all_runs, with_pretrained
+
+
+@pytest.fixture(autouse=True)
+def results(home, monkeypatch):
+    monkeypatch.setattr(profiles, "ROOT", home)
+    return home / "results"
+
+
+def test_a_list_trains_nothing(capsys, home):
+    assert main(["train", "--profile", "smoke", "--list"]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    runs = len(with_pretrained(all_runs(PROFILES["smoke"])))
+    assert first.startswith(f"profile smoke: {runs} runs, 0 of them done")
+    assert len(lines) == runs and all("to do" in line and "tdn train --profile smoke --runs " in line for line in lines)
+    assert list(home.iterdir()) == []
+
+
+def test_runs_that_are_not_possible_are_listed_with_the_reason(capsys):
+    """The study goes on without them; a run that was asked for by name is an error."""
+    assert main(["train", "--profile", "paper", "--table", "s_tdm_fusion"]) == 0
+    printed = capsys.readouterr().out
+    assert "5 runs are not possible here: Something-Something V1" in printed and "TDN_SSV1=" in printed
+    name = all_runs(PROFILES["paper"], ["s_tdm_fusion"])[0].name
+    assert main(["train", "--profile", "paper", "--runs", name]) == 2
+    assert "Something-Something V1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_own_videos_are_trained_and_evaluated(tmp_path, results, monkeypatch, capsys):
+    own_run, recipe = profiles.own_run, Recipe(epochs=1, batch=2, lr=0.01)
+
+    def small(*arguments):
+        smaller = {"options": (("width", 8),), "size": 48, "views": Views(size=48), "recipe": recipe}
+        return dataclasses.replace(own_run(*arguments), **smaller)
+
+    monkeypatch.setattr("tdn.commands.train.own_run", small)
+    mine = str(layouts.folder(tmp_path / "mine"))
+    arguments = ["--model", "tdn_resnet10", "--segments", "4", "--pretrained", "none"]
+    assert main(["train", "--dataset", mine, *arguments]) == 0
+    printed = capsys.readouterr().out
+    (weights,) = results.glob("paper/runs/*/weights.pt")
+    assert f"weights, scores and manifest: {weights.parent}" in printed and "1 epochs, batch 2" in printed
+    assert "pretrained" not in json.loads((weights.parent / "manifest.json").read_text())
+    assert main(["evaluate", "--dataset", mine, "--weights", str(weights), "--views", "1x1", "2x1"]) == 0
+    assert "| 2x1 " in capsys.readouterr().out
+
+
+def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, capsys):
+    mine = layouts.folder(tmp_path / "mine")
+    model = tdn.create_model("tdn_resnet10", 3, 4, width=8)
+    network = {"name": "tdn_resnet10", "options": {"width": 8}, "num_segments": 4}
+    torch.save({"model": model.state_dict(), "network": network}, tmp_path / "weights.pt")
+    arguments = ["--dataset", str(mine), "--weights", str(tmp_path / "weights.pt"), "--size", "48"]
+    assert main(["evaluate", *arguments, "--views", "1x1", "2x3", "--reader", "decord"]) == 0
+    printed = capsys.readouterr().out
+    assert "| 1x1 " in printed and "| 2x3 " in printed and "top-5" in printed
+    kept = [str(folder) for folder in (results / "paper/runs").iterdir()]
+    assert len(kept) == 2 and all(folder in printed for folder in kept)
+    assert main(["evaluate", "--ensemble", *kept]) == 0
+    assert "top-1" in capsys.readouterr().out
+    (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
+    assert main(["evaluate", *arguments, "--classes", str(tmp_path / "names.txt")]) == 2
+    assert "none of the network's" in capsys.readouterr().err
