@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tdn.data.clips import TestClips, collate
+from tdn.data.clips import read_crops
 from tdn.data.transforms import to_input, to_pixels
 from tdn.experiments import runs
 from tdn.experiments.runs import DATA, Run
@@ -18,14 +18,17 @@ SHOWN = 10 / 64  # TDRL's Figure 3 picks ten channels, where ResNet-50 has 64
 
 def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> tuple[Tensor, Tensor]:
     """Validation videos by index, as the run's network sees them: pixels `(N, T, 3, H, W)`, 0 to 1, of the middle
-    frames of the windows, and normalised clips `(N, T, L, 3, H, W)`. Raises ValueError where a video can't be read."""
+    frames of the windows, and normalised clips `(N, T, L, 3, H, W)`. Raises VideoError where one can't be read."""
     _, val = runs.videos(config.data, data)
-    window = config.create_model().window
-    clips = TestClips(val, config.num_segments, window, dataclasses.replace(config.views, clips=1, crops=1))
-    samples, unreadable = collate([clips[video] for video in videos])
-    if unreadable:
-        raise ValueError(f"{unreadable[0].path} can't be read: {unreadable[0].reason}")
-    inputs = to_input([sample.clip for sample in samples], [sample.crops[0] for sample in samples], config.views.size)
+    window, views = config.create_model().window, dataclasses.replace(config.views, clips=1, crops=1)
+    clips, crops = [], []
+    for index in videos:
+        with val.open(index) as video:
+            windows = views.windows(video.num_frames, config.num_segments, window, 0)
+            clip, (crop,) = read_crops(video, windows, views.squares(video.height, video.width))
+        clips.append(clip)
+        crops.append(crop)
+    inputs = to_input(clips, crops, views.size)
     return to_pixels(inputs[:, :, window // 2]) / 255, inputs
 
 

@@ -51,13 +51,11 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     title = "Not run" if top1.isna().all() else "Measured, 95 % interval"
     left.set(xlim=(0, 100), xlabel="top-1 (%)", title=title)
     families = [name for name in FAMILY_COLOURS if name in table]
-    right.set_visible(bool(families))
     for index, family in enumerate(families):
         style = {"height": 0.22, "color": FAMILY_COLOURS[family], "label": family}
         right.barh(rows + 0.25 * (1 - index), table[family], **style)
-    right.set(xlim=(0, 100), xlabel="top-1 (%)", title="By family of classes")
-    if families:
         right.legend(fontsize=8)
+    right.set(xlim=(0, 100), xlabel="top-1 (%)", title="By family of classes", visible=bool(families))
     figure.tight_layout()
     return figure
 
@@ -90,8 +88,7 @@ def plot_order(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) 
         if known:
             top1, low, high = np.array([accuracy(line.results, seed_error) for line in known]).T
             published, errors = [line.published for line in known], [top1 - low, high - top1]
-            title = get_table(name).title
-            axis.errorbar(published, top1, yerr=errors, fmt="o", capsize=2, label=title, alpha=0.7)
+            axis.errorbar(published, top1, errors, fmt="o", capsize=2, label=get_table(name).title, alpha=0.7)
     axis.set(xlabel="published top-1 on SSv1 (%)", ylabel="measured top-1 (%)")
     return _with_legend(figure)
 
@@ -135,14 +132,14 @@ def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: s
     known = published.dropna(subset=["GMACs", "top-1"])
     others = known[known["method"] != "TDN"].drop_duplicates(["GMACs", "top-1"])  # spelled otherwise in two editions
     left.scatter(others["GMACs"], others["top-1"], color="tab:gray", s=18)
-    tdn = known[(known["method"] == "TDN") & known["printed in"].str.contains("CVPR")]
+    tdn = known[(known["method"] == "TDN") & known["published in"].str.contains("CVPR")]
     for backbone, rows in tdn.groupby("backbone"):
         left.plot(rows["GMACs"], rows["top-1"], marker="*", markersize=11, label=f"TDN, {backbone}")
     left.set(xscale="log", xlabel="GMACs over all views, as published", ylabel="published top-1 (%)", title=title)
     left.xaxis.set_major_formatter("{x:g}")
     left.legend(fontsize=8)
-    right.set(xlabel="GMACs of the full-size network, all views", ylabel="measured top-1 (%)")
-    right.set_title("Measured, 95 % interval" if len(measured) else "Not run")
+    title = "Measured, 95 % interval" if len(measured) else "Not run"
+    right.set(xlabel="GMACs of the full-size network, all views", ylabel="measured top-1 (%)", title=title)
     for _, row in measured.iterrows():
         error = [[row["top-1"] - row["95% low"]], [row["95% high"] - row["top-1"]]]
         right.errorbar(row["GMACs"], row["top-1"], yerr=error, fmt="*", markersize=10, capsize=3, label=row["network"])
@@ -198,8 +195,8 @@ def plot_views(table: pd.DataFrame) -> Figure:
     right.set(ylabel="points of top-1", title="Difference to one view, paired")
     for axis in (left, right):
         axis.set_xscale("log", base=2)
-        axis.set_xlabel("views of a video")
         axis.set_xticks(sorted(table["views"].unique()), sorted(table["views"].unique()))
+        axis.set_xlabel("views of a video")
         axis.legend(fontsize=8)
     figure.tight_layout()
     return figure
@@ -220,7 +217,7 @@ def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     right.barh(rows, top1, xerr=errors, color="tab:gray", height=0.4, capsize=3)
     for split in (column for column in measured if column.startswith("split ")):
         right.scatter(measured[split], rows, color="black", s=14, zorder=3)
-    right.set_yticks(rows, measured["data"] + "\nfrom " + measured["starts from"], fontsize=8)
+    right.set_yticks(rows, measured["data"] + "\nfrom " + measured["initialised from"], fontsize=8)
     title = "Mean of three splits, 95 % interval; one dot per split" if top1.notna().any() else "Not run"
     right.set(xlim=(0, 100), ylim=(-1, len(measured)), xlabel="measured top-1 (%)", title=title)
     figure.tight_layout()

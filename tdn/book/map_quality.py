@@ -94,10 +94,8 @@ def measure_localisation(
     config: Run, results: Path, videos: Sequence[int], layer: str, data: Path = DATA
 ) -> pd.DataFrame:
     """`energy_inside` and `pointing` of the Grad-CAM maps of a complete run, for the true classes of validation videos
-    of the pocket benchmark; and of the two baselines: one row per video, columns as in `MEASURES`.
-
-    Stored next to the run, so each video is measured once. `layer` as in `cam`.
-    """
+    of the pocket benchmark; and of the two baselines: one row per video, columns as in `MEASURES`. Stored next to the
+    run, so each video is measured once. `layer` as in `cam`."""
 
     def measure(_: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
         masks = object_masks(config.data, some, config.num_segments, clips.shape[2], config.views)
@@ -192,11 +190,9 @@ def localisation_table(
     networks: Mapping[str, Sequence[Run]], results: Path, videos: Sequence[int], layer: str, data: Path = DATA
 ) -> pd.DataFrame:
     """Energy inside the object mask and pointing game in %: one row per network, mean over clips and seeds (a sequence
-    of runs), the first one the reference; then the two baselines.
-
-    `±` are half widths of 95 % intervals for the choice of clips (differences are paired) and for the seed (pooled
-    over the networks). Clips whose map is zero in any of the runs are left out of all rows.
-    """
+    of runs), the first one the reference; then the two baselines. `±` are half widths of 95 % intervals for the choice
+    of clips (differences are paired) and for the seed (pooled over the networks). Clips whose map is zero in any of the
+    runs are left out of all rows."""
     measured = {
         name: [measure_localisation(config, results, videos, layer, data) for config in configs]
         for name, configs in networks.items()
@@ -264,7 +260,7 @@ def findings(localisation: pd.DataFrame, stages: pd.DataFrame, curves: pd.DataFr
         sentences.append(_compared(last, "energy inside", reference, f"Energy inside in {layer}, {last['maps of']}"))
         uniform = of_layer[of_layer["maps of"] == UNIFORM].iloc[0]["energy inside (%)"]
         if last["energy inside (%)"] < 1.2 * uniform:
-            sentences[-1] += f" It is within a fifth of the uniform map's {uniform:.1f} %."
+            sentences[-1] += f" It is less than a fifth above the uniform map's {uniform:.1f} %."
     for _, row in curves.iterrows():
         subject = f"{row['curve'].capitalize()} by the maps of {row['maps of']}"
         sentences.append(f"{subject}: {_word(row['verdict'])} the {CENTRE} (area {row[f'vs {CENTRE}']}).")

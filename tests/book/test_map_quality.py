@@ -203,6 +203,6 @@ def test_findings_follow_the_tables(verdict, word):
     assert sentences[0] == "- Energy inside: T-Conv 14.0 %, TDN 21.0 %; the better baseline 10.0 %."
     assert sentences[1] == f"- TDN: {word} T-Conv (+7.0 ± 3.0 points)." and sentences[3] == sentences[1]
     assert sentences[4] == f"- Energy inside in stage3, TDN: {word} T-Conv (+7.0 ± 3.0 points)."
-    assert sentences[5].endswith("It is within a fifth of the uniform map's 7.0 %.")
+    assert sentences[5].endswith("It is less than a fifth above the uniform map's 7.0 %.")
     first = "inconclusive vs." if verdict == "inconclusive" else f"{verdict} than"
     assert sentences[6] == f"- Deletion by the maps of TDN: {first} the centre prior (area -3.0 ± 1.0)."
