@@ -1,4 +1,4 @@
-"""What a process does among those that torchrun started; alone, it is the first of one."""
+"""The processes of torchrun; without torchrun, one process of rank 0."""
 
 import os
 from collections.abc import Iterator
@@ -17,28 +17,23 @@ LAUNCHED = "LOCAL_RANK" in os.environ  # set by torchrun
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Joins the processes of torchrun, over nccl with GPUs and gloo without; does nothing in a process of its own."""
+    """Joins the processes of torchrun, by nccl on GPUs and gloo on CPUs; does nothing in a process of its own."""
     if not LAUNCHED:
         yield
         return
     gpu = device()
     if gpu.type == "cuda":
         torch.cuda.set_device(gpu)
-    store, number, processes = next(dist.rendezvous("env://"))
-    if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        # Workers that torchrun started again find in its store where those before them listened.
-        store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-    backend = "nccl" if gpu.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=number, world_size=processes, timeout=timedelta(hours=2))
+    dist.init_process_group("nccl" if gpu.type == "cuda" else "gloo", timeout=timedelta(hours=2))
     yield
     dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
 
 
 def device() -> torch.device:
     """This process's GPU, or the CPU where there is none."""
-    return (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    )
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def rank() -> int:
@@ -46,12 +41,12 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def broadcast(value: Any) -> Any:
-    """The first process's `value`, in all of them."""
+    """The first process's `value`, in every process."""
     if world_size() == 1:
         return value
     box = [value]
@@ -60,7 +55,7 @@ def broadcast(value: Any) -> Any:
 
 
 def all_gather(value: Any) -> list[Any]:
-    """Every process's `value`, in all of them, in order of their ranks."""
+    """The values of all processes in order of rank, in every process."""
     if world_size() == 1:
         return [value]
     values = [None] * world_size()
@@ -76,23 +71,26 @@ def all_reduce(value: Tensor) -> Tensor:
 
 
 def replicate(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model` with the first process's weights in all of them, and gradients that are averaged over them."""
+    """`model` with the first process's weights in every process, and gradients that are averaged over them."""
     if world_size() == 1:
         return model
     ids = [device] if device.type == "cuda" else None
-    for buffer in model.buffers():  # told to leave them to RunningStatistics, it does not do that at the start either
+    for buffer in model.buffers():  # with broadcast_buffers=False they are not broadcast at the start either
         dist.broadcast(buffer, 0)
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def sync_gradients(network: nn.Module, last: bool) -> AbstractContextManager:
-    """Around a backward pass: gradients meet those of the other processes in the `last` one of an update."""
+    """Around a backward pass: gradients are averaged over the processes in the `last` micro-batch of a step."""
     return nullcontext() if last or world_size() == 1 else network.no_sync()
 
 
 class RunningStatistics:
-    """Running means and variances of the batch norms over an update that comes in parts: each part moves those from
-    before the update, and the mean of what results is kept, whichever process had which part."""
+    """Running means and variances of the batch norms over a step of several micro-batches.
+
+    Each micro-batch updates those from before the step; the step ends with the mean of the results, whichever process
+    had which micro-batch.
+    """
 
     def __init__(self, model: nn.Module):
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -101,19 +99,18 @@ class RunningStatistics:
     def start(self) -> None:
         self.before = [buffer.clone() for buffer in self.buffers]
         self.sums = [torch.zeros_like(buffer) for buffer in self.buffers]
-        self.parts = 0
+        self.count = 0
 
-    def end_part(self) -> None:
+    def end_micro_batch(self) -> None:
         for buffer, before, total in zip(self.buffers, self.before, self.sums, strict=True):
             total += buffer
             buffer.copy_(before)
-        self.parts += 1
+        self.count += 1
 
     def finish(self) -> None:
         if not self.buffers:
             return
-        flat = torch.cat([*self.sums, torch.tensor([self.parts], device=self.buffers[0].device)])
-        all_reduce(flat)
+        flat = all_reduce(torch.cat([*self.sums, torch.tensor([self.count], device=self.buffers[0].device)]))
         if flat[-1]:
             means = (flat[:-1] / flat[-1]).split([len(buffer) for buffer in self.buffers])
             for buffer, mean in zip(self.buffers, means, strict=True):

@@ -1,4 +1,4 @@
-"""Class scores of a set of videos, and what they are worth. `tdn evaluate --help` scores a weights file."""
+"""Class scores of a set of videos, and their accuracy."""
 
 import functools
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from tdn.utils import write_whole
 
 @dataclass
 class Evaluation:
-    """Scores `(n, classes)` before the softmax, labels `(n,)` and numbers `(n,)` in their set of n videos.
+    """Scores `(n, classes)` before the softmax, labels `(n,)` and indices in their set (`videos`, `(n,)`) of n videos.
 
-    `unreadable` are the videos of the set that no score stands for: n + len(unreadable) is the set's size.
+    `unreadable` are the other videos of the set: n + len(unreadable) is its size.
     """
 
     scores: np.ndarray
@@ -37,7 +37,7 @@ class Evaluation:
         return self.scores.argmax(1) == self.labels
 
     def top(self, k: int) -> float:
-        """Share of videos, 0 to 1, whose label is among the k highest scores; NaN without a video."""
+        """Fraction of videos, 0 to 1, whose label is among the k highest scores; NaN without a video."""
         highest = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]  # of equal scores the first, as argmax
         return float((highest == self.labels[:, None]).any(1).mean()) if len(self.labels) else float("nan")
 
@@ -81,52 +81,39 @@ def evaluate(
 ) -> Evaluation:
     """Scores every readable video of `clips` once, the mean over its views; the model ends as it was.
 
-    `batch` views are on the device at once. Under torchrun each process takes every n-th batch, and all get the
-    whole evaluation: the batches, and so the scores, are those of a single process. A video of which one clip can't
-    be read is unreadable.
+    `batch` views are on the device at once. Under torchrun each of n processes takes every n-th batch, and all get the
+    whole evaluation, with the scores of a single process. A video with a clip that can't be read is unreadable.
 
     Raises FloatingPointError where a score is not finite.
     """
-    views = clips.views
-    every = torch.arange(len(clips)).split(max(batch // views.crops, 1))
-    mine = [part.tolist() for part in every[rank() :: world_size()]]
-    loader = DataLoader(clips, batch_sampler=mine, collate_fn=collate, num_workers=worker_count(clips))
+    views, videos = clips.views, clips.videos.videos
+    batches = torch.arange(len(clips)).split(max(batch // views.crops, 1))[rank() :: world_size()]
+    sampler = [indices.tolist() for indices in batches]
+    loader = DataLoader(clips, batch_sampler=sampler, collate_fn=collate, num_workers=worker_count(clips))
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
     unreadable: dict[Path, str] = {}
-    with (
-        in_eval_mode(model),
-        torch.inference_mode(),
-        torch.autocast(device.type, precision, enabled=precision != torch.float32),
-    ):
+    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
+    with in_eval_mode(model), torch.inference_mode(), autocast:
         for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
             unreadable |= {video.path: video.reason for video in bad}
             if samples:
                 on_device = [sample.clip.to(device) for sample in samples for _ in sample.crops]
                 inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
-                of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
-                of_clips = of_crops.mean(1).cpu().numpy()
+                of_clips = model(inputs).float().unflatten(0, (len(samples), views.crops)).mean(1).cpu().numpy()
                 scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
     for others, bad in all_gather((scores, unreadable)):
         scores, unreadable = scores | others, unreadable | bad
-    return _of_videos(clips, scores, unreadable, model.fc.out_features)
 
-
-def _of_videos(
-    clips: TestClips,
-    scores: dict[tuple[int, int], np.ndarray],
-    unreadable: dict[Path, str],
-    classes: int,
-) -> Evaluation:
-    videos = clips.videos.videos
-    numbers = [number for number, video in enumerate(videos) if video.path not in unreadable]
-    per_clip = np.array([[scores[number, clip] for clip in range(clips.views.clips)] for number in numbers])
-    mean = per_clip.reshape(len(numbers), clips.views.clips, classes).mean(1, dtype=np.float64).astype(np.float32)
+    readable = [index for index, video in enumerate(videos) if video.path not in unreadable]
+    per_clip = np.array([[scores[index, clip] for clip in range(views.clips)] for index in readable])
+    per_clip = per_clip.reshape(len(readable), views.clips, model.fc.out_features)  # also where there is no video
+    mean = per_clip.mean(1, dtype=np.float64).astype(np.float32)
     if not np.isfinite(mean).all():
         raise FloatingPointError("the network's scores are not finite: its weights are broken")
     return Evaluation(
         mean,
-        np.array([videos[number].label for number in numbers], int),
-        np.array(numbers, int),
+        np.array([videos[index].label for index in readable], int),
+        np.array(readable, int),
         [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable],
     )
 
@@ -136,14 +123,11 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
 
     Raises ValueError where they are of different videos or classes.
     """
-    first = evaluations[0]
     common = functools.reduce(np.intersect1d, [evaluation.videos for evaluation in evaluations])
     places = [np.searchsorted(evaluation.videos, common) for evaluation in evaluations]
-    labels = [evaluation.labels[place] for evaluation, place in zip(evaluations, places, strict=True)]
-    if any(e.scores.shape[1] != first.scores.shape[1] for e in evaluations) or any(
-        (of_one != labels[0]).any() for of_one in labels
-    ):
-        raise ValueError("the scores are of different sets of videos or classes")
     scores = [evaluation.scores[place] for evaluation, place in zip(evaluations, places, strict=True)]
+    labels = [evaluation.labels[place] for evaluation, place in zip(evaluations, places, strict=True)]
+    if len({of_one.shape for of_one in scores}) > 1 or any((of_one != labels[0]).any() for of_one in labels):
+        raise ValueError("the scores are of different sets of videos or classes")
     unreadable = {video.path: video for evaluation in evaluations for video in evaluation.unreadable}
     return Evaluation(np.mean(scores, axis=0), labels[0], common, list(unreadable.values()))

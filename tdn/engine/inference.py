@@ -12,39 +12,77 @@ from torch import Tensor, nn
 
 from tdn.data.clips import read_crops
 from tdn.data.sampling import Views, parse_views
-from tdn.data.transforms import Crop, to_input
-from tdn.data.video import TensorVideo, VideoReader, open_video
+from tdn.data.transforms import to_input
+from tdn.data.video import TensorVideo, open_video
 from tdn.engine.distributed import device
 from tdn.model.weights import load_model
 
 NOT_FINITE = "the network's scores are not finite: broken weights, or numbers too large for their precision"
 
 
-def predict(model: nn.Module, video: str | os.PathLike | Tensor, views: Views = Views()) -> Tensor:  # noqa: B008
+def predict(
+    model: nn.Module,
+    video: str | os.PathLike | Tensor,
+    views: Views = Views(),  # noqa: B008
+    reader: str = "pyav",
+) -> Tensor:
     """The scores `(classes,)` of a video, float32 on the CPU, before the softmax: the mean over its views, as
     `evaluate` has them.
 
     Args:
         model: any network of `list_models()`, on any device; it ends as it was.
-        video: as `network_input`.
+        video, reader: as `network_input`.
         views: clips x crops, and the size that the network was trained for.
 
     Raises:
         VideoError, ValueError: as `network_input`.
         FloatingPointError: a score is not finite.
     """
-    inputs = network_input(model, video, views)
+    inputs = network_input(model, video, views, reader)
     with in_eval_mode(model), torch.inference_mode():
-        scores = torch.cat([model(some) for some in inputs.split(views.crops)])
+        scores = torch.cat([model(clip) for clip in inputs.split(views.crops)])
     scores = scores.float().mean(0).cpu()
     if not scores.isfinite().all():
         raise FloatingPointError(NOT_FINITE)
     return scores
 
 
+def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Views, reader: str = "pyav") -> Tensor:
+    """The views of a video as `model` takes them, on its device and in its precision: `(views, T, L, C, size, size)`,
+    normalised.
+
+    `video` is a file, a folder of JPEG or PNG frames, all frames of a video as uint8 RGB `(F, C, H, W)`, or a clip
+    that is normalised already, float `(T, L, C, H, W)`, which is taken as it is. `reader` as `open_video`. Of a video
+    shorter than the network's segments, frames are repeated.
+
+    Raises:
+        VideoError: a file or folder that can't be read.
+        ValueError: a tensor of another kind, or with values that are not finite; another reader.
+    """
+    parameter = next(model.parameters())
+    if isinstance(video, Tensor) and video.is_floating_point() and video.ndim == 5:
+        if not video.isfinite().all():
+            raise ValueError("the clip has values that are not finite")
+        return video[None].to(parameter)
+    with TensorVideo(_checked(video)) if isinstance(video, Tensor) else open_video(video, reader) as opened:
+        windows = [views.windows(opened.num_frames, model.num_segments, model.window, i) for i in range(views.clips)]
+        frames, crops = read_crops(opened, np.stack(windows), views.squares(opened.height, opened.width))
+    clips = [clip.to(parameter.device) for clip in frames for _ in crops]
+    return to_input(clips, crops * len(frames), views.size).to(parameter.dtype)
+
+
+def _checked(frames: Tensor) -> Tensor:
+    if frames.dtype == torch.uint8 and frames.ndim == 4 and frames.shape[1] == 3 and len(frames):
+        return frames
+    raise ValueError(
+        "a video is uint8 (frames, 3, height, width) or a normalised float clip (T, L, 3, height, width), not "
+        f"{frames.dtype} {tuple(frames.shape)}"
+    )
+
+
 @contextmanager
 def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode inside; afterwards each module is as it was (a network may have frozen parts)."""
+    """In eval mode inside; afterwards each module is as it was (a network may have frozen parts)."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -54,46 +92,8 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Views) -> Tensor:
-    """The views of a video as `model` takes them, on its device and in its precision: `(views, T, W, C, size, size)`,
-    normalised.
-
-    `video` is a file, a folder of JPEG or PNG frames, all frames of a video as uint8 RGB `(F, C, H, W')`, or a clip
-    that is normalised already, float `(T, W, C, H, W')`, which is taken as it is. Of a video shorter than the
-    network's segments, frames are repeated.
-
-    Raises:
-        VideoError: a file or folder that can't be read.
-        ValueError: a tensor of another kind, or with values that are not finite.
-    """
-    parameter = next(model.parameters())
-    if not isinstance(video, Tensor):
-        with open_video(video) as opened:
-            frames, crops = _read(opened, model, views)
-    elif video.dtype == torch.uint8 and video.ndim == 4 and video.shape[1] == 3 and len(video):
-        frames, crops = _read(TensorVideo(video), model, views)
-    elif video.is_floating_point() and video.ndim == 5:
-        if not video.isfinite().all():
-            raise ValueError("the clip has values that are not finite")
-        return video[None].to(parameter)
-    else:
-        raise ValueError(
-            "a video is uint8 (frames, 3, height, width) or a normalised float clip (T, W, 3, height, width), not "
-            f"{video.dtype} {tuple(video.shape)}"
-        )
-    clips = [clip.to(parameter.device) for clip in frames for _ in crops]
-    return to_input(clips, crops * len(frames), views.size).to(parameter.dtype)
-
-
-def _read(video: VideoReader, model: nn.Module, views: Views) -> tuple[Tensor, tuple[Crop, ...]]:
-    """Frames `(clips, T, W, C, H, W')` of every clip, no more of them than the crops need, and these."""
-    windows = (views.windows(video.num_frames, model.num_segments, model.window, clip) for clip in range(views.clips))
-    return read_crops(video, np.stack(list(windows)), views.squares(video.height, video.width))
-
-
 class Network(NamedTuple):
-    """A network on this machine's device, its name, the names of its classes (their numbers, where nothing has them),
-    and the views to look at a video with."""
+    """A network on this machine's device, its name, its class names, and the views to look at a video with."""
 
     model: nn.Module
     name: str
@@ -109,35 +109,40 @@ class Answer(NamedTuple):
 
 
 def load_network(
-    weights: Path,
+    weights: str | os.PathLike,
     segments: int | None = None,
     class_names: Sequence[str] | None = None,
     size: int | None = None,
     views: str | None = None,
 ) -> Network:
-    """The network of a weights file. `views` as "10x3"; None takes one. Their size and scale are those that the file
-    says, if it does.
+    """The network of a weights file.
+
+    Args:
+        segments: where the file does not tell.
+        class_names: in the order of the outputs; None takes the file's, or "class 0", "class 1" and so on.
+        size: of the crop, in pixels; None takes the file's, or as `parse_views`.
+        views: as "10x3"; None takes one.
 
     Raises as `load_model` and `parse_views`; ValueError where the names are not as many as the classes.
     """
-    model, name, names, of_file = load_model(weights, segments)
+    model, name, names, of_file = load_model(Path(weights), segments)
     classes = model.fc.out_features
-    names = class_names or names or [f"class {number}" for number in range(classes)]
+    names = class_names or names or [f"class {index}" for index in range(classes)]
     if len(names) != classes:
-        raise ValueError(f"{len(names)} names of classes for the {classes} of the network")
+        raise ValueError(f"{len(names)} class names for the {classes} classes of the network")
     chosen = parse_views(views or "1x1", size)
     if of_file:
-        chosen = Views(**(of_file | {"clips": chosen.clips, "crops": chosen.crops, "size": size or of_file["size"]}))
+        chosen = Views(chosen.clips, chosen.crops, size or of_file["size"], of_file["scale"])
     return Network(to_device(model, device()).eval(), name, list(names), chosen)
 
 
-def best(scores: Tensor, class_names: Sequence[str], number: int = 5) -> list[Answer]:
+def top_classes(scores: Tensor, class_names: Sequence[str], number: int = 5) -> list[Answer]:
     """The `number` likeliest classes by their scores `(classes,)`, the likeliest first."""
     probabilities, classes = scores.softmax(0).topk(min(number, len(scores)))
     return [Answer(class_names[c], p) for c, p in zip(classes.tolist(), probabilities.tolist(), strict=True)]
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model` on the device, its weights laid out for faster convolutions on CPU and GPU."""
+    """`model` on the device, with the memory layout of weights in which convolutions are fastest."""
     is_3d = any(parameter.ndim == 5 for parameter in model.parameters())
     return model.to(device, memory_format=torch.channels_last_3d if is_3d else torch.channels_last)

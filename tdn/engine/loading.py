@@ -1,47 +1,123 @@
-"""Clips that are read, and copied to a GPU, while it computes on those before."""
+"""Which videos make which step, and clips that are read, and copied to a GPU, while it computes on those before."""
 
 import dataclasses
 import functools
 import itertools
-import math
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+from torch.utils.data import DataLoader
 
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable, collate
-from tdn.engine.distributed import rank, world_size
+from tdn.engine.distributed import broadcast, rank, world_size
 
 T = TypeVar("T")
-Share = list[tuple[list[Sample], list[Unreadable]]]  # parts of an update
+Shard = list[tuple[list[Sample], list[Unreadable]]]  # a process's micro-batches of one step
 
 
-def on_device(shares: Iterable[Share], device: torch.device) -> Iterator[Share]:
-    """`shares` as they are; for a GPU, with their clips on it: while one is computed, the next is read and copied, in a
-    thread and on a stream of its own."""
+def micro_batches(order: Sequence[int], batch: int, size: int) -> list[list[list[int]]]:
+    """The steps of an epoch, each a list of micro-batches: `order`, cut into batches and these into micro-batches of
+    `size` (the last of a step may be smaller). A last batch that is not full is left out."""
+    return [
+        [list(order[at : min(at + size, start + batch)]) for at in range(start, start + batch, size)]
+        for start in range(0, len(order) - batch + 1, batch)
+    ]
+
+
+class TrainingLoader:
+    """The clips of a training, step by step; each of n processes gets every n-th micro-batch of a step.
+
+    Every step has `batch` videos, or all where there are fewer. Their order depends on the clips' seed and the epoch.
+
+    Args:
+        batch: videos of a step, over all processes.
+        micro_batch: videos that go through the network at once.
+
+    Raises ValueError where no video is readable, or where there are more processes than micro-batches.
+    """
+
+    def __init__(self, clips: TrainingClips, batch: int, micro_batch: int):
+        self.clips, self.largest_batch, self.micro_batch = clips, batch, micro_batch
+        self.leave_out(broadcast(sorted(clips.videos.known_unreadable)))
+
+    def leave_out(self, videos: Collection[int]) -> None:
+        """Sets the videos (indices) that take no part in any step, known to be unreadable."""
+        self.left_out = list(videos)
+        self.videos = sorted(set(range(len(self.clips))).difference(videos))
+        if not self.videos:
+            reasons = self.clips.videos.unreadable()[:1]
+            raise ValueError(f"not one of {len(self.clips)} training videos could be read: {reasons}")
+        self.batch = min(self.largest_batch, len(self.videos))
+        self.steps = len(self.videos) // self.batch  # of an epoch
+        self.micro_batches = -(-self.batch // self.micro_batch)  # of a step
+        if world_size() > self.micro_batches:
+            raise ValueError(
+                f"{world_size()} processes, but a batch of {self.batch} has only {self.micro_batches} micro-batches of "
+                f"{self.micro_batch} videos: start fewer processes, or make micro-batches smaller (--device-batch)"
+            )
+
+    def epoch(self, epoch: int, first: int = 0, unreadable: Mapping[str, str] | None = None) -> Iterator[Shard]:
+        """This process's micro-batches of each step from index `first` on. `unreadable` as `clips.start_epoch`."""
+        self.clips.start_epoch(epoch, unreadable)
+        generator = torch.Generator().manual_seed(1_000_003 * self.clips.seed + epoch)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)  # published results have this order
+        order = [self.videos[place] for place in torch.randperm(len(self.videos), generator=generator).tolist()]
+        steps = micro_batches(order, self.batch, self.micro_batch)[first:]
+        shards = [step[rank() :: world_size()] for step in steps]
+        # Video by video: a whole micro-batch of large videos would wait in memory for every worker.
+        loader = DataLoader(
+            self.clips,
+            batch_size=None,
+            sampler=[index for shard in shards for micro_batch in shard for index in micro_batch],
+            generator=generator,
+            collate_fn=_unchanged,
+            num_workers=worker_count(self.clips),
+        )
+        items = iter(loader)
+        for shard in shards:
+            yield [collate(list(itertools.islice(items, len(micro_batch)))) for micro_batch in shard]
+
+
+def _unchanged(item: Sample | Unreadable) -> Sample | Unreadable:
+    return item
+
+
+def worker_count(clips: TrainingClips | TestClips) -> int:
+    """Processes of a DataLoader over `clips`: none where memory only has to be indexed, else one per core that this
+    process may use, at most 16."""
+    if clips.videos.in_memory:
+        return 0
+    processes = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
+    cores = len(os.sched_getaffinity(0)) // int(processes) if processes else torch.get_num_threads()
+    return min(max(cores, 1), 16)
+
+
+def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:
+    """`shards` unchanged on a CPU. For a GPU, their clips are copied to it: the next shard is read and copied, in a
+    thread and on a stream of its own, while one is computed."""
     if device.type != "cuda":
-        return iter(shares)
-    return one_ahead(map(functools.partial(_copied, device, torch.cuda.Stream(device)), shares))
+        return iter(shards)
+    return one_ahead(map(functools.partial(_copied, device, torch.cuda.Stream(device)), shards))
 
 
-def _copied(device: torch.device, stream: torch.cuda.Stream, share: Share) -> Share:
-    """Ends when the copies have arrived, so nobody has to wait for the stream."""
+def _copied(device: torch.device, stream: torch.cuda.Stream, shard: Shard) -> Shard:
+    """Returns when the copies have arrived, so nobody has to wait for the stream."""
     with torch.cuda.stream(stream):
         copied = [
             ([dataclasses.replace(s, clip=s.clip.pin_memory().to(device, non_blocking=True)) for s in samples], bad)
-            for samples, bad in share
+            for samples, bad in shard
         ]
     stream.synchronize()
     return copied
 
 
 def one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, in the same order; a thread fetches each while the one before is in use. What goes wrong in it is
-    raised when its item's turn has come."""
+    """The same items in the same order; a thread fetches each while the one before is in use. Its error is raised when
+    the item is asked for."""
     items, end = iter(items), object()
     with ThreadPoolExecutor(1, "reads-ahead") as thread:
         following = thread.submit(next, items, end)
@@ -51,87 +127,14 @@ def one_ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 class Timed(Iterator[T]):
-    """The same items; `seconds` is how long one waited for them."""
+    """The same items; `seconds` counts the time waited for them."""
 
     def __init__(self, items: Iterable[T]):
         self.items, self.seconds = iter(items), 0.0
 
     def __next__(self) -> T:
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             return next(self.items)
         finally:
-            self.seconds += time.monotonic() - began
-
-
-class Deal:
-    """Which videos make which update, in parts that go through the network at once, and which parts are this
-    process's: every n-th.
-
-    The order is drawn from the clips' seed and the epoch. The videos `left_out` (numbers; known to be unreadable) are
-    not dealt, so that batches are full. A last batch that is not full is left for another epoch, so that every update
-    has `batch` videos (all, where there are fewer).
-
-    Raises ValueError where no video is left, or where there are more processes than parts.
-    """
-
-    def __init__(self, clips: TrainingClips, batch: int, part: int, left_out: Collection[int] = ()):
-        self.clips, self.part = clips, part
-        without = set(left_out)
-        self.videos = [video for video in range(len(clips)) if video not in without]
-        if not self.videos:
-            raise ValueError(f"not one of {len(clips)} training videos could be read: {clips.videos.unreadable()[:1]}")
-        self.batch = min(batch, len(self.videos))
-        self.updates = len(self.videos) // self.batch  # of an epoch
-        self.parts = math.ceil(self.batch / part)  # of an update
-        if world_size() > self.parts:
-            raise ValueError(
-                f"{world_size()} processes, but a batch of {self.batch} has only {self.parts} parts of {part} videos: "
-                "start fewer, or make the parts smaller (--device-batch)"
-            )
-
-    def epoch(self, epoch: int, first: int) -> Iterator[list[tuple[list[Sample], list[Unreadable]]]]:
-        """This process's share of each update from number `first` on."""
-        order = torch.Generator().manual_seed(1_000_003 * self.clips.seed + epoch)
-        batches = BatchSampler(RandomSampler(self.videos, generator=order), self.batch, drop_last=True)
-        # Video by video: a whole part of large videos would wait in memory for every worker.
-        loader = DataLoader(
-            self.clips,
-            batch_size=None,
-            sampler=_Share(batches, self.videos, self.part, first),
-            generator=order,
-            collate_fn=_as_it_is,
-            num_workers=worker_count(self.clips),
-        )
-        items = iter(loader)
-        sizes = [min(self.part, self.batch - start) for start in range(0, self.batch, self.part)]
-        for _ in range(first, self.updates):
-            yield [collate(list(itertools.islice(items, size))) for size in sizes[rank() :: world_size()]]
-
-
-def _as_it_is(item: Sample | Unreadable) -> Sample | Unreadable:
-    return item
-
-
-class _Share:
-    """The videos of this process's parts, in order, from the batch number `first` on."""
-
-    def __init__(self, batches: BatchSampler, videos: list[int], part: int, first: int):
-        self.batches, self.videos, self.part, self.first = batches, videos, part, first
-
-    def __iter__(self) -> Iterator[int]:
-        for number, batch in enumerate(self.batches):
-            videos = [self.videos[place] for place in batch]
-            parts = [videos[start : start + self.part] for start in range(0, len(videos), self.part)]
-            if number >= self.first:
-                yield from itertools.chain(*parts[rank() :: world_size()])
-
-
-def worker_count(clips: TrainingClips | TestClips) -> int:
-    """Processes of a DataLoader over `clips`: none where memory only has to be indexed, else one a core of this
-    process's share of the machine, up to 16."""
-    if clips.videos.in_memory:
-        return 0
-    beside = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
-    cores = len(os.sched_getaffinity(0)) // int(beside) if beside else torch.get_num_threads()
-    return min(max(cores, 1), 16)
+            self.seconds += time.monotonic() - start

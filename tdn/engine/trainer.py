@@ -1,18 +1,19 @@
-"""The trainer: one loop for CPU, GPU and many GPUs. `tdn train --help` trains the runs of the study."""
+"""The trainer: one loop for CPU, GPU and many GPUs."""
 
+import csv
+import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 from tqdm import tqdm
 
-from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable
+from tdn.data.clips import Sample, TestClips
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import (
     RunningStatistics,
@@ -26,29 +27,31 @@ from tdn.engine.distributed import (
 )
 from tdn.engine.evaluation import evaluate
 from tdn.engine.inference import to_device
-from tdn.engine.loading import Deal, Timed, on_device
+from tdn.engine.loading import Timed, TrainingLoader, on_device
 from tdn.engine.recipes import Recipe
 from tdn.model.tdrl import TemporalDiversity, temporal_diversity
 from tdn.utils import write_text, write_whole
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-CHECKPOINT_SECONDS = 600  # a checkpoint within an epoch, beside the one at its end
+CHECKPOINT_SECONDS = 600  # between checkpoints within an epoch
 
 
 @dataclass(frozen=True)
 class Compute:
-    """How a recipe is computed, which is not part of a run's identity but stands in its manifest.
+    """How a recipe is computed. It is not part of a run's identity, but its manifest has it.
 
     Args:
-        device_batch: videos that fit on a device at once, where they are fewer than a batch norm's share: batch norms
-            then see only so many.
+        device_batch: videos that fit on a device at once, where they are fewer than the recipe's micro-batch: batch
+            norms then see only so many.
         precision: fp32, bf16 or fp16 (fp16 with loss scaling).
         compile: the network by torch.compile.
+        reader: of video files, as `open_video`.
     """
 
     device_batch: int | None = None
     precision: str = "fp32"
     compile: bool = False
+    reader: str = "pyav"
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
@@ -58,26 +61,75 @@ class Compute:
     def dtype(self) -> torch.dtype:
         return PRECISIONS[self.precision]
 
-    def part(self, recipe: Recipe) -> int:
+    def micro_batch(self, recipe: Recipe) -> int:
         """Videos that go through the network at once."""
-        share = recipe.micro_batch or recipe.batch
-        return min(self.device_batch or share, share)
+        size = recipe.micro_batch or recipe.batch
+        return min(self.device_batch or size, size)
 
 
-@dataclass
+class EpochTotals(NamedTuple):
+    """Sums over videos, float32 scalars: cross-entropy, correct answers, videos, TD loss before its weight."""
+
+    loss: Tensor
+    correct: Tensor
+    videos: Tensor
+    td_loss: Tensor
+
+    def plus(self, other: "EpochTotals") -> "EpochTotals":
+        return EpochTotals(*(torch.stack(self) + torch.stack(other)))
+
+
 class Training:
-    """What `fit` did: a row an epoch (`history`); the numbers of the videos that were known to be unreadable at the
-    start; the paths that turned out to be, and those that only decord read, with the reason."""
+    """A training and all that its checkpoint holds.
 
-    history: list[dict[str, float]] = field(default_factory=list)
-    left_out: list[int] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    second_decoder: dict[str, str] = field(default_factory=dict)
+    Attributes:
+        history: one row per epoch.
+        left_out: indices of the videos that were known to be unreadable at the start.
+        unreadable: why videos found to be so later are unreadable, by path.
+        step, totals, seconds, lr: steps done in the epoch that has begun, their totals and time, its first rate.
+    """
+
+    def __init__(self, model: nn.Module, loader: TrainingLoader, recipe: Recipe, scaler: torch.amp.GradScaler):
+        self.model, self.scaler = model, scaler
+        self.optimizer = _optimizer(model, recipe)
+        self.warmup, self.decay = _schedules(self.optimizer, recipe, loader.steps)
+        self.history: list[dict[str, float]] = []
+        self.left_out, self.unreadable = loader.left_out, {}
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        self.step, self.totals, self.seconds = 0, EpochTotals(*torch.zeros(4)), 0.0
+        self.lr = self.optimizer.param_groups[0]["lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            name: value.state_dict() if hasattr(value, "state_dict") else value for name, value in vars(self).items()
+        } | {"totals": tuple(self.totals)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if not hasattr(getattr(self, name), "load_state_dict"):
+                setattr(self, name, value)
+            elif value:  # that of a scaler is empty but with fp16
+                getattr(self, name).load_state_dict(value)
+        self.totals = EpochTotals(*self.totals)
+
+    def save(self, folder: Path) -> None:
+        """Writes checkpoint.pt and history.csv. Every process has the same weights: the first one writes."""
+        if rank() > 0:
+            return
+        write_whole(folder / "checkpoint.pt", lambda file: torch.save(self.state_dict(), file))
+        if self.history:
+            table = io.StringIO()
+            writer = csv.DictWriter(table, self.history[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)
+            write_text(folder / "history.csv", table.getvalue())
 
 
 def fit(
     model: nn.Module,
-    clips: TrainingClips,
+    loader: TrainingLoader,
     recipe: Recipe,
     size: int,
     folder: Path,
@@ -88,156 +140,139 @@ def fit(
 ) -> Training:
     """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch.
 
-    The videos of an update go through the network in parts of a batch norm's share, which the processes of torchrun
-    deal among them: gradients are summed to those of the recipe's batch, running statistics become the mean over the
-    parts. So the number of processes changes nothing but the order of sums.
+    A step sums the gradients of its micro-batches to those of the recipe's batch; running statistics become the mean
+    over the micro-batches. The processes of torchrun share the micro-batches of a step: their number changes nothing
+    but the order of sums.
 
-    Each epoch ends with `folder/checkpoint.pt` and `history.csv`, a long one has checkpoints in between; started
-    again, with any number of processes, training goes on from there, and alone on a CPU it ends in the weights of an
-    uninterrupted run. The last epoch's weights are the result: none is chosen by its validation accuracy. Videos that
-    can't be read are said and left out; those that only the second decoder reads are said.
+    Each epoch ends with `folder/checkpoint.pt` and `history.csv`; a long one has checkpoints in between. Started
+    again, with any number of processes, training resumes there; a single process on a CPU ends in the bits of an
+    uninterrupted run. The result is the last epoch's weights: none is chosen by its validation accuracy. Videos that
+    can't be read are reported and left out.
 
-    A row of the history: `epoch, lr, waiting, loss, train_top1, td_loss, val_top1, seconds`; waiting for clips as a
-    share (0 to 1) of the training's time (since it was last started); loss (cross-entropy), TD loss (before its weight,
-    where the network has one) and top-1 (0 to 1) over the epoch's clips as they were trained on.
+    A row of the history: epoch, lr, waiting (for clips: a fraction of the training's time, 0 to 1, since it was last
+    started), loss (cross-entropy), train_top1 (0 to 1), td_loss (before its weight, where the network has one),
+    val_top1 (with `val_clips`), seconds. Loss, TD loss and train_top1 are those of the clips as they were trained on.
 
     Args:
+        loader: with the recipe's batch and `compute.micro_batch(recipe)`.
         val_clips: validated after each epoch; the plateau schedule needs it.
-        on_step: called with the number of updates made since the last call (at first: those that were done
-            before), in place of a progress bar.
+        on_step: called with the number of steps since the last call (at first: those done before), in place of a
+            progress bar.
 
     Raises:
-        ValueError: plateau without `val_clips`; a `td_lambda` for a network without TD loss; more processes than
-            parts; not one training video can be read.
+        ValueError: plateau without `val_clips`; a `td_lambda` for a network without TD loss; not one training video
+            can be read.
         FloatingPointError: the loss is not finite.
     """
+    has_td_loss = any(isinstance(module, TemporalDiversity) for module in model.modules())
     if recipe.schedule == "plateau" and val_clips is None:
         raise ValueError("the plateau schedule needs validation clips")
-    has_td_loss = any(isinstance(module, TemporalDiversity) for module in model.modules())
     if recipe.td_lambda and not has_td_loss:
         raise ValueError(f"td_lambda {recipe.td_lambda} would do nothing: the network has no TD loss")
-    checkpoint = folder / "checkpoint.pt"
-    state = _read(checkpoint)
-    # What is dealt stays the same, whatever the machines and processes that go on know.
-    left_out = state["training"]["left_out"] if state else broadcast(sorted(clips.videos.known_unreadable))
-    deal = Deal(clips, recipe.batch, compute.part(recipe), left_out)
+    checkpoint = _read_checkpoint(folder)
+    if checkpoint:
+        loader.leave_out(checkpoint["left_out"])  # the steps stay the same, whatever this machine knows
     to_device(model, device).train()
-    optimizer = _optimizer(model, recipe)
-    schedules = _schedules(optimizer, recipe, deal.updates)
-    scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
-    parts = {"model": model, "optimizer": optimizer, "scaler": scaler, **schedules}
-    training, (first, sums, seconds) = _resume(state, parts, Training(left_out=left_out))
-    update = _Update(model, recipe, size, device, compute, optimizer, scaler, clips.seed)
-
-    done = len(training.history) * deal.updates + first
-    total = recipe.epochs * deal.updates
-    hidden = on_step is not None or rank() > 0
-    progress = tqdm(total=total, initial=done, unit="update", leave=False, disable=hidden)
-    if on_step:
-        on_step(done)
-    with progress:
+    training = Training(model, loader, recipe, torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16"))
+    if checkpoint:
+        training.load_state_dict(checkpoint)
+    step = Step(training, recipe, size, device, compute, loader.clips.seed)
+    done, total = len(training.history) * loader.steps + training.step, recipe.epochs * loader.steps
+    with tqdm(initial=done, total=total, unit="step", leave=False, disable=on_step is not None or rank() > 0) as bar:
+        on_step = on_step or bar.update
+        on_step(done if bar.disable else 0)
         for epoch in range(len(training.history), recipe.epochs):
-            progress.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
-            clips.start_epoch(epoch, training.unreadable)
-            start = saved = time.monotonic()
-            row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-            shares = Timed(on_device(deal.epoch(epoch, first), device))
-            for number, share in enumerate(shares, start=first):
-                _note(training, clips, share)
-                sums += update([samples for samples, _ in share], (epoch * deal.updates + number) * deal.parts)
-                schedules["warmup"].step()
-                if recipe.schedule == "cosine":
-                    schedules["decay"].step()
-                progress.set_postfix(loss=f"{sums[0] / sums[2].clamp(min=1):.3f}", refresh=False)
-                progress.update()
-                if on_step:
-                    on_step(1)
-                now = time.monotonic()
-                if now - saved > CHECKPOINT_SECONDS:
-                    _save(checkpoint, parts, training, (number + 1, sums, seconds + now - start))
-                    saved = now
-            row["waiting"] = shares.seconds / (time.monotonic() - start)
-            for found in all_gather((training.unreadable, training.second_decoder)):
-                training.unreadable |= found[0]
-                training.second_decoder |= found[1]
-            if not sums[2]:
-                path, reason = next(iter(training.unreadable.items()))
-                raise ValueError(f"not one of {len(clips)} training videos could be read: {path}: {reason}")
-            row |= {"loss": float(sums[0] / sums[2]), "train_top1": float(sums[1] / sums[2])}
+            bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
+            start = time.monotonic() - training.seconds
+            row = {"epoch": epoch + 1, "lr": training.lr}
+            row["waiting"] = train_one_epoch(training, loader, step, folder, on_step)
+            loss, correct, videos, td_loss = training.totals
+            row |= {"loss": float(loss / videos), "train_top1": float(correct / videos)}
+            bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             if has_td_loss:
-                row["td_loss"] = float(sums[3] / sums[2])
+                row["td_loss"] = float(td_loss / videos)
             if val_clips is not None:
-                batch = 2 * compute.part(recipe)
-                row["val_top1"] = evaluate(model, val_clips, device, batch, precision=compute.dtype).top(1)
-            if recipe.schedule == "plateau":
-                schedules["decay"].step(row["val_top1"])
-            elif recipe.schedule == "step":
-                schedules["decay"].step()
-            row["seconds"] = round(seconds + time.monotonic() - start, 1)
-            training.history.append(row)
-            first, sums, seconds = 0, torch.zeros(4), 0.0
-            _save(checkpoint, parts, training, (first, sums, seconds))
+                batch = 2 * compute.micro_batch(recipe)
+                row["val_top1"] = evaluate(model, val_clips, device, batch, compute.dtype).top(1)
+            if recipe.schedule != "cosine":
+                training.decay.step(*([row["val_top1"]] if recipe.schedule == "plateau" else []))
+            training.history.append(row | {"seconds": round(time.monotonic() - start, 1)})
+            training.begin_epoch()
+            training.save(folder)
     return training
 
 
-class _Update:
-    """A step of the optimiser on this process's share of an update's parts.
+def train_one_epoch(
+    training: Training, loader: TrainingLoader, step: "Step", folder: Path, on_step: Callable[[int], None]
+) -> float:
+    """The steps of the epoch that are still to do. Returns the fraction of the time spent waiting for clips."""
+    epoch, before = len(training.history), training.seconds
+    started = saved = time.monotonic()
+    shards = Timed(on_device(loader.epoch(epoch, training.step, training.unreadable), step.device))
+    for shard in shards:
+        for video in (video for _, unreadable in shard for video in unreadable):
+            if str(video.path) not in training.unreadable:
+                training.unreadable[str(video.path)] = video.reason
+                tqdm.write(f"left out, unreadable: {video.path}: {video.reason}")
+        first = (epoch * loader.steps + training.step) * loader.micro_batches
+        training.totals = training.totals.plus(step([samples for samples, _ in shard], first))
+        training.step += 1
+        on_step(1)
+        now = time.monotonic()
+        if now - saved > CHECKPOINT_SECONDS:
+            training.seconds, saved = before + now - started, now
+            training.save(folder)
+    waiting = shards.seconds / (time.monotonic() - started)
+    for found in all_gather(training.unreadable):
+        training.unreadable |= found
+    if not training.totals.videos:
+        path, reason = next(iter(training.unreadable.items()))
+        raise ValueError(f"not one of {len(loader.clips)} training videos could be read: {path}: {reason}")
+    return waiting
 
-    Called with the share and the number of the update's first part in the whole training: dropout is drawn for each
-    part alone. Gives sums over all processes: losses, right answers, videos, TD losses.
+
+class Step:
+    """A step of the optimiser, and of the schedules that go by steps.
+
+    Called by each process with its micro-batches and the index of the step's first micro-batch in the whole training,
+    which seeds dropout. Returns the totals of all processes; FloatingPointError where the loss is not finite.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        recipe: Recipe,
-        size: int,
-        device: torch.device,
-        compute: Compute,
-        optimizer: optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-        seed: int,
+        self, training: Training, recipe: Recipe, size: int, device: torch.device, compute: Compute, seed: int
     ):
-        self.model, self.recipe, self.size, self.device, self.dtype = model, recipe, size, device, compute.dtype
-        self.optimizer, self.scaler, self.seed = optimizer, scaler, seed
+        self.training, self.model = training, training.model
+        self.recipe, self.size, self.device, self.dtype, self.seed = recipe, size, device, compute.dtype, seed
         if compute.compile:
-            model.compile()
-        self.network = replicate(model, device)
-        self.statistics = RunningStatistics(model)
+            self.model.compile()
+        self.network = replicate(self.model, device)
+        self.statistics = RunningStatistics(self.model)
 
-    def __call__(self, share: Sequence[Sequence[Sample]], first_part: int) -> Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
+    def __call__(self, shard: Sequence[Sequence[Sample]], first: int) -> EpochTotals:
+        self.training.optimizer.zero_grad(set_to_none=True)
         self.statistics.start()
-        sums = torch.zeros(4, device=self.device)
-        parts = [
-            (first_part + place * world_size() + rank(), samples) for place, samples in enumerate(share) if samples
-        ]
-        for place, (number, samples) in enumerate(parts):
-            torch.manual_seed(_seed(self.seed, number))
-            with sync_gradients(self.network, place == len(parts) - 1):
-                sums += self._part(samples)
-            self.statistics.end_part()
-        if not parts and world_size() > 1:
-            self._nothing()
-        sums = all_reduce(sums)
-        if not torch.isfinite(sums).all():
-            rate = self.optimizer.param_groups[0]["lr"]
-            raise FloatingPointError(f"the loss is {(sums[0] + sums[3]).item()} at learning rate {rate}")
+        totals = EpochTotals(*torch.zeros(4, device=self.device))
+        readable = [(first + i * world_size() + rank(), samples) for i, samples in enumerate(shard) if samples]
+        for index, samples in readable:
+            torch.manual_seed(1_000_003 * self.seed + index)
+            with sync_gradients(self.network, last=index == readable[-1][0]):
+                totals = totals.plus(self._micro_batch(samples))
+            self.statistics.end_micro_batch()
+        if not readable and world_size() > 1:
+            self._zero_gradients()
+        totals = EpochTotals(*all_reduce(torch.stack(totals)).cpu())
+        if not torch.stack(totals).isfinite().all():
+            rate = self.training.optimizer.param_groups[0]["lr"]
+            raise FloatingPointError(f"the loss is {totals.loss + totals.td_loss} at learning rate {rate}")
         self.statistics.finish()
-        if sums[2]:
-            self.scaler.unscale_(self.optimizer)
-            # Processes take the mean of their gradients, wanted is the sum; and a batch may have unreadable videos.
-            factor = world_size() * self.recipe.batch / sums[2].item()
-            if factor != 1:
-                for parameter in self.model.parameters():
-                    if parameter.grad is not None:
-                        parameter.grad *= factor
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        return sums.cpu()
+        if totals.videos:
+            self._update_weights(totals.videos.item())
+        self.training.warmup.step()
+        if self.recipe.schedule == "cosine":
+            self.training.decay.step()
+        return totals
 
-    def _part(self, samples: Sequence[Sample]) -> Tensor:
+    def _micro_batch(self, samples: Sequence[Sample]) -> EpochTotals:
         clips = [sample.clip.to(self.device) for sample in samples]
         labels = torch.tensor([sample.label for sample in samples], device=self.device)
         inputs = to_input(clips, [sample.crops[0] for sample in samples], self.size)
@@ -246,16 +281,29 @@ class _Update:
             scores = self.network(inputs)
             loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing, reduction="sum")
         td_loss = temporal_diversity(self.model).sum()
-        self.scaler.scale((loss + recipe.td_lambda * td_loss) / recipe.batch).backward()
-        right = (scores.argmax(1) == labels).sum()
-        return torch.stack([loss.detach(), right, torch.tensor(len(samples), device=self.device), td_loss.detach()])
+        self.training.scaler.scale((loss + recipe.td_lambda * td_loss) / recipe.batch).backward()
+        correct, videos = (scores.argmax(1) == labels).sum(), torch.tensor(len(samples), device=self.device)
+        return EpochTotals(*(value.detach().float() for value in (loss, correct, videos, td_loss)))
 
-    def _nothing(self) -> None:
-        """Takes part in the sum of gradients with zeros: not one video of this process could be read."""
+    def _zero_gradients(self) -> None:
+        """Takes part in the sum of gradients: no video of this process could be read."""
         shape = (1, self.model.num_segments, self.model.window, 3, self.size, self.size)
         self.model.eval()
         (self.network(torch.zeros(shape, device=self.device)).sum() * 0).backward()
         self.model.train()
+
+    def _update_weights(self, videos: float) -> None:
+        optimizer, scaler = self.training.optimizer, self.training.scaler
+        scaler.unscale_(optimizer)
+        # Gradients are means over processes where the sum is wanted; and a batch may have unreadable videos.
+        factor = world_size() * self.recipe.batch / videos
+        if factor != 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad *= factor
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
@@ -264,65 +312,23 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
     return optim.SGD(model.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
 
 
-def _schedules(optimizer: optim.Optimizer, recipe: Recipe, updates: int) -> dict[str, Any]:
-    """`warmup` steps after each update, and so does `decay` if it is a cosine, else after each epoch; torch multiplies
-    the two."""
+def _schedules(optimizer: optim.Optimizer, recipe: Recipe, steps: int) -> tuple[Any, Any]:
+    """Warmup, stepped after each step; and decay: a cosine after each step, the others after each epoch. torch
+    multiplies the two."""
     lr = optim.lr_scheduler
-    warmup_steps = max(round(recipe.warmup_epochs * updates), 1)
-    start = 0.01 if recipe.warmup_epochs else 1.0
+    warmup_steps, start = max(round(recipe.warmup_epochs * steps), 1), 0.01 if recipe.warmup_epochs else 1.0
     if recipe.schedule == "step":
         decay = lr.MultiStepLR(optimizer, list(recipe.steps), gamma=0.1)
     elif recipe.schedule == "cosine":
-        decay = lr.CosineAnnealingLR(optimizer, recipe.epochs * updates)
+        decay = lr.CosineAnnealingLR(optimizer, recipe.epochs * steps)
     else:
         decay = lr.ReduceLROnPlateau(optimizer, mode="max", factor=0.1, patience=recipe.patience, threshold=0)
-    return {"warmup": lr.LinearLR(optimizer, start, total_iters=warmup_steps), "decay": decay}
+    return lr.LinearLR(optimizer, start, total_iters=warmup_steps), decay
 
 
-def _seed(seed: int, number: int) -> int:
-    return 1_000_003 * seed + number
-
-
-def _note(training: Training, clips: TrainingClips, share: Sequence[tuple[list[Sample], list[Unreadable]]]) -> None:
-    """Says and keeps what could not be read, or by decord only."""
-    for samples, bad in share:
-        for video in bad:
-            if str(video.path) not in training.unreadable:
-                training.unreadable[str(video.path)] = video.reason
-                tqdm.write(f"left out, unreadable: {video.path}: {video.reason}")
-        for sample in samples:
-            path = str(clips.videos.videos[sample.video].path)
-            if sample.second_decoder and path not in training.second_decoder:
-                training.second_decoder[path] = sample.second_decoder
-                tqdm.write(f"read by decord, PyAV failed: {path}: {sample.second_decoder}")
-
-
-def _save(path: Path, parts: dict[str, Any], training: Training, within: tuple[int, Tensor, float]) -> None:
-    """`within`: updates of the epoch that are done, their sums, their seconds. Every process has the same weights; what
-    the others found unreadable within the epoch comes in at its end."""
-    if rank() > 0:
-        return
-    state = {name: part.state_dict() for name, part in parts.items()}
-    state |= {"training": asdict(training), "within": within}
-    write_whole(path, lambda file: torch.save(state, file))
-    if training.history:
-        write_text(path.with_name("history.csv"), pd.DataFrame(training.history).to_csv(index=False))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What `_save` wrote, read by the first process for all."""
-    state = None
+def _read_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The first process's, in every process; None where there is none."""
+    path, state = folder / "checkpoint.pt", None
     if rank() == 0 and path.exists():
-        state = torch.load(path, map_location="cpu", weights_only=True)  # each part moves its own where it belongs
+        state = torch.load(path, map_location="cpu", weights_only=True)
     return broadcast(state)
-
-
-def _resume(
-    state: dict[str, Any] | None, parts: dict[str, Any], fresh: Training
-) -> tuple[Training, tuple[int, Tensor, float]]:
-    if state is None:
-        return fresh, (0, torch.zeros(4), 0.0)
-    for name, part in parts.items():
-        if state[name]:  # that of a scaler is empty but with fp16
-            part.load_state_dict(state[name])
-    return Training(**state["training"]), state["within"]

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 from helpers.networks import Linear
@@ -11,6 +12,7 @@ from helpers.networks import Linear
 import tdn
 from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
 from tdn.data.sampling import Views
+from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import Compute, fit
 
@@ -19,56 +21,73 @@ RECIPE = Recipe(epochs=2, batch=12, lr=0.01)
 VIEWS = Views(size=64)
 
 
-def train(video_sets, folder, recipe, model=None, epochs=None, **arguments):
+@pytest.fixture
+def video_sets(video_sets):
+    for video_set in video_sets:
+        video_set.keep_in_memory()
+    return video_sets
+
+
+def loader(videos, recipe, window, compute=Compute(), kind=TrainingClips):
+    return TrainingLoader(kind(videos, 2, window, seed=3), recipe.batch, compute.micro_batch(recipe))
+
+
+def train(video_sets, folder, recipe, model=None, compute=Compute(), kind=TrainingClips, device=CPU, **arguments):
     torch.manual_seed(0)
     model = model or Linear()
-    clips = TrainingClips(video_sets[0], 2, model.window, seed=3)
-    recipe = dataclasses.replace(recipe, epochs=epochs) if epochs else recipe
-    return model, fit(model, clips, recipe, 64, folder, CPU, **arguments).history
+    of = loader(video_sets[0], recipe, model.window, compute, kind)
+    return model, fit(model, of, recipe, 64, folder, device, compute=compute, **arguments).history
+
+
+def network():
+    torch.manual_seed(1)
+    return tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.5)
 
 
 def weights(model):
     return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("schedule", ["step", "plateau", "cosine"])
-def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(video_sets, tmp_path, optimizer, schedule):
-    for video_set in video_sets:
-        video_set.keep_in_memory()
+class Stop(Exception):
+    pass
+
+
+class Interrupted(TrainingClips):
+    def __getitem__(self, index):
+        if self.epoch == 2 and index == 7:
+            raise Stop
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "seconds"), [("sgd", "step", 600), ("sgd", "plateau", 0), ("adamw", "cosine", 0)]
+)
+def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(
+    optimizer, schedule, seconds, video_sets, tmp_path, monkeypatch
+):
+    """From the checkpoint of the last epoch, or from one within the epoch."""
     recipe = Recipe(4, 12, 0.01, optimizer, schedule=schedule, steps=(2,), patience=0, warmup_epochs=1.5)
-    options = dict(width=8, dropout=0.5)
     val_clips = TestClips(video_sets[1], 2, 5, VIEWS)
-
-    def new():
-        torch.manual_seed(1)
-        return tdn.create_model("tdn_resnet10", 18, 2, **options)
-
-    whole, history = train(video_sets, tmp_path / "whole", recipe, new(), val_clips=val_clips)
-
-    class Stop(Exception):
-        pass
-
-    class Interrupted(TrainingClips):
-        def __getitem__(self, index):
-            if self.epoch == 2 and index == 7:
-                raise Stop
-            return super().__getitem__(index)
-
-    clips = Interrupted(video_sets[0], 2, 5, seed=3)
+    whole, history = train(video_sets, tmp_path / "whole", recipe, network(), val_clips=val_clips)
+    monkeypatch.setattr("tdn.engine.trainer.CHECKPOINT_SECONDS", seconds)
     with pytest.raises(Stop):
-        fit(new(), clips, recipe, 64, tmp_path / "cut", CPU, val_clips)
-    resumed, resumed_history = train(video_sets, tmp_path / "cut", recipe, new(), val_clips=val_clips)
-
+        train(video_sets, tmp_path / "cut", recipe, network(), kind=Interrupted, val_clips=val_clips)
+    steps = []
+    resumed, resumed_history = train(
+        video_sets, tmp_path / "cut", recipe, network(), val_clips=val_clips, on_step=steps.append
+    )
     assert torch.equal(weights(whole), weights(resumed))
     untimed = [[row | {"seconds": 0, "waiting": 0} for row in h] for h in (history, resumed_history)]
     assert untimed[0] == untimed[1] and len(untimed[0]) == 4
+    assert sum(steps) == 12 and steps[0] >= 6 and (steps[0] > 6) == (seconds == 0)
+    table = pd.DataFrame(resumed_history).to_csv(index=False)
+    assert (tmp_path / "cut" / "history.csv").read_text() == table
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(video_sets, tmp_path):
     whole, _ = train(video_sets, tmp_path / "a", RECIPE)
-    parts, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(device_batch=5))  # 5 + 5 + 2
-    torch.testing.assert_close(weights(parts), weights(whole), atol=1e-6, rtol=1e-5)
+    accumulated, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(device_batch=5))  # 5 + 5 + 2
+    torch.testing.assert_close(weights(accumulated), weights(whole), atol=1e-6, rtol=1e-5)
 
 
 def test_a_step_is_sgd_with_momentum_decay_and_a_clipped_gradient(video_sets, tmp_path):
@@ -80,14 +99,13 @@ def test_a_step_is_sgd_with_momentum_decay_and_a_clipped_gradient(video_sets, tm
 
 
 @pytest.mark.parametrize(
-    ("schedule", "expected"),
+    ("schedule", "warmup", "expected"),
     [
-        ("step", [1, 1, 0.1, 0.1, 0.01, 0.01]),
-        ("cosine", [(1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in range(6)]),
+        ("step", 2, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        ("cosine", 0, [(1 + math.cos(math.pi * epoch / 6)) / 2 for epoch in range(6)]),
     ],
 )
-@pytest.mark.parametrize("warmup", [0, 2])
-def test_schedules(video_sets, tmp_path, schedule, expected, warmup):
+def test_schedules(video_sets, tmp_path, schedule, warmup, expected):
     recipe = Recipe(6, 12, 0.5, schedule=schedule, steps=(2, 4), warmup_epochs=warmup)
     _, history = train(video_sets, tmp_path, recipe)
     ramp = [min(0.01 + 0.99 * epoch / warmup, 1) if warmup else 1 for epoch in range(6)]
@@ -122,28 +140,29 @@ def test_label_smoothing_and_loss_are_as_defined(video_sets, tmp_path):
     assert history[0]["train_top1"] == pytest.approx(2 / 36)
 
 
+@pytest.mark.slow
 def test_networks_learn(video_sets, tmp_path):
-    video_sets[0].keep_in_memory()
     model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
     _, history = train(video_sets, tmp_path, Recipe(12, 12, 0.01, "adamw"), model)
     assert history[-1]["loss"] < 0.85 * history[0]["loss"]
 
 
 def test_bfloat16_trains_float32_weights(video_sets, tmp_path):
-    model = tdn.create_model("tdn_resnet10", 18, 2, width=8)
-    model, history = train(video_sets, tmp_path, RECIPE, model, compute=Compute(precision="bf16"))
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    model, history = train(video_sets, tmp_path, recipe, network(), Compute(precision="bf16"))
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
     assert 2 < history[0]["loss"] < 4
 
 
-def test_a_run_begun_in_one_precision_goes_on_in_another(video_sets, tmp_path):
-    train(video_sets, tmp_path, RECIPE, epochs=1)
+def test_a_run_begun_in_one_precision_resumes_in_another(video_sets, tmp_path):
+    train(video_sets, tmp_path, dataclasses.replace(RECIPE, epochs=1))
     _, history = train(video_sets, tmp_path, RECIPE, compute=Compute(precision="fp16"))
     assert len(history) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
-def test_a_compiled_network_trains_alike(video_sets, tmp_path):
+def test_a_compiled_network_trains_to_the_same_weights(video_sets, tmp_path):
     eager, _ = train(video_sets, tmp_path / "a", RECIPE)
     compiled, _ = train(video_sets, tmp_path / "b", RECIPE, compute=Compute(compile=True))
     assert set(compiled.state_dict()) == set(eager.state_dict()), "the names of the weights stay"
@@ -155,18 +174,17 @@ def test_a_compiled_network_trains_alike(video_sets, tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_gpu(video_sets, tmp_path, precision, compiled):
     model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
-    clips = TrainingClips(video_sets[0], 2, 5, seed=3)
     recipe, compute = Recipe(8, 12, 0.01, "adamw"), Compute(5, precision, compiled)
-    history = fit(model, clips, recipe, 64, tmp_path, torch.device("cuda"), compute=compute).history
+    _, history = train(video_sets, tmp_path, recipe, model, compute, device=torch.device("cuda"))
     assert history[-1]["loss"] < history[0]["loss"]
 
 
-def test_unreadable_videos_are_said_once_and_training_goes_on(video_sets, broken_videos, tmp_path, capsys):
+def test_unreadable_videos_are_reported_once_and_training_goes_on(video_sets, broken_videos, tmp_path, capsys):
     videos = [*video_sets[0].videos[:20], *(Video(path, 0) for path in broken_videos.values())]
     broken = VideoSet(videos, video_sets[0].class_names)
     model, history = train((broken, None), tmp_path / "a", dataclasses.replace(RECIPE, epochs=3, batch=24))
-    said = capsys.readouterr().out
-    assert all(said.count(f"left out, unreadable: {path}: ") == 1 for path in broken_videos.values())
+    reported = capsys.readouterr().out
+    assert all(reported.count(f"left out, unreadable: {path}: ") == 1 for path in broken_videos.values())
     assert weights(model).isfinite().all() and len(history) == 3
 
     nothing = VideoSet([Video(broken_videos["text"], 0)], video_sets[0].class_names)
