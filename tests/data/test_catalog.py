@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from helpers import layouts
@@ -18,8 +17,9 @@ pytestmark = pytest.mark.usefixtures("home")  # no data set of this machine
 L, H, R = layouts.TO_THE_LEFT, layouts.HOLDING, layouts.TO_THE_RIGHT
 
 
-def first_and_last(frames):
-    return np.array([0, frames - 1])
+def first_and_last(videos, index):
+    with videos.open(index) as video:
+        return video.read([0, video.num_frames - 1])
 
 
 def said(videos, root):
@@ -118,7 +118,7 @@ def test_videos_and_labels_are_those_of_the_annotation(name, place, home):
     for videos in sets:
         assert videos.class_names == class_names
         for number in range(len(videos)):
-            assert videos.frames(number, first_and_last).shape == (2, 3, 56, 56)
+            assert first_and_last(videos, number).shape == (2, 3, 56, 56)
         assert not videos.known_unreadable
 
 
@@ -127,7 +127,8 @@ def test_frames_of_something_something_v1_start_at_1(place, home):
     train, _ = DatasetSpec("ssv1").videos(home)
     folder = root / "20bn-something-something-v1/101"
     shown = [decode_image(str(folder / f"{number:05d}.jpg")) for number in (1, 2, 12)]
-    assert torch.equal(train.frames(0, lambda frames: np.array([0, 1, frames - 1])), torch.stack(shown))
+    with train.open(0) as video:
+        assert video.num_frames == 12 and torch.equal(video.read([0, 1, 11]), torch.stack(shown))
 
 
 def test_annotations_of_something_something_v2_by_their_long_names(place, home):
@@ -145,7 +146,7 @@ def test_splits(place, home):
         train, test = DatasetSpec("hmdb51", split).videos(home)
         assert f"climb/{climb}_climb_u_nm_np1_ba_med_{'ABC'.index(climb)}.avi" in said(test, hmdb)
         assert len(train) + len(test) == 7, "one is in neither set"
-        train.frames(0, first_and_last)
+        first_and_last(train, 0)
     for name, split, valid in (("ucf101", 4, "1 to 3"), ("hmdb51", 0, "1 to 3"), ("ssv1", 2, "only 1")):
         with pytest.raises(ValueError, match=f"{name} has no split {split}; valid: {valid}"):
             DatasetSpec(name, split)
@@ -170,7 +171,7 @@ def test_a_missing_video_stays_and_is_reported_where_it_would_be(blank, place, h
     train, _ = DatasetSpec("k400").videos(home)
     assert len(train) == 6 and train.videos[4] == Video(lost, 2)
     with pytest.raises(VideoError, match=r"_e-eeeeeeee_000008_000018.mp4: No such file"):
-        train.frames(4, first_and_last)
+        first_and_last(train, 4)
 
 
 def test_lists_count_frames_or_not_and_need_no_names(place, home, tmp_path):
@@ -179,7 +180,7 @@ def test_lists_count_frames_or_not_and_need_no_names(place, home, tmp_path):
     numbers = {"waving": "0", "clapping hands": "1", "nodding": "2"}
     for videos, expected in zip((train, val), EXPECTED["lists"][1:], strict=True):
         assert said(videos, root) == {path: numbers[name] for path, name in expected.items()}
-    assert train.frames(2, first_and_last).shape == (2, 3, 56, 56), "the number of frames in the list is wrong"
+    assert first_and_last(train, 2).shape == (2, 3, 56, 56), "the number of frames in the list is wrong"
 
     (root / "classes.txt").write_bytes("\ufeffja\r\nnein\r\nvielleicht\r\n".encode())  # as some editors write
     assert DatasetSpec("lists").videos(home)[0].class_names == ["ja", "nein", "vielleicht"]

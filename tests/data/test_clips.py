@@ -3,18 +3,13 @@
 import dataclasses
 
 import torch
-from helpers.videos import damage, write_video
+from helpers.videos import damage, numbered, read, write_video
 from torch.utils.data import DataLoader
 
-import tdn
-from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet, collate
-from tdn.data.pocket import render as pocket
+from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet, collate, read_crops
 from tdn.data.sampling import Views, sample_windows
-from tdn.data.transforms import Crop
-from tdn.data.video import all_frames, read_frames
-from tdn.engine.evaluation import evaluate
-from tdn.engine.recipes import Recipe
-from tdn.engine.trainer import fit
+from tdn.data.transforms import Crop, to_input
+from tdn.data.video import TensorVideo
 
 
 def same(a, b):
@@ -45,7 +40,7 @@ def test_what_is_random_depends_on_seed_epoch_and_video_alone(video_sets):
 def test_test_clips_are_the_middle_of_everything(video_sets):
     _, val = video_sets
     sample = TestClips(val, 8, 5, Views(scale=0.8))[3]
-    video, _ = read_frames(val.videos[3].path, all_frames)
+    video = read(val.videos[3].path)
     assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)][..., 5:50, 5:50])
     assert sample.crops == (Crop(0, 0, 45),)
     assert (sample.label, sample.video, sample.number) == (3, 3, 0)
@@ -92,27 +87,29 @@ def test_unreadable_videos_are_listed_and_never_replaced(video_sets, broken_vide
     assert video_set.unreadable() == bad
 
 
-def test_what_the_second_decoder_reads_is_said_and_counted(video_sets, tmp_path, capsys):
-    """Every frame is a key frame, the first one is damaged: not in the way of the clips that start later."""
-    path = write_video(tmp_path / "damaged.mp4", pocket.render_clip(8, 3), options={"g": "1"})
-    damage(path, 0)
-    train, _ = video_sets
-    some = VideoSet([*train.videos[:3], Video(path, 5)], train.class_names)
-    model = tdn.create_model("tsn_resnet10", 18, 2, width=8)
-    cpu = torch.device("cpu")
-    training = fit(model, TrainingClips(some, 2, 1), Recipe(3, 4, 0.01), 48, tmp_path, cpu)
-    said = "read by decord, PyAV failed: {}: Invalid data found when processing input"
-    assert capsys.readouterr().out.count(said.format(path)) == 1, "once, not in every epoch"
-    evaluation = evaluate(model, TestClips(some, 2, 1, Views(size=48)), cpu)
-    assert list(training.second_decoder) == [str(path)]
-    assert len(evaluation.labels) == 4 and not evaluation.unreadable
-    assert [item.path for item in evaluation.second_decoder] == [path]
-    assert some.keep_in_memory() and list(some.known_unreadable) == [3], "all its frames are asked for"
+def test_the_reader_of_a_set_decides(tmp_path):
+    """decord jumps over the damaged frame, which is before the clip; PyAV does not."""
+    path = damage(write_video(tmp_path / "v.mp4", numbered(60, 56, 56), options={"g": "10"}), 13)
+    clips = {
+        reader: TestClips(VideoSet([Video(path, 0)], ["a"], reader=reader), 1, 5, Views())[0]
+        for reader in ("pyav", "decord")
+    }
+    assert clips["pyav"] == Unreadable(path, "Invalid data found when processing input")
+    assert clips["decord"].clip.shape == (1, 5, 3, 49, 49)
+
+
+def test_of_a_frame_only_what_the_crops_need_is_read():
+    frames = torch.randint(0, 256, (2, 3, 40, 70), dtype=torch.uint8)
+    crops = (Crop(5, 10, 24), Crop(9, 20, 24, flip=True), Crop(5, 30, 20))
+    clip, moved = read_crops(TensorVideo(frames), [[0], [1]], crops)
+    assert torch.equal(clip, frames[:, None, :, 5:33, 10:50])
+    for crop, within in zip(crops, moved, strict=True):
+        assert torch.equal(to_input([clip], [within], 16), to_input([frames[:, None]], [crop], 16))
 
 
 def test_a_set_too_large_for_memory_stays_on_disk(video_sets, monkeypatch):
     train, _ = video_sets
-    size = read_frames(train.videos[0].path, all_frames)[0].numel()
+    size = read(train.videos[0].path).numel()
 
     class Free:
         available = size * 10  # room for about five videos in half of it

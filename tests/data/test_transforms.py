@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tdn.data.pocket.render import CLASSES
-from tdn.data.transforms import MEAN, STD, Crop, cut_out, mirrored_labels, random_crop, to_input
+from tdn.data.transforms import MEAN, STD, Crop, mirrored_labels, random_crop, to_input
 
 
 def test_input_is_cropped_flipped_and_normalised():
@@ -65,13 +65,3 @@ def test_the_device_does_the_same():
     crops = [Crop(1, 2, 32, flip=True)]
     on_gpu = to_input([clips[0].cuda()], crops, 24)
     torch.testing.assert_close(on_gpu.cpu(), to_input(clips, crops, 24), atol=0.05, rtol=0)  # rounding of uint8
-
-
-def test_of_a_frame_only_what_the_crops_need_is_kept():
-    clip = torch.randint(0, 256, (2, 1, 3, 40, 70), dtype=torch.uint8)
-    crops = (Crop(5, 10, 24), Crop(9, 20, 24, flip=True), Crop(5, 30, 20))
-    part, moved = cut_out(crops)
-    assert part == (slice(5, 33), slice(10, 50))
-    kept = clip[..., *part]
-    for crop, within in zip(crops, moved, strict=True):
-        assert torch.equal(to_input([kept], [within], 16), to_input([clip], [crop], 16))

@@ -1,12 +1,17 @@
-"""Decoding, and files that can't be decoded."""
+"""Opening and reading videos, whole, damaged and hanging."""
 
 import gc
 import os
 import pickle
 import re
+import signal
 import struct
+import subprocess
+import sys
+import time
 import wave
 import weakref
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -14,79 +19,60 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.videos import assert_shows, damage, numbered, write_folder, write_video
+from helpers.videos import assert_shows, damage, numbered, read, write_folder, write_video
 
 from tdn.data import video
 from tdn.data.pocket import render as pocket
-from tdn.data.video import VideoError, all_frames, read_frames
+from tdn.data.video import TensorVideo, VideoError, open_video
 
 CLIPS = Path(__file__).parents[3] / "shared/clips"
+READERS = pytest.mark.parametrize("reader", ["pyav", "decord"])
 
 
-def no_pyav(path, choose):
-    raise VideoError(path, "left out")
-
-
-@pytest.fixture(params=["PyAV", "decord"])
-def decoder(request, monkeypatch):
-    """The test runs once with each decoder as the only one."""
-    if request.param == "PyAV":
-        monkeypatch.setattr(video, "_read_decord", lambda path, choose: pytest.fail("PyAV did not read it"))
-    else:
-        monkeypatch.setattr(video, "_read_av", no_pyav)
-    return request.param
-
-
-def test_frames_come_as_chosen(tmp_path):
+@READERS
+def test_frames_are_read_as_chosen_more_than_once(reader, tmp_path):
     rendered = pocket.render_clip(8, 3)
     pocket.encode(tmp_path / "clip.mp4", rendered)
-    whole, second = read_frames(tmp_path / "clip.mp4", all_frames)
-    assert second is None
-    assert whole.dtype == torch.uint8 and whole.shape == (len(rendered), 3, 56, 56)
+    with open_video(tmp_path / "clip.mp4", reader) as opened:
+        assert (opened.num_frames, opened.height, opened.width) == (len(rendered), 56, 56)
+        whole = opened.read(range(len(rendered)))
+        chosen = np.array([[30, 5, 5], [0, 30, len(rendered) - 1]])  # any order, repeated, any shape
+        for _ in range(2):
+            assert torch.equal(opened.read(chosen), whole[chosen])
+        part = opened.read(chosen, (slice(8, 24), slice(40, 56)))
+        for wrong in ([-1], [0, len(rendered)]):
+            with pytest.raises(IndexError, match=f"has frames 0 to {len(rendered) - 1}"):
+                opened.read(wrong)
+    assert whole.dtype == torch.uint8 and whole.shape == (len(rendered), 3, 56, 56) and whole.stride(1) == 1
     error = (whole.permute(0, 2, 3, 1).float() - torch.from_numpy(rendered).float()).abs()
     assert error.mean() < 6, "the same frames in the same order, but for compression"
-
-    chosen = np.array([[30, 5, 5], [0, 30, len(rendered) - 1]])  # any order, repeated, any shape
-    frames, _ = read_frames(tmp_path / "clip.mp4", lambda count: chosen)
-    assert torch.equal(frames, whole[chosen])
-
-
-def test_a_part_of_each_frame_is_all_that_is_kept(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(6, 64, 96))
-    whole, _ = read_frames(path, all_frames)
-    asked = []
-
-    def cut(height, width):
-        asked.append((height, width))
-        return slice(8, 24), slice(40, 96)
-
-    part, _ = read_frames(path, all_frames, cut)
-    assert asked == [(64, 96)] and torch.equal(part, whole[..., 8:24, 40:96])
+    assert torch.equal(part, whole[chosen][..., 8:24, 40:56])
     assert part.untyped_storage().nbytes() == part.numel(), "no hidden rest goes from process to process"
 
+    with TensorVideo(whole) as of_tensor:
+        assert (of_tensor.num_frames, of_tensor.height, of_tensor.width) == (len(rendered), 56, 56)
+        assert torch.equal(of_tensor.read(chosen), whole[chosen])
+        assert torch.equal(of_tensor.read(chosen, (slice(8, 24), slice(40, 56))), part)
 
-def test_what_pyav_fails_at_decord_reads_and_says_so(tmp_path):
-    """PyAV goes through the file from the start; decord jumps to the last key frame before the frame wanted."""
+
+def test_a_reader_is_found_by_its_name(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+    with pytest.raises(ValueError, match="unknown reader 'decor'; did you mean decord"):
+        open_video(path, "decor")
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with pytest.raises(ImportError, match="decord is not installed: pip install decord"):
+        open_video(path, "decord")
+
+
+def test_pyav_reads_from_the_start_and_decord_from_key_frames(tmp_path):
+    """Each by itself: neither takes over what the other can't read."""
     clip = numbered(40, 64, 96)
-    path = damage(write_video(tmp_path / "damaged.mp4", clip, options={"g": "10"}), 3)
-    frames, pyav_failed = read_frames(path, lambda count: np.array([[39, 25], [25, 38]]))
-    assert pyav_failed == "Invalid data found when processing input"
-    assert frames.shape == (2, 2, 3, 64, 96) and torch.equal(frames[0, 1], frames[1, 0])
-    assert_shows(frames.flatten(0, 1), clip[[39, 25, 25, 38]])
-    with pytest.raises(VideoError, match=r"PyAV: Invalid data found .*; decord: "):
-        read_frames(path, lambda count: np.array([0, 5]))
-
-
-def test_both_decoders_give_the_same_frames(tmp_path, monkeypatch):
-    pocket.encode(tmp_path / "clip.mp4", pocket.render_clip(8, 3))
-    by_pyav, _ = read_frames(tmp_path / "clip.mp4", all_frames)
-    monkeypatch.setattr(video, "_read_av", no_pyav)
-    by_decord, why = read_frames(tmp_path / "clip.mp4", all_frames)
-    assert why == "left out" and by_pyav.shape == by_decord.shape
-    assert (by_pyav.float() - by_decord.float()).abs().mean() < 2  # they may turn YUV into RGB each in its own way
-    monkeypatch.setattr(video, "decord", None)
-    with pytest.raises(VideoError, match="PyAV: left out; decord: not installed"):
-        read_frames(tmp_path / "clip.mp4", all_frames)
+    path = damage(write_video(tmp_path / "damaged.mp4", clip, options={"g": "10"}), 13)
+    with pytest.raises(VideoError, match=r"damaged\.mp4: Invalid data found when processing input"):
+        read(path, [39, 25])
+    assert_shows(read(path, [39, 25, 25, 38], "decord"), clip[[39, 25, 25, 38]])
+    with pytest.raises(VideoError):
+        read(path, [0, 15], "decord")
 
 
 @pytest.mark.parametrize(
@@ -100,26 +86,29 @@ def test_both_decoders_give_the_same_frames(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.skipif(not CLIPS.exists(), reason="needs video files of other projects")
-def test_files_of_other_projects(name, frames, size, monkeypatch):
-    def ends(count):
-        assert count == frames
-        return np.array([0, count // 2, count - 1])
-
-    shown, second = read_frames(CLIPS / name, ends)
-    assert shown.shape == (3, 3, *size) and second is None
-    by_pyav = shown.float()
-    monkeypatch.setattr(video, "_read_av", no_pyav)
-    decord = []
-    for _ in range(10):
-        try:
-            decord.append(read_frames(CLIPS / name, ends)[0].float())
-        except VideoError as error:  # its last frame of an avi is a gamble: right, or refused
-            assert name.endswith("avi") and "frames that cannot be decoded" in error.reason
-    assert all((by_decord - by_pyav).abs().mean() < 4 for by_decord in decord)
+def test_both_readers_give_the_same_frames_of_other_projects_files(name, frames, size):
+    ends = [0, frames // 2, frames - 1]
+    by_pyav, by_decord = [], []
+    for reader, found in (("pyav", by_pyav), *[("decord", by_decord)] * 10):
+        with open_video(CLIPS / name, reader) as opened:
+            assert (opened.num_frames, opened.height, opened.width) == (frames, *size)
+            try:
+                found.append(opened.read(ends).float())
+            except VideoError as error:  # its last frame of an avi is a gamble: right, or refused
+                assert name.endswith("avi") and reader == "decord" and "frames that cannot be" in error.reason
+    assert by_pyav and all((each - by_pyav[0]).abs().mean() < 4 for each in by_decord)
 
 
+@pytest.mark.skipif(not CLIPS.exists(), reason="needs video files of other projects")
+def test_a_corrupted_file_of_another_project():
+    for reader in ("pyav", "decord"):
+        with pytest.raises(VideoError, match=r"decord_CORRUPTED\.mp4"):
+            read(CLIPS / "decord_CORRUPTED.mp4", reader=reader)
+
+
+@READERS
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
-def test_a_rotated_file_is_read_upright(turns, decoder, tmp_path):
+def test_a_rotated_file_is_read_upright(turns, reader, tmp_path):
     clip = numbered(6, 64, 96)
     path = write_video(tmp_path / "held_sideways.mp4", clip)
     content = bytearray(path.read_bytes())
@@ -131,20 +120,22 @@ def test_a_rotated_file_is_read_upright(turns, decoder, tmp_path):
         ">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, moved[0] * one, moved[1] * one, 1 << 30
     )
     path.write_bytes(content)
-    assert_shows(read_frames(path, all_frames)[0], np.rot90(clip, -turns, (1, 2)))
+    assert_shows(read(path, reader=reader), np.rot90(clip, -turns, (1, 2)))
 
 
+@READERS
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.webm"])
-def test_frames_of_a_variable_rate_are_those_that_were_encoded(name, decoder, tmp_path):
+def test_frames_of_a_variable_rate_are_those_that_were_encoded(name, reader, tmp_path):
     clip = numbered(30, 64, 96)
     ticks = np.random.default_rng(1).integers(1, 60, 30).cumsum()
     codec, options = ("libvpx-vp9", {}) if name == "v.webm" else ("libx264", {"g": "12"})
     path = write_video(tmp_path / name, clip, codec, ticks=ticks, options=options)
-    assert_shows(read_frames(path, all_frames)[0], clip)
+    assert_shows(read(path, reader=reader), clip)
     some = [2, 11, 12, 25, 29]  # not one after the other, with key frames between
-    assert_shows(read_frames(path, lambda count: np.array(some))[0], clip[some])
+    assert_shows(read(path, some, reader), clip[some])
 
 
+@READERS
 @pytest.mark.parametrize(
     ("frames", "height", "width", "codec", "pixels"),
     [
@@ -157,36 +148,32 @@ def test_frames_of_a_variable_rate_are_those_that_were_encoded(name, decoder, tm
         (2, 64, 96, "libx264", "yuv420p"),
     ],
 )
-def test_odd_sizes_and_lengths(frames, height, width, codec, pixels, decoder, tmp_path):
+def test_odd_sizes_and_lengths(frames, height, width, codec, pixels, reader, tmp_path):
     clip = numbered(frames, height, width)
     path = write_video(tmp_path / ("v.webm" if "vp9" in codec else "v.mp4"), clip, codec, pixels)
-    assert_shows(read_frames(path, all_frames)[0], clip, off=14)  # colours at the edge of red, in so few pixels
+    assert_shows(read(path, reader=reader), clip, off=14)  # colours at the edge of red, in so few pixels
 
 
-def test_tiny_frames_and_narrow_ones(tmp_path, monkeypatch):
+def test_tiny_frames_and_narrow_ones(tmp_path):
     clip = numbered(4, 16, 16)
     path = write_video(tmp_path / "tiny.mp4", clip, pixels="yuv444p")
-    frames, second = read_frames(path, all_frames)
-    assert_shows(frames, clip)
-    assert second is None
-    monkeypatch.setattr(video, "_read_av", no_pyav)
-    with pytest.raises(VideoError, match="decord: cannot read frames of this width"):
-        read_frames(path, all_frames)
+    assert_shows(read(path), clip)
+    with pytest.raises(VideoError, match="cannot read frames of this width"):
+        read(path, reader="decord")
 
 
 def test_a_name_that_is_not_utf_8(tmp_path):
     clip = numbered(4, 64, 96)
     path = write_video(tmp_path / "v.mp4", clip).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
-    assert_shows(read_frames(path, all_frames)[0], clip)
-    damage(path, 0)
-    with pytest.raises(VideoError, match="decord: its name is not UTF-8"):
-        read_frames(path, all_frames)
+    assert_shows(read(path), clip)
+    with pytest.raises(VideoError, match="its name is not UTF-8"):
+        read(path, reader="decord")
     folder = write_folder(tmp_path / "v", clip, "{:05d}.png").rename(tmp_path / os.fsdecode(b"caf\xe9"))
-    assert_shows(read_frames(folder, all_frames)[0], clip)
+    assert_shows(read(folder), clip)
 
 
 @pytest.mark.parametrize("cut", ["start", "end"])
-def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path, monkeypatch):
+def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path):
     """As by `ffmpeg -ss 0.2 -i ... -c copy`: such frames stay in the file, for those that build on them. decord would
     count them, and repeat the last frame that is shown in their place."""
     clip = numbered(40, 64, 96)
@@ -200,41 +187,41 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path, monkeypatch
     content[edit : edit + 8] = struct.pack(">Ii", *edited)
     path.write_bytes(content)
     shown = clip[5:] if cut == "start" else clip[:25]
-    assert_shows(read_frames(path, all_frames)[0], shown)
+    assert_shows(read(path), shown)
     some = [0, 20, 24]
-    assert_shows(read_frames(path, lambda count: np.array(some))[0], shown[some])
-    monkeypatch.setattr(video, "_read_av", no_pyav)
-    with pytest.raises(VideoError, match="decord: counts frames that an edit list cuts off"):
-        read_frames(path, all_frames)
+    assert_shows(read(path, some), shown[some])
+    with pytest.raises(VideoError, match="counts frames that an edit list cuts off"):
+        read(path, reader="decord")
 
 
 def test_a_folder_of_frames_is_a_video(tmp_path):
     rendered = pocket.render_clip(8, 3)[:12]
     folder = write_folder(tmp_path / "v", rendered)
     (folder / "list.txt").write_text("no frame")
-    frames, second = read_frames(folder, lambda count: np.array([[count - 1, 0], [3, 3]]))
-    assert frames.shape == (2, 2, 3, 56, 56) and second is None
-    shown = torch.from_numpy(rendered[[11, 0, 3, 3]]).permute(0, 3, 1, 2).unflatten(0, (2, 2))
-    assert (frames.float() - shown.float()).abs().mean() < 3
+    for reader in ("pyav", "decord"):
+        frames = read(folder, [[11, 0], [3, 3]], reader)
+        shown = torch.from_numpy(rendered[[11, 0, 3, 3]]).permute(0, 3, 1, 2).unflatten(0, (2, 2))
+        assert frames.shape == (2, 2, 3, 56, 56) and (frames.float() - shown.float()).abs().mean() < 3
 
     (folder / "00005.jpg").write_bytes(b"half a picture")
-    read_frames(folder, lambda count: np.array([3, 5]))  # nobody asked for the fifth
+    read(folder, [3, 5])  # the fifth is not asked for
     with pytest.raises(VideoError, match=r"v: 00005\.jpg is no image that can be read"):
-        read_frames(folder, all_frames)
+        read(folder)
     empty = write_folder(tmp_path / "nothing", [])
     (empty / "list.txt").write_text("no frame")
     with pytest.raises(VideoError, match="nothing: no frames"):
-        read_frames(empty, all_frames)
+        open_video(empty)
     mixed = write_folder(tmp_path / "mixed", [rendered[0], rendered[0][:40]])
     with pytest.raises(VideoError, match="not all of one size"):
-        read_frames(mixed, all_frames)
+        read(mixed)
 
 
+@READERS
 @pytest.mark.parametrize("kind", ["absent", "empty", "text", "truncated"])
-def test_an_unreadable_file_is_named_with_its_reason(broken_videos, kind):
+def test_an_unreadable_file_is_named_with_its_reason(broken_videos, kind, reader):
     path = broken_videos[kind]
     with pytest.raises(VideoError) as error:
-        read_frames(path, all_frames)
+        open_video(path, reader)
     assert error.value.path == path
     assert not re.search(r"\d\d:\d\d|\n", error.value.reason), "the same words each time"
     assert error.value.reason and str(error.value) == f"{path}: {error.value.reason}"
@@ -279,28 +266,28 @@ def test_what_is_no_video_is_refused(tmp_path):
         reasons = set()
         for _ in range(2):
             with pytest.raises(VideoError, match=reason) as error:
-                read_frames(tmp_path / name, all_frames)
+                open_video(tmp_path / name)
             reasons.add(error.value.reason)
         assert len(reasons) == 1, "the same words each time"
 
 
-@pytest.mark.parametrize("share", [0.3, 0.7])
-def test_half_a_download_is_refused_even_where_the_frames_asked_for_are_there(share, tmp_path):
+def test_half_a_download_is_refused(tmp_path):
     path = write_video(tmp_path / "v.mp4", np.random.default_rng(0).integers(0, 256, (30, 64, 96, 3), np.uint8))
     content = path.read_bytes()
-    assert content.index(b"moov") < content.index(b"mdat"), "what is in the file stands at its start"
-    path.write_bytes(content[: int(len(content) * share)])
-    for frames in (all_frames, lambda count: np.array([0, 1])):
+    assert content.index(b"moov") < content.index(b"mdat"), "the table of contents is at the start of the file"
+    for fraction in (0.3, 0.7):
+        path.write_bytes(content[: int(len(content) * fraction)])
         with pytest.raises(VideoError, match=r"breaks off: holds \d+ of its 30 frames"):
-            read_frames(path, frames)
+            open_video(path)
 
 
 def test_frames_of_two_sizes_are_refused(tmp_path):
     """decord would repeat the last frame of the first size."""
     small, large = (write_video(tmp_path / f"{h}.ts", numbered(6, h, 96)) for h in (64, 80))
     small.write_bytes(small.read_bytes() + large.read_bytes())
-    with pytest.raises(VideoError, match="PyAV: its frames are not all of one size; decord: frames that cannot be"):
-        read_frames(small, all_frames)
+    for reader, reason in (("pyav", "its frames are not all of one size"), ("decord", "frames that cannot be")):
+        with pytest.raises(VideoError, match=reason):
+            read(small, reader=reader)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -310,37 +297,145 @@ def test_no_permission(tmp_path):
     for refused, name in ((path, "v.mp4"), (folder / "00001.jpg", "v"), (folder, "v")):
         refused.chmod(0)
         with pytest.raises(VideoError, match="Permission denied"):
-            read_frames(tmp_path / name, all_frames)
+            read(tmp_path / name)
         refused.chmod(0o755)
 
 
-def test_an_error_of_the_choice_keeps_its_type_and_holds_no_memory(tmp_path):
-    """Only in the decoders' own errors a second decoder is tried."""
-    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+def test_an_error_keeps_its_type_and_holds_no_memory(tmp_path):
     seen = []
 
-    def choose(count):
+    def work():
         something = np.zeros(1)
         seen.append(weakref.ref(something))
-        raise ZeroDivisionError(count)
+        raise ZeroDivisionError(4)
 
     gc.disable()
     try:
         with pytest.raises(ZeroDivisionError, match="4"):
-            read_frames(path, choose)
+            video._in_time(tmp_path, work)
         assert [ref() for ref in seen] == [None]
     finally:
         gc.enable()
 
 
-def test_the_second_decoder_is_asked_for_the_frames_that_the_first_was(tmp_path):
-    path = damage(write_video(tmp_path / "damaged.mp4", numbered(30, 64, 96), options={"g": "10"}), 3)
-    drawn = []
+def test_files_are_closed(tmp_path):
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
 
-    def choose(count):
-        drawn.append(np.random.default_rng().integers(10, count, 6))
-        return drawn[-1]
+    def opened():
+        return sum(os.path.realpath(f"/proc/self/fd/{number}") == str(path) for number in os.listdir("/proc/self/fd"))
 
-    frames, pyav_failed = read_frames(path, choose)
-    assert pyav_failed and len(drawn) == 1
-    assert_shows(frames, numbered(30, 64, 96)[drawn[0]])
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("open files are listed in /proc, on Linux")
+    gc.disable()
+    try:
+        with open_video(path) as one:
+            assert opened() == 1
+            one.read([0])
+        path.write_bytes(path.read_bytes()[:1500])
+        with pytest.raises(VideoError):
+            open_video(path)
+        assert opened() == 0
+    finally:
+        gc.enable()
+
+
+# Files and decoders that hang.
+
+
+class Sleeper:
+    """In place of a decoder: no file that hangs one is known that could be made here."""
+
+    def __init__(self, *arguments, **options):
+        time.sleep(3600)
+
+
+@contextmanager
+def held(path):
+    """Opening the file blocks, as on a disk over a network that is gone: by a lease, which the kernel gives its holder
+    45 s to give back."""
+    fcntl = pytest.importorskip("fcntl")
+    if not hasattr(fcntl, "F_SETLEASE"):
+        pytest.skip("leases are Linux's")
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the kernel asks for it
+    file = os.open(path, os.O_RDWR)
+    try:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        pytest.skip("no leases on this file system")
+    try:
+        yield
+    finally:
+        os.close(file)
+        signal.signal(signal.SIGIO, before)
+
+
+def test_a_file_that_hangs_is_given_up(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+    folder = write_folder(tmp_path / "v", numbered(4, 64, 96))
+    monkeypatch.setattr(video, "SECONDS", 0.5)
+    for reader in ("pyav", "decord"):
+        with held(path), pytest.raises(VideoError, match=r"took more than 0\.5 s"):
+            open_video(path, reader)
+    with held(folder / "00002.jpg"), pytest.raises(VideoError, match=r"v: took more than 0\.5 s"):
+        read(folder)
+
+
+def test_a_decoder_that_hangs_while_reading_is_not_closed(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+    monkeypatch.setattr(video, "SECONDS", 0.5)
+    monkeypatch.setattr(video, "_quarter_turns", lambda frame: (frame.pts and time.sleep(2)) or 0)
+    with pytest.raises(VideoError, match=r"took more than 0\.5 s"), open_video(path) as opened:
+        opened.read([0, 1])
+    assert list(opened._container.streams), "the thread that hangs may still use it"
+
+
+READ = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
+sys.path.insert(0, {tests!r})
+from data.test_video import Sleeper
+from tdn.data import video
+
+video.SECONDS = float(sys.argv[2])
+if sys.argv[3] == "decord":
+    import decord
+    decord.VideoReader = Sleeper
+print("reading", flush=True)
+try:
+    video.open_video(sys.argv[1], sys.argv[3])
+except video.VideoError as error:
+    print(error, flush=True)
+"""
+
+
+def start_reading(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-c", READ.format(tests=str(Path(__file__).parents[1])), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"reading\n"
+    return process
+
+
+@pytest.mark.slow
+@READERS
+def test_a_process_ends_at_once_though_a_thread_of_it_hangs(reader, tmp_path):
+    """One inside FFmpeg, one asleep."""
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+    with held(path):
+        process = start_reading(path, 0.5, reader)
+        assert process.stdout.readline().endswith(b": took more than 0.5 s\n")
+        _, said = process.communicate(timeout=20)  # importing and leaving torch takes seconds of it
+    assert (process.returncode, said) == (0, b"")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_reading_that_hangs(tmp_path):
+    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
+    with held(path):
+        process = start_reading(path, 60, "pyav")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert said.endswith(b"KeyboardInterrupt\n")

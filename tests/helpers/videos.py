@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import torch
 
+from tdn.data.video import open_video
+
 
 def numbered(frames, height, width):
     """Frames that differ: noise, a red top left corner, and the brighter the later."""
@@ -54,3 +56,9 @@ def write_folder(folder, frames, name="{:05d}.jpg"):
     for number, frame in enumerate(frames, start=1):
         cv2.imwrite(str(folder / name.format(number)), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
     return folder
+
+
+def read(path, indices=None, reader="pyav"):
+    """Frames of a video, all unless told which."""
+    with open_video(path, reader) as video:
+        return video.read(np.arange(video.num_frames) if indices is None else indices)
