@@ -1,15 +1,12 @@
-"""The tables' lists of runs, and the command line over them."""
+"""The tables' lists of runs."""
 
 import dataclasses
 
 import pytest
 import torch
 from helpers import layouts
-from torch.distributed.run import get_args_parser
 
 from tdn.book.lines import full_size
-from tdn.commands import evaluate, train
-from tdn.commands.train import _selected, main
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.engine.recipes import SOMETHING
 from tdn.experiments import profiles, tables
@@ -133,33 +130,11 @@ def test_every_reference_is_a_row():
         assert len({row.name for row in table.rows}) == len(table.rows)
 
 
-def test_typos_are_answered_with_the_nearest_names(capsys):
+def test_typos_are_answered_with_the_nearest_names():
     with pytest.raises(ValueError, match="did you mean pocket"):
         get_profile("poket")
     with pytest.raises(ValueError, match="short_vs_long"):
         tables.get_table("short_vs_lang")
-    for arguments, answer in (
-        (["--profile", "smokey"], "smoke"),
-        (["--table", "1e"], "short_vs_long"),
-        (["--jobs", "0"], "1 or more"),
-        (["--runs", "tdn_resnet10-0123456789"], "--list prints"),
-        (["--shard", "9/8"], "i from 1 to n"),
-        (["--pretrained", "/nowhere/weights.pt"], "no weights file at /nowhere/weights.pt"),
-    ):
-        with pytest.raises(SystemExit) as error:
-            main(arguments)
-        assert error.value.code == 2
-        assert answer in capsys.readouterr().err
-
-
-def test_list_trains_nothing(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(profiles, "ROOT", tmp_path)
-    main(["--profile", "smoke", "--list"])
-    printed = capsys.readouterr().out.splitlines()
-    runs = len(study.with_starts(study.all_runs(PROFILES["smoke"])))
-    assert printed[0].startswith(f"profile smoke: {runs} runs, 0 of them done")
-    assert len(printed) == runs + 1 and all("to do" in line for line in printed[1:])
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_ways_to_ask_for_one_network_are_one_run():
@@ -172,13 +147,13 @@ def test_two_ways_to_ask_for_one_network_are_one_run():
 
 def test_shards_are_all_runs_once_and_runs_stand_after_what_they_start_from():
     profile = PROFILES["pocket"]
-    runs = study.with_starts(study.all_runs(profile))
-    shards = [_selected(runs, [], f"{i}/3") for i in (1, 2, 3)]
+    runs = study.with_pretrained(study.all_runs(profile))
+    shards = [study.shard(runs, f"{i}/3") for i in (1, 2, 3)]
     assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
     transfer = profile.transfer_runs("pocket, family both")[1]
     source = transfer.pretrained
-    assert _selected(runs, [transfer.name], "1/1") == [transfer]
-    assert study.with_starts([transfer]) == [source.pretrained, source, transfer]
+    assert study.select(runs, [transfer.name]) == [transfer]
+    assert study.with_pretrained([transfer]) == [source.pretrained, source, transfer]
 
 
 def test_transfers_go_from_other_classes_to_three_splits():
@@ -224,25 +199,11 @@ def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
         assert runs[0].create_model().fc.out_features == 174
 
 
-def test_what_is_not_possible_is_said_with_its_reason_and_its_command(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("TDN_HOME", str(tmp_path))
-    monkeypatch.delenv("TDN_SSV1", raising=False)
-    monkeypatch.setattr(profiles, "ROOT", tmp_path)
-    main(["--profile", "paper", "--table", "temporal_modules", "--list"])
-    printed = capsys.readouterr().out
-    assert "12 runs are not possible here: Something-Something V1" in printed and "TDN_SSV1=" in printed
-    assert printed.count("torchrun --nproc-per-node 8 -m tdn train --profile paper --runs ") == 12
+def test_networks_that_need_weights_of_their_own_are_not_possible_without(monkeypatch, tmp_path):
     (tmp_path / "ssv1").mkdir()
     monkeypatch.setenv("TDN_SSV1", str(tmp_path / "ssv1"))
     tea = next(run for run in study.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
     assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
-
-
-@pytest.mark.parametrize("parser", [train.parser(), evaluate.parser()], ids=lambda parser: parser.prog)
-def test_torchrun_takes_none_of_our_options_for_its_own(parser):
-    for action in parser._actions[1:]:
-        command = ["--nproc-per-node", "8", "-m", "tdn", "train", action.option_strings[-1], "value"]
-        assert get_args_parser().parse_args(command).training_script_args == command[-2:]
 
 
 def test_ones_own_data_is_trained_as_something_something(tmp_path):
