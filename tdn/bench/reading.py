@@ -39,14 +39,12 @@ def clips_of(paths: Sequence[Path], window: int = WINDOW) -> TrainingClips:
 def pil_clip(path: Path, rng: np.random.Generator) -> Tensor:
     """The baseline: network input `(T, L, C, SIZE, SIZE)` of a video as pipelines derived from TSN's make it, one image
     at a time. Draws the same frames and crop as `TrainingClips` with the same `rng`."""
+    video = sorted(path.iterdir()) if path.is_dir() else decord.VideoReader(str(path), num_threads=1)
+    indices = sample_windows(len(video), SEGMENTS, WINDOW, rng).flatten()
     if path.is_dir():
-        files = sorted(path.iterdir())
-        indices = sample_windows(len(files), SEGMENTS, WINDOW, rng)
-        images = [Image.open(files[index]).convert("RGB") for index in indices.flat]
+        images = [Image.open(video[index]).convert("RGB") for index in indices]
     else:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        indices = sample_windows(len(reader), SEGMENTS, WINDOW, rng)
-        images = [Image.fromarray(frame) for frame in reader.get_batch(indices.flatten()).asnumpy()]
+        images = [Image.fromarray(frame) for frame in video.get_batch(indices).asnumpy()]
     width, height = images[0].size
     crop = random_crop(rng, height, width, SCALES, flip=True)
     box = crop.left, crop.top, crop.left + crop.side, crop.top + crop.side
@@ -88,36 +86,24 @@ def measure_data(folder: Path, videos: int = 16, rounds: int = 15, long_frames: 
     rounds, `lowest` and `highest` the quartiles; `times PIL` is the median of the ratios within a round. CPU time of
     all threads: other programs on the machine do not count. Files are in the cache of the system.
     """
-    rng = np.random.default_rng(0)
-    short, jpegs, long = [], [], []
-    for number in tqdm(range(videos), "making videos", unit="video", leave=False):
-        clip = make_clip(number, int(rng.integers(40, 51)), 240, 427)
-        short.append(write_mp4(folder / f"{number}.mp4", np.ascontiguousarray(clip[:, :, :426])))
-        jpegs.append(write_jpegs(folder / f"{number}", clip))
-        if number % 8 == 0:
-            long.append(write_mp4(folder / f"long{number}.mp4", make_clip(videos + number, long_frames, 256, 340)))
+    long = [write_mp4(folder / f"long{n}.mp4", make_clip(videos + n, long_frames, 256, 340)) for n in range(2)]
     kinds = {
-        "mp4, 40 to 50 frames of 426x240": short,
-        "JPEG folder, 40 to 50 frames of 427x240": jpegs,
-        f"mp4, {long_frames} frames of 340x256": (long * 8)[:videos],
+        "mp4, 45 frames of 426x240": write_mp4s(folder, videos),
+        "JPEG folder, 45 frames of 426x240": [
+            write_jpegs(folder / f"{n}", make_clip(n, 45, 240, 426)) for n in range(videos)
+        ],
+        f"mp4, {long_frames} frames of 340x256": (long * videos)[:videos],
     }
     calls = {(k, n): functools.partial(make, paths) for k, paths in kinds.items() for n, make in PIPELINES.items()}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = interleaved(calls, rounds, time.process_time) / videos
     torch.set_num_threads(threads)
-    for kind, name in calls:
-        taken = seconds[kind, name]
+    for (kind, name), taken in seconds.items():
         median, lowest, highest = (1 / taken).quantile([0.5, 0.25, 0.75])
-        yield {
-            "what": kind,
-            "pipeline": name,
-            "clips per second and core": median,
-            "lowest": lowest,
-            "highest": highest,
-            "frames per second and core": median * SEGMENTS * WINDOW,
-            "times PIL": (seconds[kind, PIL] / taken).median(),
-        }
+        row = {"what": kind, "pipeline": name, "clips per second and core": median, "lowest": lowest}
+        row |= {"highest": highest, "frames per second and core": median * SEGMENTS * WINDOW}
+        yield row | {"times PIL": (seconds[kind, PIL] / taken).median()}
 
 
 def measure_memory(folder: Path, videos: int = 200, clips: Sequence[int] = (1_000, 10_000)) -> Iterator[dict[str, Any]]:
@@ -126,11 +112,8 @@ def measure_memory(folder: Path, videos: int = 200, clips: Sequence[int] = (1_00
     One row per number: the median over the twentieth of the clips before it, in MB, and the increase since the first
     number, in %.
     """
-    rng = np.random.default_rng(1)
-    files = []
-    for number in tqdm(range(videos), "making videos", unit="video", leave=False):
-        clip = make_clip(number, int(rng.integers(20, 41)), 240, (320, 426)[number % 2])
-        files.append(write_mp4(folder / f"{number}.mp4", clip))
+    sizes = [(20 + n % 21, 240, (320, 426)[n % 2]) for n in range(videos)]
+    files = [write_mp4(folder / f"{n}.mp4", make_clip(n, *size)) for n, size in enumerate(sizes)]
     again = clips_of([files[index % videos] for index in range(clips[-1])])
     loader = DataLoader(again, 1, collate_fn=resident_memory, num_workers=1)
     megabytes = np.array(list(tqdm(loader, "memory", unit="clip", leave=False)))
@@ -162,10 +145,5 @@ def measure_waiting(folder: Path, videos: int = 16) -> Iterator[dict[str, Any]]:
         (folder / name).mkdir()
         clips = clips_of(files, window=model.window)
         epoch = fit(model, TrainingLoader(clips, 4, 4), recipe, SIZE, folder / name, device).history[-1]
-        yield {
-            "device": device.type,
-            "network": name,
-            "batch": 4,
-            "videos a second": videos / epoch["seconds"],
-            "waiting for clips (%)": 100 * epoch["waiting"],
-        }
+        row = {"device": device.type, "network": name, "batch": 4, "videos a second": videos / epoch["seconds"]}
+        yield row | {"waiting for clips (%)": 100 * epoch["waiting"]}

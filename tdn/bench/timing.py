@@ -5,15 +5,14 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import psutil
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch._inductor import config as inductor
 from tqdm import tqdm
 
@@ -24,14 +23,12 @@ from tdn.utils import worker_pool
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
-@dataclass(frozen=True)
-class Form:
-    """What is timed: inference (of the network as `optimize` makes it) or a training step without the optimizer, in
-    which precision, by torch.compile or not."""
+class Form(NamedTuple):
+    """What is timed: inference (of the network as `optimize` makes it) or a training step without the optimizer."""
 
     training: bool = False
     precision: torch.dtype = torch.float32
-    compiled: bool = False
+    compiled: bool = False  # by torch.compile
 
     def __str__(self) -> str:
         precision = str(self.precision).removeprefix("torch.")
@@ -56,10 +53,6 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def random_clips(network: nn.Module, batch: int, size: int, device: torch.device) -> Tensor:
-    return torch.randn(batch, network.num_segments, network.window, 3, size, size, device=device)
-
-
 def prepared(
     network: nn.Module, form: Form, batch: int, size: int, device: torch.device, as_is: bool = False
 ) -> Callable[[], None]:
@@ -71,7 +64,7 @@ def prepared(
         network = network.to(device, form.precision).eval()
     else:
         network = to_device(optimize(network), device).to(form.precision)
-    clips = random_clips(network, batch, size, device)
+    clips = torch.randn(batch, network.num_segments, network.window, 3, size, size, device=device)
     called = network
     if form.compiled and not as_is:
         called = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else None)
@@ -92,21 +85,18 @@ def prepared(
 
 
 def interleaved(
-    calls: Mapping[Any, Callable[[], object]],
-    rounds: int,
-    clock: Callable[[], float] = wall_clock,
-    warm_up: int = 1,
+    calls: Mapping[Any, Callable[[], object]], rounds: int, clock: Callable[[], float] = wall_clock
 ) -> pd.DataFrame:
     """Seconds of each call, one column per call and one row per round. A round makes every call once, so that other
-    programs on the machine slow all of them alike. The first `warm_up` rounds (compilation, caches) do not count."""
+    programs on the machine slow all of them alike. A first round (compilation, caches) does not count."""
     rows = []
-    for _ in tqdm(range(warm_up + rounds), "measuring", unit="round", leave=False):
+    for _ in tqdm(range(1 + rounds), "measuring", unit="round", leave=False):
         rows.append({})
         for name, call in calls.items():
             began = clock()
             call()
             rows[-1][name] = clock() - began
-    return pd.DataFrame(rows[warm_up:])
+    return pd.DataFrame(rows[1:])
 
 
 def summary(seconds: pd.DataFrame, videos: int, base: str) -> pd.DataFrame:
