@@ -1,184 +1,183 @@
-"""The state-of-the-art tables (CVPR Tables 2 to 4, Figure 1): what is published, ours beside it where it was run."""
+"""The state-of-the-art tables (CVPR Tables 2 and 3, Figure 1): what is published, and ours where it was run."""
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from tdn.book.intervals import Z, wilson
-from tdn.book.lines import Line, full_size, measured
-from tdn.book.report import CLAIM, CONTRADICTED, OPEN, SUPPORTED
+from tdn.book.intervals import accuracy, claim_verdict, difference
+from tdn.book.lines import Line, full_size, full_size_cost, measured, train_missing
+from tdn.book.report import CLAIM, MEASURED
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.sampling import Views
 from tdn.engine.evaluation import Evaluation, ensemble
-from tdn.experiments import queue as jobs
 from tdn.experiments import runs as experiment
 from tdn.experiments.profiles import Profile
 from tdn.experiments.registry import comparison_table
 from tdn.experiments.runs import Run, impossible, stored
-from tdn.experiments.tables import COMPARISONS, OURS, published
+from tdn.experiments.tables import COMPARISONS, OURS, Comparison, published
 from tdn.model.cost import measure_cost
 from tdn.utils import NOT_RUN
 
-Scores = dict[tuple[str, str], Evaluation | None]  # by backbone and frames as published
-
+Network = tuple[str, str]  # backbone and frames as published, such as ("ResNet50", "8+16")
 EDITIONS = {"cvpr2021": "CVPR", "leaderboard": "leaderboard", "iclr2021": "ICLR"}
-INTERVAL = ("measured top-1", "95% low", "95% high")
 
 
-def comparison(name: str, profile: Profile, seeds: float = 0.0) -> pd.DataFrame:
-    """A row for each published one, with ours beside TDN's of the final text.
+@dataclass(frozen=True)
+class Published:
+    """A published row. `frames` is the text of the paper, which may hold clips and crops, too: (8+16)x10x3."""
 
-    `printed in` says which editions have the row as it stands; published top-1 and top-5 in %, GMACs as printed.
+    method: str
+    backbone: str
+    frames: str
+    gmacs: str  # of one view; may be a product, 67x30
+    views: str | None  # None where `gmacs` is that of all views
+    top1: float
+    top5: float
+    note: str
+
+    @property
+    def network(self) -> Network:
+        return self.backbone, self.frames.split("x")[0].strip("()")
+
+    @property
+    def all_gmacs(self) -> str:
+        return self.gmacs if self.views is None else f"{self.gmacs}x{self.views or 'N/A'}"
+
+
+def published_rows(comparison: Comparison) -> dict[Published, list[str]]:
+    """The rows of a comparison, each once, with the editions that have it."""
+    lines = published(comparison.file, *EDITIONS).fillna("")
+    rows: dict[Published, list[str]] = {}
+    for edition, name in EDITIONS.items():
+        for line in lines[lines["edition"] == edition].to_dict("records"):
+            top1, top5 = (float(line[column]) if line[column] else None for column in ("top1", "top5"))
+            texts = line["method"], line["backbone"], line[comparison.frames], line["gmacs"], line.get("views")
+            rows.setdefault(Published(*texts, top1, top5, line.get("note", "")), []).append(name)
+    return rows
+
+
+def comparison(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
+    """One row for each published one, with ours next to TDN's of the final text.
+
+    `published in` names the editions that have the row as it is; published top-1 and top-5 in %, GMACs as published.
     Measured top-1 with its 95 % interval (as in `report.accuracy_table`), top-5, n of N videos; `GMACs` are those of
-    the full-size network, times the views; `measured on` says which network, data and views, or "not run".
+    the full-size network, times the views; `measured on` names the network, data and views, or is "not run".
     """
     of = COMPARISONS[name]
-    table = _printed(of.file)
-    ours = {} if shown_with(name, profile) else our_scores(name, profile)
+    ours = {} if shown_with(name, study) else our_scores(name, study)
     rows = []
-    for _, line in table.iterrows():
-        views = f"x{line['views'] or 'N/A'}" if "views" in line else ""
-        note = f"; {line['note']}" if line.get("note") else ""
-        row = {column: line[column] for column in ("method", "backbone", of.frames)}
-        row |= {"printed in": line["editions"] + note, "published top-1": line["top1"], "published top-5": line["top5"]}
-        row |= {"published GMACs": line["gmacs"] + views}
-        if line["method"] == of.method and EDITIONS["cvpr2021"] in line["editions"]:
-            row |= _beside(name, profile, (line["backbone"], _frames(line[of.frames])), ours, seeds)
-        rows.append(row)
+    for row, editions in published_rows(of).items():
+        cells = {
+            "method": row.method,
+            "backbone": row.backbone,
+            _frames_column(of): row.frames,
+            "published in": ", ".join(editions) + (f"; {row.note}" if row.note else ""),
+            "published top-1": row.top1,
+            "published top-5": row.top5,
+            "published GMACs": row.all_gmacs,
+            **dict.fromkeys(MEASURED, np.nan),
+        }
+        if row.method == of.method and EDITIONS["cvpr2021"] in editions:
+            cells |= _ours(name, study, row.network, ours, seed_error)
+        rows.append(cells)
     table = pd.DataFrame(rows)
-    for column in ("published top-1", "published top-5", *INTERVAL):
-        table[column] = pd.to_numeric(table[column])
     empty = [column for column in ("measured top-5", "videos") if table[column].isna().all()]
-    return table.drop(columns=empty).rename(columns={of.frames: of.frames.replace("_x_", " x ")})
+    return table.drop(columns=empty)
 
 
-def _printed(file: str) -> pd.DataFrame:
-    """The lines of a file, each once; `editions` that print it so."""
-    lines = published(file, *EDITIONS).fillna("")
-    lines = lines.sort_values("edition", key=lambda of: of.map(list(EDITIONS).index), kind="stable")
-    values = [column for column in lines if column not in ("edition", "paper_table")]
-    editions = lines.groupby(values, sort=False)["edition"].agg(lambda of: ", ".join(map(EDITIONS.get, of)))
-    return editions.rename("editions").reset_index()
+def _frames_column(of: Comparison) -> str:
+    return of.frames.replace("_x_", " x ")
 
 
-def _frames(printed: str) -> str:
-    """`8+16` of `(8+16)x10x3`."""
-    return printed.split("x")[0].strip("()")
+def _ours(
+    name: str, study: Profile, network: Network, ours: dict[Network, Evaluation | None], seed_error: float
+) -> dict[str, object]:
+    backbone, frames = network
+    views, evaluation = _views(name, study), ours.get(network)
+    gmacs = sum(full_size_cost(OURS[backbone, part]).gmacs for part in frames.split("+"))
+    cells: dict[str, object] = {"measured top-5": None, "videos": None, "GMACs": gmacs * views.number}
+    if evaluation is None:
+        return cells | {"measured on": NOT_RUN if ours else f"see {shown_with(name, study)}"}
+    return cells | {
+        **dict(zip(MEASURED, accuracy(evaluation, seed_error), strict=True)),
+        "measured top-5": 100 * evaluation.top(5),
+        "videos": f"{len(evaluation.labels)} of {evaluation.of}",
+        "measured on": f"{study.name}, ResNet{study.depths[backbone == 'ResNet101']}, {views}",
+    }
 
 
-def shown_with(name: str, profile: Profile) -> str | None:
+def shown_with(name: str, study: Profile) -> str | None:
     """The comparison before this one that has the same runs under the same views, if there is one: all data sets of
     the small profiles are one benchmark."""
-    setting, views = profile.settings[COMPARISONS[name].setting], _views(name, profile)
-    for other, comparison in COMPARISONS.items():
+    setting, views = study.settings[COMPARISONS[name].setting], _views(name, study)
+    for other, before in COMPARISONS.items():
         if other == name:
             return None
-        if (profile.settings[comparison.setting], _views(other, profile)) == (setting, views):
+        if (study.settings[before.setting], _views(other, study)) == (setting, views):
             return other
     return None
 
 
-def our_lines(name: str, profile: Profile) -> list[Line]:
-    """Our networks of a comparison, each from its first random start. Trains what is missing, where the profile trains
-    in notebooks."""
-    configs = our_runs(name, profile)
-    if profile.trains_in_notebooks:
-        jobs.train(list(configs.values()), profile.results)
+def our_lines(name: str, study: Profile) -> list[Line]:
+    """Our networks of a comparison, each with its first seed. Trains as `train_or_load`."""
+    train_missing(list(our_runs(name, study).values()), study)
     table = comparison_table(name)
-    lines = [measured(dataclasses.replace(row, max_seeds=1), table, profile) for row in OURS.values()]
-    return [dataclasses.replace(line, runs=line.runs[:1]) for line in lines]
+    return [measured(dataclasses.replace(row, max_seeds=1), table, study) for row in OURS.values()]
 
 
-def our_runs(name: str, profile: Profile) -> dict[tuple[str, str], Run]:
-    """The runs behind `our_scores`: the first random start of each network."""
-    return {key: profile.runs(row, comparison_table(name))[0] for key, row in OURS.items()}
+def our_runs(name: str, study: Profile) -> dict[Network, Run]:
+    """The runs behind `our_scores`: the first seed of each network."""
+    return {network: study.runs(row, comparison_table(name))[0] for network, row in OURS.items()}
 
 
-def our_scores(name: str, profile: Profile) -> Scores:
-    """What was measured, if it was; 8+16 is the mean of both networks' scores. Trains as `our_lines`."""
-    our_lines(name, profile)
-    views = _views(name, profile)
-    scores: Scores = {
-        key: _scores(config, profile, views) if stored(config, profile.results).complete else None
-        for key, config in our_runs(name, profile).items()
+def our_scores(name: str, study: Profile) -> dict[Network, Evaluation | None]:
+    """What was measured, if it was; 8+16 is the mean of both networks' scores. Trains as `train_or_load`."""
+    configs, views = our_runs(name, study), _views(name, study)
+    train_missing(list(configs.values()), study)
+    scores = {
+        network: _scores(config, study, views) if stored(config, study.results).complete else None
+        for network, config in configs.items()
     }
-    for backbone in dict.fromkeys(backbone for backbone, _ in list(scores)):
+    for backbone in dict.fromkeys(backbone for backbone, _ in OURS):
         both = [scores[backbone, frames] for frames in ("8", "16")]
         scores[backbone, "8+16"] = ensemble(both) if None not in both else None
     return scores
 
 
-def _scores(config: Run, profile: Profile, views: Views) -> Evaluation:
-    """`experiment.scores`, with rendered videos decoded only once for all networks and views, if there is room."""
+def _scores(config: Run, study: Profile, views: Views) -> Evaluation:
+    """As `runs.scores`; rendered videos are decoded once for all networks and views, if there is room."""
     if views != config.views and not isinstance(config.data, DatasetSpec):
         experiment.videos(config.data)[1].keep_in_memory()
-    return experiment.scores(config, profile.results, views)
+    return experiment.scores(config, study.results, views)
 
 
-def _views(name: str, profile: Profile) -> Views:
-    setting = profile.settings[COMPARISONS[name].setting]
-    return profile.many_views if COMPARISONS[name].setting == "k400" else setting.views
+def _views(name: str, study: Profile) -> Views:
+    setting = COMPARISONS[name].setting
+    return study.many_views if setting == "k400" else study.settings[setting].views
 
 
-def _beside(name: str, profile: Profile, key: tuple[str, str], ours: Scores, seeds: float) -> dict[str, object]:
-    backbone, frames = key
-    views, table = _views(name, profile), comparison_table(name)
-    gmacs = sum(measured(OURS[backbone, part], table, profile).gmacs for part in frames.split("+"))
-    row: dict[str, object] = dict.fromkeys((*INTERVAL, "measured top-5", "videos")) | {"GMACs": gmacs * views.number}
-    if not ours:
-        return row | {"measured on": f"see {shown_with(name, profile)}"}
-    evaluation = ours[key]
-    if evaluation is None:
-        return row | {"measured on": NOT_RUN}
-    depth = profile.depths[backbone == "ResNet101"]
-    return row | {
-        **dict(zip(INTERVAL, _interval(evaluation, seeds), strict=True)),
-        "measured top-5": 100 * evaluation.top(5),
-        "videos": f"{len(evaluation.labels)} of {evaluation.of}",
-        "measured on": f"{profile.name}, ResNet{depth}, {views}",
-    }
-
-
-def _interval(evaluation: Evaluation, seeds: float) -> tuple[float, float, float]:
-    """As `statistics.accuracy`, of scores that are no run's own."""
-    share = evaluation.top(1)
-    top1, (low, high) = 100 * share, (100 * end for end in wilson(share, len(evaluation.labels)))
-    return top1, max(top1 - np.hypot(top1 - low, seeds), 0), min(top1 + np.hypot(high - top1, seeds), 100)
-
-
-def _difference(first: Evaluation, second: Evaluation, seeds: float = 0.0) -> tuple[float, float]:
-    """As `statistics.difference`, of scores that are no run's own. The mean of two networks' scores counts as one run,
-    though it depends less on the random start."""
-    right = (pd.Series(of.correct, of.videos, dtype=float) for of in (second, first))
-    change = next(right).sub(next(right)).dropna()  # videos that both could read
-    videos = 100 * Z * change.std(ddof=1) / np.sqrt(len(change))
-    return float(100 * change.mean()), float(np.hypot(videos, seeds * np.sqrt(2)))
-
-
-def gains(name: str, profile: Profile, seeds: float = 0.0) -> pd.DataFrame:
+def gains(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
     """What more frames, the mean of two networks' scores and more layers give, as `report.claims`, paired over the
     videos; where nothing was run `verdict` says so. Networks are named as published."""
-    lines = published(COMPARISONS[name].file, "cvpr2021", method=COMPARISONS[name].method)
-    keys = zip(lines["backbone"], lines[COMPARISONS[name].frames].map(_frames), strict=True)
-    top1 = dict(zip(keys, lines["top1"].astype(float), strict=True))
-    ours = {} if shown_with(name, profile) else our_scores(name, profile)
+    of = COMPARISONS[name]
+    final = {row: editions for row, editions in published_rows(of).items() if EDITIONS["cvpr2021"] in editions}
+    top1 = {row.network: row.top1 for row in final if row.method == of.method}
+    ours = {} if shown_with(name, study) else our_scores(name, study)
     rows = []
-    for claim, better, worse in _pairs():
-        row = {"table": COMPARISONS[name].title, "claim": claim, "edition": "cvpr2021"}
-        row |= {"published": top1[better] - top1[worse], "measured": np.nan, "±": np.nan}
+    for claim, better, worse in _claims():
+        points, half, seeds = np.nan, np.nan, 0
+        answer = NOT_RUN if ours else f"see {shown_with(name, study)}"
         if ours.get(better) and ours.get(worse):
-            points, half = _difference(ours[worse], ours[better], seeds)
-            verdict = OPEN if abs(points) <= half else SUPPORTED if points > 0 else CONTRADICTED
-            row |= {"measured": points, "±": half, "verdict": verdict, "seeds": 1}
-        else:
-            row |= {"verdict": NOT_RUN if ours else f"see {shown_with(name, profile)}", "seeds": 0}
-        rows.append(row)
+            points, half = difference(ours[worse], ours[better], seed_error)
+            answer, seeds = claim_verdict(points, half), 1
+        rows.append((of.title, claim, "cvpr2021", top1[better] - top1[worse], points, half, answer, seeds))
     return pd.DataFrame(rows, columns=CLAIM)
 
 
-def _pairs() -> list[tuple[str, tuple[str, str], tuple[str, str]]]:
+def _claims() -> list[tuple[str, Network, Network]]:
     """A claim, what should be better, what worse."""
     shallow, deep = dict.fromkeys(backbone for backbone, _ in OURS)
     more = [
@@ -193,20 +192,20 @@ def _pairs() -> list[tuple[str, tuple[str, str], tuple[str, str]]]:
     return more + deeper
 
 
-def sweep(config: Run, profile: Profile, views: Sequence[tuple[int, int]]) -> pd.DataFrame:
-    """What more views give one network: a row for each (clips, crops), with top-1 and top-5 in %, the paired difference
-    to the first row, and how many of the answers are other ones than there. All intervals are for the choice of videos.
-    No row where the network was not trained, or the data set is not here."""
-    possible = stored(config, profile.results).complete and not impossible(config)
+def sweep(config: Run, study: Profile, views: Sequence[tuple[int, int]]) -> pd.DataFrame:
+    """What more views give one network: one row for each (clips, crops), with top-1 and top-5 in %, the paired
+    difference to the first row, and how many answers differ from the first row's. All intervals are for the choice of
+    videos. No row where the network was not trained, or the data set is not here."""
+    possible = stored(config, study.results).complete and not impossible(config)
     rows, first = [], None
     for clips, crops in views if possible else ():
         of = dataclasses.replace(config.views, clips=clips, crops=crops)
-        evaluation = _scores(config, profile, of)
+        evaluation = _scores(config, study, of)
         first = first or evaluation
         row: dict[str, object] = {"clips x crops": str(of), "views": of.number}
-        row |= dict(zip(INTERVAL, _interval(evaluation, 0), strict=True)) | {"measured top-5": 100 * evaluation.top(5)}
+        row |= dict(zip(MEASURED, accuracy(evaluation), strict=True)) | {"measured top-5": 100 * evaluation.top(5)}
         if evaluation is not first:
-            points, half = _difference(first, evaluation)
+            points, half = difference(first, evaluation)
             both = pd.concat([pd.Series(of.scores.argmax(1), of.videos) for of in (first, evaluation)], axis=1).dropna()
             changed = (both[0] != both[1]).mean()
             row |= {"more than with the first": points, "±": half, "other answers (%)": 100 * changed}
@@ -215,14 +214,14 @@ def sweep(config: Run, profile: Profile, views: Sequence[tuple[int, int]]) -> pd
 
 
 def cost_of_views(name: str) -> pd.DataFrame:
-    """What the published test of our networks costs: GMACs of one view, as printed and counted at 224 pixels and at the
-    test's 256, and of all views (TMACs)."""
+    """What the published test of our networks costs: GMACs of one view, as published and counted at 224 pixels and at
+    the test's 256, and of all views (TMACs)."""
     of = COMPARISONS[name]
-    lines = published(of.file, "cvpr2021", method=of.method)
     rows = []
-    for _, line in lines.iterrows():
-        parts = [full_size(OURS[line["backbone"], frames]) for frames in _frames(line[of.frames]).split("+")]
-        at224, at256 = (sum(measure_cost(network, size).gmacs for network in parts) for size in (224, 256))
+    for line in published(of.file, "cvpr2021", method=of.method).to_dict("records"):
+        frames = line[of.frames].split("x")[0].strip("()")
+        networks = [full_size(OURS[line["backbone"], part]) for part in frames.split("+")]
+        at224, at256 = (sum(measure_cost(network, size).gmacs for network in networks) for size in (224, 256))
         gmacs, views = float(line["gmacs"]), int(line["views"])
         row = {"backbone": line["backbone"], "frames x clips x crops": line[of.frames], "published GMACs": gmacs}
         row |= {"GMACs at 224": at224, "GMACs at 256": at256, "views": views}
@@ -230,29 +229,21 @@ def cost_of_views(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# Fine-tuning (CVPR Table 4) ----------------------------------------------------------------------------------------
-
-
 # Figure 1 ------------------------------------------------------------------------------------------------------------
 
 
-def accuracy_and_cost(name: str, profile: Profile, seeds: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Figure 1: published top-1 against GMACs over all views, a row a method (`GMACs` empty where none is printed);
-    and ours where it was run, with the cost of the full-size network."""
-    table = comparison(name, profile, seeds)
-    shown = table.iloc[:, :4].rename(columns={table.columns[2]: "frames"})
-    shown["top-1"] = table["published top-1"]
+def accuracy_and_cost(name: str, study: Profile, seed_error: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Figure 1: published top-1 against GMACs over all views, one row per method (`GMACs` empty where none is
+    published); and ours where it was run, with the cost of the full-size network."""
+    table = comparison(name, study, seed_error).rename(columns={_frames_column(COMPARISONS[name]): "frames"})
+    shown = table[["method", "backbone", "frames", "published in"]].assign(**{"top-1": table["published top-1"]})
     shown["GMACs"] = table["published GMACs"].map(total_gmacs)
     own = table.dropna(subset=["measured top-1"])
-    return shown, pd.DataFrame(
-        {
-            "network": own["backbone"] + ", " + own.iloc[:, 2].map(_frames) + " frames",
-            "top-1": own["measured top-1"],
-            "95% low": own["95% low"],
-            "95% high": own["95% high"],
-            "GMACs": own["GMACs"],
-        }
-    )
+    segments = own["frames"].str.split("x").str[0].str.strip("()")
+    networks = own[["95% low", "95% high", "GMACs"]].copy()
+    networks.insert(0, "network", own["backbone"] + ", " + segments + " frames")
+    networks.insert(1, "top-1", own["measured top-1"])
+    return shown, networks
 
 
 def front(top1: pd.Series, gmacs: pd.Series) -> pd.Series:
@@ -264,7 +255,7 @@ def front(top1: pd.Series, gmacs: pd.Series) -> pd.Series:
     return gmacs.notna() & ~pd.Series(better, top1.index)
 
 
-def total_gmacs(printed: str) -> float:
+def total_gmacs(published: str) -> float:
     """`67x30` is 67 GMACs for each of 30 views; NaN where that is not known."""
-    parts = pd.to_numeric(pd.Series(printed.split("x")), errors="coerce")
-    return float(parts.prod(skipna=False))
+    factors = pd.to_numeric(pd.Series(published.split("x")), errors="coerce")
+    return float(factors.prod(skipna=False))

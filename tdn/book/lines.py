@@ -1,4 +1,4 @@
-"""A table's rows with what was measured of them."""
+"""The rows of a table with what was measured of them."""
 
 import functools
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from tdn.experiments import queue as jobs
+from tdn.experiments import queue
 from tdn.experiments.profiles import Profile
+from tdn.experiments.registry import plan
 from tdn.experiments.runs import Result, Run, stored
 from tdn.experiments.tables import Row, Table, get_table
 from tdn.model.cost import Cost, measure_cost
@@ -18,45 +19,59 @@ from tdn.model.zoo import create_model
 
 @dataclass(frozen=True)
 class Line:
-    """A row with what was measured; `results` has one entry a seed, none where nothing was run; `runs` are those that
-    there should be."""
+    """A row with what was measured: one result per seed, none where nothing was run. `runs` are those that there should
+    be; `gmacs` and `params` (millions) are of the full-size network, see `full_size`."""
 
     row: Row
     results: list[Result]
-    gmacs: float  # of the full-size network, see `full_size`
+    gmacs: float
     params: float
     runs: Sequence[Run] = ()
+    table: Table | None = None
 
     @property
     def published(self) -> float | None:
-        return self.row.published_as("top1")
+        return self.published_as("top1")
+
+    def published_as(self, column: str, *editions: str) -> float | None:
+        """As `Table.published`."""
+        return self.table.published(self.row, column, *editions) if self.table else None
 
 
-def train_or_load(name: str, profile: Profile) -> list[Line]:
-    """Every row of a table, measured. Where the profile trains in notebooks, what has not been trained is; else such a
-    row has no results."""
+def train_or_load(name: str, study: Profile) -> list[Line]:
+    """All rows of a table, measured. Missing runs are trained where the study trains in notebooks; elsewhere their rows
+    have no results."""
     table = get_table(name)
-    if profile.trains_in_notebooks:
-        jobs.train([config for row in table.rows for config in profile.runs(row, table)], profile.results)
-    return [measured(row, table, profile) for row in table.rows]
+    train_missing([config for row in table.rows for config in study.runs(row, table)], study)
+    return [measured(row, table, study) for row in table.rows]
 
 
-def measured(row: Row, table: Table, profile: Profile) -> Line:
-    """What there is of a row."""
-    cost = _cost(row.system, tuple(sorted(row.options.items())), row.times, row.deep)  # networks of several tables once
-    runs = profile.runs(row, table)
-    results = [result for result in (stored(config, profile.results) for config in runs) if result.complete]
-    return Line(row, results, cost.gmacs, cost.params, runs)
+def train_missing(runs: Sequence[Run], study: Profile) -> None:
+    """Trains those of the runs that are not complete, where the study trains in notebooks."""
+    if study.trains_in_notebooks:
+        queue.train(plan(runs, study.results), study.results)
 
 
-@functools.lru_cache
+def measured(row: Row, table: Table, study: Profile) -> Line:
+    """A row with the results that there are."""
+    runs = study.runs(row, table)
+    results = [result for result in (stored(config, study.results) for config in runs) if result.complete]
+    cost = full_size_cost(row)
+    return Line(row, results, cost.gmacs, cost.params, runs, table)
+
+
+def full_size_cost(row: Row) -> Cost:
+    """The cost of one view of the row's network in the paper's size."""
+    return _cost(row.system, tuple(sorted(row.options.items())), row.times, row.deep)
+
+
+@functools.lru_cache  # some networks are in several tables
 def _cost(system: str, options: tuple[tuple[str, Any], ...], times: int, deep: bool) -> Cost:
     return measure_cost(full_size(Row("", system, dict(options), times=times, deep=deep)))
 
 
 def full_size(row: Row) -> VideoResNet:
-    """The row's network as the paper has it (ResNet-50 or 101, 8 x 224 x 224, five times the frames for a `++` row),
-    without memory: for `measure_cost`."""
-    depth = 101 if row.deep else 50
+    """The row's network as in the paper (ResNet-50 or 101, 8 segments of 224 x 224, five times as many for a `++` row),
+    on the meta device: for `measure_cost`."""
     with torch.device("meta"):
-        return create_model(f"{row.system}_resnet{depth}", num_segments=8 * row.times, **row.options)
+        return create_model(f"{row.system}_resnet{101 if row.deep else 50}", num_segments=8 * row.times, **row.options)

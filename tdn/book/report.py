@@ -6,103 +6,103 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tdn.book.intervals import accuracy, difference, rank_correlation, right_share, verdict
+from tdn.book.intervals import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    accuracy,
+    claim_verdict,
+    difference,
+    fraction_correct,
+    rank_correlation,
+    verdict,
+)
 from tdn.book.lines import Line, full_size
+from tdn.experiments.manifest import environment
 from tdn.experiments.profiles import Profile
-from tdn.experiments.registry import all_runs, command, with_starts
-from tdn.experiments.runs import environment, impossible, stored, videos
+from tdn.experiments.registry import all_runs, command, plan
+from tdn.experiments.runs import videos
 from tdn.experiments.tables import FINAL, TABLES, Table, get_table
 from tdn.model.cost import norms_and_biases
 from tdn.utils import NOT_RUN, _escaped, markdown, write_text
 
-SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "cannot tell"
 MEASURED = ("measured top-1", "95% low", "95% high")
 CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", "seeds")
 
 
-def accuracy_table(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFrame:
-    """One row a line: published and measured top-1 in %, by family too, and cost of the full-size network.
+def accuracy_table(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
+    """One row per line: published and measured top-1 in %, by family too, and the cost of the full-size network.
 
     Measured columns are means over seeds; `seed spread` is their standard deviation, where there is more than one.
-    `vs <reference>` is the paired difference to the first row that the paper compares with. All intervals are for
-    the choice of videos and for the random start (`seeds`, from `statistics.seed_error`).
+    `vs <reference>` is the paired difference to the first row that the paper compares with. All intervals are over the
+    choice of videos and over seeds (`seed_error`, from `intervals.seed_error`).
     """
-    reference = next(line.results for line in lines if line.row.name == table.references[0])
-    rows = []
-    for line in lines:
-        if not line.results:
-            rows.append(_not_run(line))
-            continue
-        metrics = [result.metrics for result in line.results]
-        top1, low, high = accuracy(line.results, seeds)
-        is_reference = line.row.name == table.references[0]
-        points, half = difference(reference, line.results, seeds) if reference else (np.nan, np.nan)
-        row = {
-            "network": line.row.name,
-            "published top-1 (SSv1)": line.published,
-            "in the ICLR edition": line.row.published_as("top1", "iclr2021"),
-            "measured top-1": top1,
-            "95% low": low,
-            "95% high": high,
-            "seed spread": 100 * np.std([m["top1"] for m in metrics], ddof=1) if len(metrics) > 1 else None,
-        }
-        for group in metrics[0].get("groups", {}):
-            row[group] = 100 * np.mean([m["groups"][group]["top1"] for m in metrics])
-        rows.append(
-            row
-            | {
-                f"vs {table.references[0]}": "" if is_reference or not reference else f"{points:+.1f} ± {half:.1f}",
-                "verdict": "reference" if is_reference else verdict(points, half) if reference else "",
-                "videos": f"{metrics[0]['videos']} of {metrics[0]['of']}",
-                "seeds": len(line.results),
-                "published GMACs": line.row.published_as("gmacs"),
-                "GMACs": line.gmacs,
-                "params (M)": line.params,
-            }
-        )
-    table = pd.DataFrame(rows)
-    empty = [column for column in table if table[column].isna().all() and column not in MEASURED]
-    return table.drop(columns=empty)  # a column that no row fills says nothing
+    reference = next(line for line in lines if line.row.name == table.references[0])
+    numbers = pd.DataFrame([_accuracy_row(line, reference, seed_error) for line in lines])
+    points, half = numbers.pop("points"), numbers.pop("half")
+    versus = [f"{p:+.1f} ± {h:.1f}" if pd.notna(p) else np.nan for p, h in zip(points, half, strict=True)]
+    numbers.insert(numbers.columns.get_loc("verdict"), f"vs {table.references[0]}", versus)
+    read, of = numbers["videos"], numbers.pop("of")
+    numbers["videos"] = [f"{n:.0f} of {m:.0f}" if m else np.nan for n, m in zip(read, of, strict=True)]
+    empty = [column for column in numbers if numbers[column].isna().all() and column not in MEASURED]
+    return numbers.drop(columns=empty)
 
 
-def _not_run(line: Line) -> dict[str, object]:
+def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, object]:
+    """Numbers; NaN or 0 where nothing was run."""
+    metrics = [result.metrics for result in line.results]
+    top1 = [100 * of["top1"] for of in metrics]
+    compared = bool(metrics and reference.results) and line is not reference
+    interval = accuracy(line.results, seed_error) if metrics else (np.nan,) * 3
+    points, half = difference(reference.results, line.results, seed_error) if compared else (np.nan, np.nan)
+    answer = "reference" if line is reference else verdict(points, half) if compared else ""
     return {
         "network": line.row.name,
         "published top-1 (SSv1)": line.published,
-        "in the ICLR edition": line.row.published_as("top1", "iclr2021"),
-        **dict.fromkeys(MEASURED),
-        "verdict": NOT_RUN,
-        "seeds": 0,
-        "published GMACs": line.row.published_as("gmacs"),
+        "in the ICLR edition": line.published_as("top1", "iclr2021"),
+        **dict(zip(MEASURED, interval, strict=True)),
+        "seed spread": np.std(top1, ddof=1) if len(top1) > 1 else np.nan,
+        **{group: 100 * np.mean([of["groups"][group]["top1"] for of in metrics]) for group in _groups(line)},
+        "points": points,
+        "half": half,
+        "verdict": answer if metrics else NOT_RUN,
+        "videos": metrics[0]["videos"] if metrics else 0,
+        "of": metrics[0]["of"] if metrics else 0,
+        "seeds": len(metrics),
+        "published GMACs": line.published_as("gmacs"),
         "GMACs": line.gmacs,
         "params (M)": line.params,
     }
 
 
-def claims(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> pd.DataFrame:
-    """What the paper's table says, pair by pair, and what was measured: a row a pair of a reference and another row,
-    or one of `table.pairs`.
+def _groups(line: Line) -> list[str]:
+    return list(line.results[0].metrics.get("groups", {})) if line.results else []
+
+
+def claims(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
+    """What the paper's table claims and what was measured: one row per pair of a reference and another row, or of
+    `table.pairs`.
 
     `published` and `measured` are how much better the first of the pair is than the second, in points; `edition` is
     the text that has both (the final one, if it does); `±` the half width of the 95 % interval (as in
-    `accuracy_table`), `verdict` supported, contradicted or cannot tell; `seeds` how many the lesser of the two has.
+    `accuracy_table`), `verdict` supported, contradicted or inconclusive; `seeds` those of the row that has fewer.
     """
-    return pd.DataFrame([_claim(table, *pair, seeds) for pair in _pairs(table, lines)], columns=CLAIM)
+    return pd.DataFrame([_claim(table, *pair, seed_error) for pair in _pairs(table, lines)], columns=CLAIM)
 
 
-def all_claims(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
-    """The `claims` of all tables (by name); two networks that two tables compare stand here once."""
+def all_claims(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
+    """The `claims` of all tables (by name); two networks that several tables compare are here once."""
     rows = {}
     for name, lines in measured.items():
         for worse, better, *published in _pairs(get_table(name), lines):
             networks = worse.results[0].folder, better.results[0].folder
-            rows.setdefault(networks, _claim(get_table(name), worse, better, *published, seeds))
+            rows.setdefault(networks, _claim(get_table(name), worse, better, *published, seed_error))
     return pd.DataFrame(list(rows.values()), columns=CLAIM)
 
 
 def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float, str]]:
-    """Each reference with each other row, and the table's own pairs, once: (worse, better, published points, edition);
-    without pairs that no edition has both of, or that it has as equal."""
+    """Each reference with each other row, and the table's own pairs, once: (worse, better, published points, edition).
+    Pairs that no edition has both of, or that it has as equal, are left out."""
     by_name = {line.row.name: line for line in lines if line.results}
     compared = [(reference, name) for reference in table.references for name in by_name if name != reference]
     pairs = []
@@ -111,7 +111,7 @@ def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float,
             continue
         one, other = (line for name, line in by_name.items() if name in pair)
         for edition in (*FINAL, "iclr2021"):
-            values = one.row.published_as("top1", edition), other.row.published_as("top1", edition)
+            values = one.published_as("top1", edition), other.published_as("top1", edition)
             if None not in values:
                 points = values[1] - values[0]
                 if points:
@@ -120,8 +120,8 @@ def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float,
     return pairs
 
 
-def _claim(table: Table, worse: Line, better: Line, published: float, edition: str, seeds: float) -> dict[str, object]:
-    points, half = difference(worse.results, better.results, seeds)
+def _claim(table: Table, worse: Line, better: Line, published: float, edition: str, seed_error: float) -> dict:
+    points, half = difference(worse.results, better.results, seed_error)
     return {
         "table": table.title,
         "claim": f"{better.row.name} better than {worse.row.name}",
@@ -129,96 +129,97 @@ def _claim(table: Table, worse: Line, better: Line, published: float, edition: s
         "published": published,
         "measured": points,
         "±": half,
-        "verdict": OPEN if abs(points) <= half else SUPPORTED if points > 0 else CONTRADICTED,
+        "verdict": claim_verdict(points, half),
         "seeds": min(len(worse.results), len(better.results)),
     }
 
 
-def findings(table: Table, lines: Sequence[Line], seeds: float = 0.0) -> str:
-    """`claims` as sentences, markdown; and which rows were not run."""
+def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> str:
+    """`claims` as sentences, markdown, and which rows were not run."""
     absent = [_escaped(line.row.name) for line in lines if not line.results]
-    said = [sentences(claims(table, lines, seeds)), f"- {NOT_RUN}: {', '.join(absent)}." if absent else ""]
-    return "\n".join(filter(None, said))
+    not_run = f"- {NOT_RUN}: {', '.join(absent)}." if absent else ""
+    return "\n".join(filter(None, [sentences(claims(table, lines, seed_error)), not_run]))
 
 
 def sentences(claims: pd.DataFrame) -> str:
-    """A sentence a claim (columns `CLAIM`), markdown; without measured points it says that nothing was run."""
-    marks = {SUPPORTED: "supported", CONTRADICTED: "**contradicted here**", OPEN: "cannot be told here"}
-    said = []
+    """One sentence per claim (columns `CLAIM`), markdown; without measured points it says that nothing was run."""
+    marks = {SUPPORTED: SUPPORTED, CONTRADICTED: f"**{CONTRADICTED}**", INCONCLUSIVE: INCONCLUSIVE}
+    lines = []
     for _, row in claims.iterrows():
         edition = " (ICLR)" if row.edition == "iclr2021" else ""
         start = f"- {_escaped(row.claim)}: published {row.published:+.1f}{edition}"
         if row.verdict not in marks:
-            said.append(f"{start}; {row.verdict}.")
+            lines.append(f"{start}; {row.verdict}.")
             continue
-        note = ", on one seed" if row.seeds == 1 and row.verdict != OPEN else ""
-        said.append(f"{start}, measured {row.measured:+.1f} ± {row['±']:.1f}: {marks[row.verdict]}{note}.")
-    return "\n".join(said)
+        note = ", on one seed" if row.seeds == 1 and row.verdict != INCONCLUSIVE else ""
+        lines.append(f"{start}, measured {row.measured:+.1f} ± {row['±']:.1f}: {marks[row.verdict]}{note}.")
+    return "\n".join(lines)
 
 
-def describe_seed_error(seeds: float) -> str:
-    """What `statistics.seed_error` found, as a sentence."""
-    if not seeds:
-        return "no network has a second random start: intervals are for the choice of videos alone"
-    return f"another random start alone moves a single run by up to {seeds:.1f} points (95 %)"
+def describe_seed_error(seed_error: float) -> str:
+    """What `intervals.seed_error` found, as a sentence."""
+    if not seed_error:
+        return "no network has a second seed: intervals are for the choice of videos alone"
+    return f"another seed alone moves a single run by up to {seed_error:.1f} points (95 %)"
 
 
-def how_to_run(names: str | Sequence[str], profile: Profile) -> str:
+def how_to_run(names: str | Sequence[str], study: Profile) -> str:
     """How many runs of a table, or of several (names as `--table` takes them), are missing, what trains them, and what
     this machine lacks for it, markdown; "" where nothing is missing."""
     names = [names] if isinstance(names, str) else list(names)
-    runs = with_starts(all_runs(profile, names))
-    missing = [config for config in runs if not stored(config, profile.results).complete]
+    todo = plan(all_runs(study, names), study.results)
+    missing = [*todo.to_do, *todo.impossible]
     if not missing:
         return ""
-    commands = [f"tdn train --profile {profile.name} --table {' '.join(names)} --list"]
+    commands = [f"tdn train --profile {study.name} --table {' '.join(names)} --list"]
     if not set(names) <= set(TABLES):  # few, and long to train
-        commands += [command(config, profile, 8) for config in missing]
-    reasons = dict.fromkeys(filter(None, map(impossible, missing)))
+        commands += [command(config, study, 8) for config in missing]
+    reasons = dict.fromkeys(todo.impossible.values())
     lacking = "\n".join(f"- {_escaped(reason).replace('<', '&lt;')}" for reason in reasons)
-    said = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(runs)} runs. "
-    said += "To list them and their commands:" if len(commands) == 1 else "To list them, and to train each:"
-    return "\n\n".join(["", said, "\n".join(["```", *commands, "```"]), lacking])
+    text = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(missing) + len(todo.done)} runs. "
+    text += "To list them and their commands:" if len(commands) == 1 else "To list them, and to train each:"
+    return "\n\n".join(["", text, "\n".join(["```", *commands, "```"]), lacking])
 
 
-def all_rows(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
+def all_rows(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
     """The rows of all tables (by name) below each other, with the columns that they share."""
     tables = []
     for name, lines in measured.items():
         table = get_table(name)
-        rows = accuracy_table(table, lines, seeds).rename(columns={f"vs {table.references[0]}": "vs reference"})
+        rows = accuracy_table(table, lines, seed_error).rename(columns={f"vs {table.references[0]}": "vs reference"})
         rows.insert(0, "table", table.title)
         tables.append(rows.drop(columns=["published GMACs", "in the ICLR edition"], errors="ignore"))
     return pd.concat(tables)
 
 
 def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
-    """Printed GMACs against ours, and against the sum of ours and `cost.norms_and_biases`, which is what the printed
-    ones seem to hold."""
+    """Published GMACs against ours, and against the sum of ours and `cost.norms_and_biases`, which the published ones
+    seem to include."""
     rows = []
     for line in lines:
-        beside = norms_and_biases(full_size(line.row))
-        cells = {"network": line.row.name, "GMACs": line.gmacs, "norms and biases": beside, "sum": line.gmacs + beside}
-        rows.append(cells | {"published GMACs": line.row.published_as("gmacs")})
+        more = norms_and_biases(full_size(line.row))
+        cells = {"network": line.row.name, "GMACs": line.gmacs, "norms and biases": more, "sum": line.gmacs + more}
+        rows.append(cells | {"published GMACs": line.published_as("gmacs")})
     return pd.DataFrame(rows)
 
 
-def order_table(measured: Mapping[str, Sequence[Line]], seeds: float = 0.0) -> pd.DataFrame:
-    """How well published and measured order agree, a row a table (by name) and one for all networks: Spearman's
-    rank correlation with its interval (`statistics.rank_correlation`). A network that stands in several tables
-    counts once among all."""
-    published = [line for lines in measured.values() for line in lines if line.results and line.published is not None]
-    once = {line.results[0].folder: line for line in published}
-    groups = {get_table(name).title: lines for name, lines in measured.items()} | {"all networks": once.values()}
+def order_table(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
+    """How well published and measured order agree, one row per table (by name) and one for all networks: Spearman's
+    rank correlation with its interval (`intervals.rank_correlation`). Among all, a network of several tables counts
+    once."""
+    known = {
+        name: [line for line in lines if line.results and line.published is not None]
+        for name, lines in measured.items()
+    }
+    once = {line.results[0].folder: line for lines in known.values() for line in lines}
+    groups = {get_table(name).title: lines for name, lines in known.items()} | {"all networks": list(once.values())}
     rows = []
     for title, lines in groups.items():
-        known = [line for line in lines if line.results and line.published is not None]
-        if len(known) < 2:
-            rows.append({"table": title, "networks": len(known)})
-            continue
-        correlation, low, high = rank_correlation(known, seeds)
-        cells = {"networks": len(known), "rank correlation": correlation, "95% low": low, "95% high": high}
-        rows.append({"table": title} | cells | {"seeds": min(len(line.results) for line in known)})
+        rows.append({"table": title, "networks": len(lines)})
+        if len(lines) > 1:
+            correlation, low, high = rank_correlation(lines, seed_error)
+            rows[-1] |= {"rank correlation": correlation, "95% low": low, "95% high": high}
+            rows[-1] |= {"seeds": min(len(line.results) for line in lines)}
     return pd.DataFrame(rows)
 
 
@@ -231,18 +232,16 @@ def class_table(lines: Sequence[Line]) -> pd.DataFrame:
     table = pd.DataFrame({"class": val.class_names} | ({"family": val.groups} if val.groups else {}))
     for line in lines:
         labels = pd.Series(line.results[0].evaluation.labels, line.results[0].evaluation.videos)
-        table[line.row.name] = 100 * right_share(line.results).groupby(labels).mean().reindex(table.index)
+        table[line.row.name] = 100 * fraction_correct(line.results).groupby(labels).mean().reindex(table.index)
     return table
 
 
-def save_table(table: pd.DataFrame, name: str, profile: Profile, lines: Sequence[Line] = (), digits: int = 1) -> None:
-    """Writes tables/<name>.csv, .md (so many decimals) and the manifest .json with the runs, versions and device
-    behind it."""
-    folder = profile.results / "tables"
+def save_table(table: pd.DataFrame, name: str, study: Profile, lines: Sequence[Line] = (), digits: int = 1) -> None:
+    """Writes tables/<name>.csv, .md (with so many decimals) and .json: the manifests of the runs, or the environment
+    where there is none."""
+    folder = study.results / "tables"
     write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.4f"))
     write_text(folder / f"{name}.md", markdown(table, digits) + "\n")
     runs = {line.row.name: [result.manifest for result in line.results] for line in lines}
-    manifest = {"table": name, "profile": profile.name, "runs": runs} if runs else {
-        "table": name, "profile": profile.name, **environment()
-    }  # fmt: skip
+    manifest = {"table": name, "profile": study.name} | ({"runs": runs} if runs else environment())
     write_text(folder / f"{name}.json", json.dumps(manifest, indent=1) + "\n")

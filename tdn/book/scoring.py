@@ -1,4 +1,4 @@
-"""`tdn evaluate`: what a weights file, ours or the authors', gives on a data set; and ensembles of scores."""
+"""`tdn evaluate`: the accuracy of a weights file, ours or the authors', on a data set."""
 
 import hashlib
 import json
@@ -17,7 +17,8 @@ from tdn.engine.distributed import device, rank
 from tdn.engine.evaluation import Evaluation, evaluate
 from tdn.engine.inference import to_device
 from tdn.engine.trainer import PRECISIONS
-from tdn.experiments.runs import DATA, environment, videos
+from tdn.experiments.manifest import environment
+from tdn.experiments.runs import DATA, videos
 from tdn.experiments.tables import COMPARISONS, published
 from tdn.model.cost import measure_cost
 from tdn.model.weights import load_model
@@ -35,11 +36,11 @@ def evaluate_weights(
     batch: int = 16,
     reader: str = "pyav",
 ) -> pd.DataFrame:
-    """Scores the validation videos of a data set under each of `views`, and keeps scores, per-class accuracy and what
-    they are of in a folder of `results` for each; a row of views each.
+    """Scores the validation videos of a data set under each of `views`. Gives one row per views, and keeps scores,
+    accuracy per class and a manifest in a folder of `results` for each.
 
     Args:
-        class_names: in the order of the network's outputs, where it is not the data set's and the file does not say.
+        class_names: in the order of the network's outputs, where it is not the data set's and not in the file.
         batch: views on the device at once.
         reader: of video files, as `open_video`.
 
@@ -75,16 +76,16 @@ def output_order(val_set: VideoSet, outputs: int, class_names: Sequence[str] | N
         raise ValueError(f"the network has {outputs} classes, the data set {len(wanted)}")
     if class_names is None:
         return list(range(outputs))
-    place = {name: output for output, name in enumerate(class_names)}
-    missing = [name for name in wanted if name not in place]
+    outputs_of = {name: output for output, name in enumerate(class_names)}
+    missing = [name for name in wanted if name not in outputs_of]
     if missing or len(class_names) != outputs:
         shown = ", ".join(map(repr, missing[:3]))
         raise ValueError(f"{len(missing)} of the data set's classes are none of the network's, such as {shown}")
-    return [place[name] for name in wanted]
+    return [outputs_of[name] for name in wanted]
 
 
 def accuracy_row(evaluation: Evaluation) -> dict[str, Any]:
-    """Top-1, top-5 and the mean over classes, in %, and on how many videos they stand."""
+    """Top-1, top-5 and the mean over classes, in %, and the number of videos."""
     return {
         "top-1": 100 * evaluation.top(1),
         "top-5": 100 * evaluation.top(5),
@@ -103,7 +104,7 @@ def published_row(dataset: str, name: str, num_segments: int, views: Views) -> d
     table = published(comparison.file, method=comparison.method, backbone=f"ResNet{backbone}")
     frames = f"{num_segments}x{views}" if "clips" in comparison.frames else str(num_segments)
     row = table[table[comparison.frames] == frames]
-    if "clips" not in comparison.frames and views.number > 1:  # there it is the one view
+    if "clips" not in comparison.frames and views.number > 1:  # published with one view
         return {}
     return {"published top-1": float(row["top1"].iloc[0])} if len(row) else {}
 
@@ -125,4 +126,4 @@ def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[s
     wrong = confusion[label != answer].sort_values("videos", ascending=False, kind="stable")
     write_text(folder / "confusion.csv", wrong.to_csv(index=False))
     write_text(folder / "about.json", json.dumps(about, indent=1))
-    print(f"scores, accuracy of each class, what it is taken for, and manifest: {folder}")
+    print(f"scores, accuracy per class, confusions and manifest: {folder}")

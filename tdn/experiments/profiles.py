@@ -13,7 +13,7 @@ from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.pocket.render import PocketPart, PocketSpec
 from tdn.data.sampling import Views
 from tdn.engine.recipes import KINETICS, SOMETHING, TDRL, UCF_HMDB, UCF_HMDB_DROPOUT, Recipe
-from tdn.experiments.runs import IMAGENET, ROOT, Run
+from tdn.experiments.runs import IMAGENET, ROOT, Data, Run
 from tdn.experiments.tables import Row, Table
 from tdn.model.tdrl import TemporalDiversity
 from tdn.model.zoo import create_model, resolve_options
@@ -21,22 +21,21 @@ from tdn.utils import unknown_name
 
 # Channels of the blocks that have the TD loss in ResNet-50, for which lambda is published.
 TD_CHANNELS = 512 + 1024 + 2048
-SPLITS = (1, 2, 3)
+OFFICIAL_SPLITS = (1, 2, 3)  # of UCF101 and HMDB51
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a table of the papers is measured on: a data set, how networks are trained on it, and their views."""
+    """What a table of the papers is measured on: a data set, the recipe of its networks, and their views."""
 
-    data: PocketSpec | PocketPart | DatasetSpec
+    data: Data
     recipe: Recipe
     views: Views
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Fine-tuning on small data sets (CVPR Table 4): the `row`'s network of `source` goes on in each of `targets`,
-    which have a setting a split."""
+    """Fine-tuning on small data sets (CVPR Table 4): the `row`'s network, from `source` to each split of `targets`."""
 
     source: Setting
     targets: Mapping[str, tuple[Setting, ...]]
@@ -46,8 +45,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Profile:
-    """The study at one scale. `depths` are those of the networks that the papers have with 50 and with 101 layers;
-    `pictures` is the benchmark that notebooks show frames of."""
+    """The study at one scale. `depths` stand for the papers' 50 and 101 layers; notebooks show frames of `pictures`."""
 
     name: str
     settings: Mapping[str, Setting]  # by the name of a table's setting
@@ -55,7 +53,7 @@ class Profile:
     depths: tuple[int, int]
     num_segments: int
     size: int  # pixels of a training crop
-    scales: tuple[float, ...]  # sides of the training crops, as shares of the video's shorter side
+    scales: tuple[float, ...]  # as `Run.scales`
     seeds: tuple[int, ...]
     many_views: Views  # for Kinetics
     pictures: PocketSpec
@@ -68,16 +66,17 @@ class Profile:
 
     @property
     def trains_in_notebooks(self) -> bool:
-        """Whether a notebook trains what is missing: not days of work."""
+        """Whether notebooks train what is missing: where that takes no days."""
         return self.pretraining is not None
 
     def runs(self, row: Row, table: Table) -> list[Run]:
-        """The runs of a row, one a seed."""
+        """The runs of a row, one per seed."""
         setting = self.settings[table.setting]
         return [self._run(row, setting, seed) for seed in self.seeds[: row.max_seeds]]
 
     def transfer_runs(self, target: str, transferred: bool = True) -> list[Run]:
-        """A run a split of `target`, from the network of `transfer.source`; or, to compare, from where that began."""
+        """One run per split of `target`, initialised from the network on `transfer.source`; or, to compare, from that
+        network's own initial weights."""
         row = self.transfer.row
         source = self._run(row, self.transfer.source, 0)
         row = dataclasses.replace(row, options={**row.options, **self.transfer.options})
@@ -85,9 +84,8 @@ class Profile:
         return [dataclasses.replace(config, pretrained=source) for config in runs] if transferred else runs
 
     def pretrained(self, system: str = "tsn", deep: bool = False) -> Run | str:
-        """What all networks start from. The papers' start from ImageNet; those of the pocket benchmark from a plain 2D
-        network, trained on the same videos, two frames of each at a time. TEA starts from "res2net", the 2D network
-        that it is made of."""
+        """What networks are initialised from: ImageNet in the papers; on the pocket benchmark a plain 2D network,
+        trained on two frames of each of the same videos ("tsn", or "res2net" for TEA, which is made of it)."""
         if self.pretraining is None:
             return IMAGENET
         data, recipe = self.pretraining
@@ -102,14 +100,13 @@ class Profile:
         pretrained = self.pretrained("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn", row.deep)
         recipe = dataclasses.replace(setting.recipe, td_lambda=td_lambda(row, model, options))
         segments = row.times * self.num_segments
-        return Run(
-            model, options, segments, setting.data, self.size, self.scales, setting.views, recipe, seed, pretrained
-        )
+        of = (model, options, segments, setting.data, self.size, self.scales, setting.views, recipe)
+        return Run(*of, seed=seed, pretrained=pretrained)
 
 
 def td_lambda(row: Row, model: str, options: tuple[tuple[str, Any], ...]) -> float:
-    """The row's lambda, so scaled that the TD loss weighs as much as in ResNet-50: equation (7) sums over channels, of
-    which there may be fewer. 0 for a network without TD loss."""
+    """The row's lambda, scaled so that the TD loss has the weight that it has in ResNet-50: equation (7) sums over
+    channels, of which there may be fewer. 0 for a network without TD loss."""
     channels = _td_channels(model, options)
     return row.td_lambda * TD_CHANNELS / channels if channels else 0.0
 
@@ -121,8 +118,8 @@ def _td_channels(model: str, options: tuple[tuple[str, Any], ...]) -> int:
     return sum(module.channels for module in network.modules() if isinstance(module, TemporalDiversity))
 
 
-# Pocket: the difficulty of the clips and the recipes were set on another rendering (seed 0), with TSN, the temporal
-# convolution and TDN; on the clips that results are reported on (seed 1) only whole studies were run.
+# Pocket: the difficulty of the clips and the recipes were set on the tuning split (render seed 0), with TSN, the
+# temporal convolution and TDN; on the reported clips (render seed 1) only whole studies were run.
 ADAMW = Recipe(epochs=7, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=0.5)
 TDN_8, TDN_16 = Row("TDN, 8 frames", "tdn"), Row("TDN, 16 frames", "tdn", times=2)
 
@@ -131,13 +128,13 @@ def _pocket(
     name: str, data: PocketSpec, num_segments: int, width: int, seeds: tuple[int, ...], *epochs: int
 ) -> Profile:
     """`epochs` of the 2D network, of all others, and of fine-tuning."""
-    first, then, fine = epochs
-    recipe = dataclasses.replace(ADAMW, epochs=then)
+    pretraining, training, fine_tuning = epochs
+    recipe = dataclasses.replace(ADAMW, epochs=training)
     views = Views(size=48, scale=48 / 56)  # 48 of the videos' 56 pixels: cropped, never resized
     setting = Setting(data, recipe, views)
     target = PocketPart(data, ("both",))
-    tuned = dataclasses.replace(recipe, epochs=fine)  # of three rates the best, on the other rendering
-    parts = tuple(Setting(dataclasses.replace(target, split=split), tuned, views) for split in SPLITS)
+    tuned = dataclasses.replace(recipe, epochs=fine_tuning)  # the best of three rates on the tuning split
+    parts = tuple(Setting(dataclasses.replace(target, split=split), tuned, views) for split in OFFICIAL_SPLITS)
     return Profile(
         name,
         settings=dict.fromkeys(("ssv1", "ssv2", "k400", "tdrl"), setting),
@@ -154,12 +151,12 @@ def _pocket(
         many_views=dataclasses.replace(views, clips=3, crops=3),
         pictures=data,
         options={"width": width, "dropout": 0.0},
-        pretraining=(data, dataclasses.replace(ADAMW, epochs=first, lr=0.01)),
+        pretraining=(data, dataclasses.replace(ADAMW, epochs=pretraining, lr=0.01)),
     )
 
 
 POCKET = _pocket("pocket", PocketSpec(train=1440, val=720, seed=1), 8, 16, (0, 1), 20, 7, 25)
-SMOKE = _pocket("smoke", PocketSpec(train=54, val=18), 4, 8, (0,), 1, 1, 1)  # three videos a class: one a split
+SMOKE = _pocket("smoke", PocketSpec(train=54, val=18), 4, 8, (0,), 1, 1, 1)  # three videos per class: one per split
 
 # Paper: one clip and the centre crop on Something-Something, ten and three on Kinetics and what comes from it.
 ONE_VIEW, THIRTY_VIEWS = Views(), Views(10, 3, size=256, scale=1.0)
@@ -175,7 +172,7 @@ PAPER = Profile(
     transfer=Transfer(
         source=K400,
         targets={
-            name: tuple(Setting(DatasetSpec(name, split), UCF_HMDB, THIRTY_VIEWS) for split in SPLITS)
+            name: tuple(Setting(DatasetSpec(name, split), UCF_HMDB, THIRTY_VIEWS) for split in OFFICIAL_SPLITS)
             for name in ("ucf101", "hmdb51")
         },
         row=TDN_16,
@@ -191,13 +188,12 @@ PAPER = Profile(
 )
 
 
-def own_run(data: DatasetSpec, model: str, num_segments: int) -> Run:
-    """A network on one's own data: the recipe and views of Something-Something, from ImageNet. Raises ValueError for an
-    unknown model."""
+def own_run(data: DatasetSpec, model: str, num_segments: int, pretrained: str | None = IMAGENET) -> Run:
+    """A network on one's own data, with the recipe and views of Something-Something; `pretrained=None` trains it from
+    scratch. Raises ValueError for an unknown model."""
     options = tuple(resolve_options(model, {}).items())
-    setting = dataclasses.replace(PAPER.settings["ssv1"], data=data)
-    of = (setting.data, PAPER.size, PAPER.scales, setting.views, setting.recipe)
-    return Run(model, options, num_segments, *of, seed=0, pretrained=IMAGENET)
+    views, recipe = PAPER.settings["ssv1"].views, PAPER.settings["ssv1"].recipe
+    return Run(model, options, num_segments, data, PAPER.size, PAPER.scales, views, recipe, 0, pretrained)
 
 
 PROFILES = {profile.name: profile for profile in (SMOKE, POCKET, PAPER)}

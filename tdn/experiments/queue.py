@@ -1,6 +1,7 @@
-"""Runs that are missing, trained several at a time."""
+"""Trains runs, several at a time."""
 
-from collections.abc import Sequence
+import itertools
+import sys
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
@@ -10,70 +11,74 @@ import psutil
 import torch
 from tqdm import tqdm
 
-from tdn.engine.distributed import LAUNCHED, broadcast, rank
+from tdn.data.disk.catalog import DatasetSpec
+from tdn.engine.distributed import LAUNCHED, device, rank
 from tdn.engine.trainer import Compute
 from tdn.experiments import runs as experiment
-from tdn.experiments.runs import DATA, Result, Run, stored, updates
+from tdn.experiments.registry import Plan
+from tdn.experiments.runs import DATA, Result, Run, steps, stored
 from tdn.utils import context, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
+SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
 
 
 def default_jobs() -> int:
-    """How many runs are trained at once: one a CPU core as far as the memory goes, or one on a GPU."""
+    """How many runs are trained at once: one per CPU core as far as the memory goes, or one on a GPU."""
     if torch.cuda.is_available():
         return 1
     return max(1, min(torch.get_num_threads(), psutil.virtual_memory().available // MEMORY_OF_A_JOB))
 
 
 def train(
-    runs: Sequence[Run],
+    plan: Plan,
     results: Path,
     data: Path = DATA,
     jobs: int | None = None,
     compute: Compute = Compute(),  # noqa: B008 (it is frozen)
     pretrained: Path | None = None,
 ) -> None:
-    """Trains those of `runs` that are not complete below `results`; `compute` and `pretrained` as in `experiment.run`.
+    """Trains the runs that a plan has to do; `compute` and `pretrained` as in `runs.run`.
 
     On a CPU each run has one thread, however many cores there are: the small networks gain little from a second
-    one, and a run ends in the same bits whatever is trained beside it. Under torchrun all processes train one run
-    after the other. The first error of a run ends all of them; what is half done is gone on with next time.
+    one, and a run ends in the same bits whatever is trained next to it. Under torchrun all processes train one run
+    after the other. The first error of a run ends all of them; an interrupted run resumes next time.
 
     Raises whatever a run raises; RuntimeError where a process was killed.
     """
-    missing = [config for config in dict.fromkeys(runs) if not broadcast(stored(config, results).complete)]
-    sources = (
-        [config.pretrained for config in missing if isinstance(config.pretrained, Run)] if pretrained is None else []
-    )
-    if sources:
-        train(sources, results, data, jobs, compute)
-        missing = [config for config in missing if not broadcast(stored(config, results).complete)]
-    if not missing:
+    to_do = plan.to_do
+    if not to_do:
         return
+    jobs = 1 if LAUNCHED else min(jobs or default_jobs(), len(to_do))
+    if rank() == 0:
+        networks = f"{len(plan.done) + len(to_do)} networks, {len(plan.done)} there"
+        print(f"needs {networks}, {_time_needed(to_do, results, data, jobs)}", flush=True)
     if LAUNCHED:
-        for config in missing:
+        for config in to_do:
             result = experiment.run(config, results, data, compute, pretrained=pretrained)
             if rank() == 0:
                 print(_summary(config, result), flush=True)
         return
-    for spec in dict.fromkeys(config.data for config in missing):
+    for spec in dict.fromkeys(config.data for config in to_do):
         experiment.videos(spec, data)  # rendered here, not in every worker
-    jobs = min(jobs or default_jobs(), len(missing))
     counter = context.Value("L", 0)
-    total = sum(updates(config, data) for config in missing)
+    total = sum(steps(config, data) for config in to_do)
     with (
         worker_pool(jobs, _start_worker, counter) as pool,
-        tqdm(total=total, desc=f"{len(missing)} runs", unit="update") as progress,
+        tqdm(total=total, desc=f"{len(to_do)} runs", unit="step", file=sys.stdout) as progress,
     ):
-        waiting = {pool.submit(_train, config, results, data, compute, pretrained): config for config in missing}
-        while waiting:
-            done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        waiting, training = list(to_do), {}
+        while waiting or training:
+            unfinished = {*waiting, *training.values()}
+            for config in [config for config in waiting if pretrained or config.pretrained not in unfinished]:
+                waiting.remove(config)
+                training[pool.submit(_train, config, results, data, compute, pretrained)] = config
+            done, _ = wait(training, timeout=0.5, return_when=FIRST_COMPLETED)
             progress.update(counter.get_obj().value - progress.n)  # no lock: a killed worker may hold it
             for future in done:
-                config = waiting.pop(future)
+                config = training.pop(future)
                 _raise_error(future, jobs)
-                progress.set_description(f"{len(waiting)} runs")
+                progress.set_description(f"{len(waiting) + len(training)} runs")
                 progress.write(_summary(config, stored(config, results)))
 
 
@@ -82,22 +87,47 @@ def _summary(config: Run, result: Result) -> str:
     return f"{config.name} seed {config.seed}: top-1 {result.metrics['top1']:.1%} after {seconds:.0f} s"
 
 
+def _time_needed(to_do: list[Run], results: Path, data: Path, jobs: int) -> str:
+    """In words. Estimated from runs that are complete below `results`; where there is none, from the constant."""
+    rendered = not any(isinstance(config.data, DatasetSpec) for config in to_do)
+    rate = _measured_rate(results) or (SECONDS_PER_SEGMENT if rendered and device().type == "cpu" else None)
+    if rate is None:
+        return "the time is known once the first is trained"
+    segments = sum(steps(config, data) * config.recipe.batch * config.num_segments for config in to_do)
+    minutes = segments * rate / jobs / 60
+    if minutes > 90:
+        return f"about {minutes / 60:.0f} hours"
+    return f"about {max(round(minutes), 1)} minute{'s' if minutes >= 1.5 else ''}"
+
+
+def _measured_rate(results: Path) -> float | None:
+    """Seconds per segment of a training clip, over up to 20 complete runs on a device like this one."""
+    seconds = segments = 0
+    complete = (result for result in map(Result, sorted(results.glob("runs/*"))) if result.complete)
+    for result in itertools.islice(complete, 20):
+        if result.manifest["device"].startswith("CPU") == (device().type == "cpu"):
+            recipe, videos = result.config["recipe"], result.metrics["train_of"]
+            trained = recipe["epochs"] * max(videos // recipe["batch"], 1) * recipe["batch"]
+            seconds, segments = seconds + result.manifest["seconds"], segments + trained * result.config["num_segments"]
+    return seconds / segments if seconds else None
+
+
 def _raise_error(future: Future, jobs: int) -> None:
     try:
         future.result()
     except BrokenProcessPool as error:
         raise RuntimeError(
             f"one of {jobs} training processes was killed or did not start; if memory ran out, train fewer at a time "
-            "(--jobs). The next call goes on from the last finished epochs."
+            "(--jobs). The next call resumes from the last finished epochs."
         ) from error
 
 
-_updates: Synchronized  # of all workers together
+_steps: Synchronized  # of all workers together
 
 
-def _start_worker(updates: Synchronized) -> None:
-    global _updates
-    _updates = updates
+def _start_worker(steps_done: Synchronized) -> None:
+    global _steps
+    _steps = steps_done
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
 
@@ -108,8 +138,8 @@ def _train(config: Run, results: Path, data: Path, compute: Compute, pretrained:
     def count(number: int) -> None:
         nonlocal counted
         counted += number
-        with _updates.get_lock():
-            _updates.value += number
+        with _steps.get_lock():
+            _steps.value += number
 
     experiment.run(config, results, data, compute, count, pretrained)
-    count(updates(config, data) - counted)  # another process may have trained it meanwhile
+    count(steps(config, data) - counted)  # another process may have trained it meanwhile

@@ -1,10 +1,13 @@
-"""The study: which runs there are, how they are trained, and what was measured. `tdn.tables` has the tables' rows,
-`tdn.profiles` the scales."""
+"""The study: which runs there are, which of them are done, and how they are trained. `tables` has the rows, `profiles`
+the scales."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from tdn.engine.distributed import broadcast
 from tdn.experiments.profiles import Profile
-from tdn.experiments.runs import Run
+from tdn.experiments.runs import Run, impossible, stored
 from tdn.experiments.tables import COMPARISONS, OURS, TABLES, Table
 from tdn.utils import unknown_name
 
@@ -15,7 +18,7 @@ def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
 
 
 def named_runs(profile: Profile, tables: Sequence[str] = ()) -> dict[Run, str]:
-    """Every run of some tables, comparisons, or the transfer (of all unless told), each once, and what it is there.
+    """Every run of these tables, comparisons or the transfer (default: of all), each once, and what it is there.
 
     Raises ValueError for a name that does not exist.
     """
@@ -25,9 +28,9 @@ def named_runs(profile: Profile, tables: Sequence[str] = ()) -> dict[Run, str]:
             raise ValueError(unknown_name("table", name, table_names()))
         if name == "transfer":
             for target in profile.transfer.targets:
-                for transferred, start in ((True, "fine-tuned"), (False, "for comparison")):
+                for transferred, what in ((True, "fine-tuned"), (False, "for comparison")):
                     for config in profile.transfer_runs(target, transferred):
-                        runs.setdefault(config, f"{name}, {start}: {target}, split {config.data.split}")
+                        runs.setdefault(config, f"{name}, {what}: {target}, split {config.data.split}")
         else:
             table = comparison_table(name) if name in COMPARISONS else TABLES[name]
             for row in table.rows:
@@ -43,25 +46,65 @@ def table_names() -> list[str]:
 
 def comparison_table(name: str) -> Table:
     """Our rows of a comparison, as a table."""
-    comparison = COMPARISONS[name]
     rows = list(OURS.values())
-    return Table(comparison.title, "TDN", rows, (rows[0].name,), setting=comparison.setting)
+    return Table(COMPARISONS[name].title, "TDN", rows, (rows[0].name,), setting=COMPARISONS[name].setting)
 
 
-def with_starts(runs: Sequence[Run]) -> list[Run]:
-    """The runs and those that they start from, these first, each once."""
+def with_pretrained(runs: Sequence[Run]) -> list[Run]:
+    """The runs and those that they are initialised from, these first, each once."""
     ordered: dict[Run, None] = {}
     for config in runs:
         if isinstance(config.pretrained, Run):
-            ordered |= dict.fromkeys(with_starts([config.pretrained]))
+            ordered |= dict.fromkeys(with_pretrained([config.pretrained]))
         ordered[config] = None
     return list(ordered)
 
 
-# Command line: tdn train -------------------------------------------------------------
+def select(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    """The runs of these names. Raises ValueError for a name that none has."""
+    by_name = {config.name: config for config in runs}
+    for name in names:
+        if name not in by_name:
+            raise ValueError(unknown_name("run", name, by_name, "those that --list prints"))
+    return [by_name[name] for name in names]
 
 
-def command(config: Run, profile: Profile, gpus: int | str = 1) -> str:
-    """What trains one run alone."""
-    program = f"torchrun --nproc-per-node {gpus} -m tdn" if gpus not in (0, 1) else "tdn"
+def shard(runs: Sequence[Run], text: str) -> list[Run]:
+    """Shard i of n, such as "3/8": every n-th run from the i-th on (1 to n). Raises ValueError for another text."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ValueError(f"--shard is i/n with i from 1 to n, such as 3/8; got {text!r}")
+    return list(runs[int(index) - 1 :: int(count)])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which of some runs are complete, which are to be trained (after those that they are initialised from), and which
+    this machine cannot train, with the reason."""
+
+    done: list[Run]
+    to_do: list[Run]
+    impossible: dict[Run, str]
+
+
+def plan(runs: Sequence[Run], results: Path, has_weights: bool = False) -> Plan:
+    """What there is to do for `runs` and those that they are initialised from, below `results`.
+
+    Under torchrun it is what rank 0 sees: others may be on machines that do not see the results. `has_weights`: a
+    weights file is given to initialise from.
+    """
+    every = list(dict.fromkeys(runs)) if has_weights else with_pretrained(runs)
+    done = [config for config in every if stored(config, results).complete]
+    complete, needed = set(done), set(runs)
+    for config in reversed(every):  # whoever needs a run comes after it
+        if config in needed and config not in complete:
+            needed.add(config.pretrained)
+    reasons = {c: impossible(c, has_weights) for c in every if c in needed and c not in complete}
+    to_do = [config for config, reason in reasons.items() if reason is None]
+    return broadcast(Plan(done, to_do, {config: reason for config, reason in reasons.items() if reason}))
+
+
+def command(config: Run, profile: Profile, gpus: int = 1) -> str:
+    """The command line that trains one run."""
+    program = f"torchrun --nproc-per-node {gpus} -m tdn" if gpus > 1 else "tdn"
     return f"{program} train --profile {profile.name} --runs {config.name}"

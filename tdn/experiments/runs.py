@@ -1,10 +1,8 @@
-"""One run: its configuration, its identity, its stored result."""
+"""One run: its configuration, its identity and its stored result."""
 
 import functools
 import hashlib
 import json
-import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torchvision
 from filelock import FileLock, Timeout
 
 from tdn.data.clips import TestClips, TrainingClips, VideoSet
@@ -25,39 +22,52 @@ from tdn.data.sampling import Views
 from tdn.engine.distributed import broadcast, device, rank, world_size
 from tdn.engine.evaluation import Evaluation, evaluate
 from tdn.engine.inference import to_device
+from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import Compute, Training, fit
+from tdn.experiments.manifest import environment
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import initialise_from, load_imagenet, load_weights, read_weights
-from tdn.model.zoo import create_model
-from tdn.utils import CHECKOUT, home, write_text, write_whole
+from tdn.model.zoo import SYSTEMS, create_model
+from tdn.utils import home, write_text, write_whole
 
 ROOT = home()  # where rendered data and results are kept
 DATA = ROOT / ".data"
 IMAGENET = "imagenet"
+IMAGENET_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 RESULT_VERSION = 3  # part of every run's identity: raise it when the same configuration gives another result
+
+
+Data = pocket.PocketSpec | pocket.PocketPart | DatasetSpec
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that changes a result, and nothing else."""
+    """A training and its test: all that changes the result, and nothing else.
 
-    model: str  # as in `create_model`
-    options: tuple[tuple[str, Any], ...]  # its options, as `zoo.resolve_options` gives them
+    Attributes:
+        model: as in `create_model`; `options` as `zoo.resolve_options` gives them.
+        data: the pocket benchmark, a part of it, or a data set on disk.
+        size: side of the training crops after resizing, pixels.
+        scales: sides of the training crops, as fractions of the video's shorter side.
+        views: of the test.
+        pretrained: initialised from the weights of this run, from ImageNet's (IMAGENET), or from scratch (None).
+    """
+
+    model: str
+    options: tuple[tuple[str, Any], ...]
     num_segments: int
-    data: pocket.PocketSpec | pocket.PocketPart | DatasetSpec
-    size: int  # pixels, in training
-    scales: tuple[float, ...]  # sides of the training crops, as shares of the video's shorter side
-    views: Views  # at test
+    data: Data
+    size: int
+    scales: tuple[float, ...]
+    views: Views
     recipe: Recipe
     seed: int
-    pretrained: "Run | str | None" = (
-        None  # whose weights it starts from (`weights.initialise_from`): a run's, or IMAGENET
-    )
+    pretrained: "Run | str | None" = None
 
     @property
     def name(self) -> str:
-        """The model and ten digits of a hash over every field."""
+        """The model and ten digits of a hash over all fields."""
         versions = {"result": RESULT_VERSION, "render": pocket.RENDER_VERSION}
         text = json.dumps(asdict(self) | versions, sort_keys=True)
         return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
@@ -70,14 +80,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run left in `folder`: config.json, history.csv, scores.npz, metrics.json, manifest.json
-    and weights.pt (for `tdn.load_weights`)."""
+    """The files of a run in `folder`: config.json, history.csv (one row per epoch), scores.npz (`Evaluation`),
+    metrics.json, manifest.json and weights.pt (for `tdn.load_weights`)."""
 
     folder: Path
 
     @property
     def complete(self) -> bool:
         return (self.folder / "metrics.json").exists()  # written last
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        return json.loads((self.folder / "config.json").read_text())
 
     @functools.cached_property
     def metrics(self) -> dict[str, Any]:
@@ -102,17 +116,22 @@ def stored(config: Run, results: Path) -> Result:
 
 
 def impossible(config: Run, has_weights: bool = False) -> str | None:
-    """Why this machine can't train `config`, in words for a person; None where it can. `has_weights`: with a weights
-    file to initialise from."""
+    """Why this machine cannot train `config`, in one line; None where it can. `has_weights`: a weights file is given to
+    initialise from."""
     if isinstance(config.data, DatasetSpec) and (reason := config.data.missing()):
         return reason
-    if has_weights:
+    if isinstance(config.pretrained, Run) and not has_weights:
+        return impossible(config.pretrained)
+    if config.pretrained != IMAGENET or has_weights:
         return None
-    if config.pretrained == IMAGENET and dict(config.options).get("conv2", "dense") != "dense":
-        return (
-            "it starts from a Res2Net trained on ImageNet, which torchvision does not have; --pretrained FILE takes one"
-        )
-    return impossible(config.pretrained) if isinstance(config.pretrained, Run) else None
+    system, _, backbone = config.model.partition("_")
+    choice = "possible: --pretrained none (from scratch) or --pretrained FILE (weights to initialise from)"
+    if dict(config.options).get("conv2", "dense") != "dense":
+        return f"torchvision has no ImageNet weights of the Res2Net in {config.model}; {choice}"
+    if backbone not in IMAGENET_RESNETS or SYSTEMS[system].network is not VideoResNet:
+        has = ", ".join(IMAGENET_RESNETS)
+        return f"torchvision has no ImageNet weights for {config.model}, only for networks on {has}; {choice}"
+    return None
 
 
 def run(
@@ -123,40 +142,40 @@ def run(
     on_step: Callable[[int], None] | None = None,
     pretrained: Path | None = None,
 ) -> Result:
-    """The stored result of `config`; where it is half done it is finished, where it is missing it is made.
+    """The stored result of `config`. A missing run is trained, an interrupted one resumes from its last checkpoint.
 
-    A second process that wants the same run waits for the first. Killed, it loses the work since the last checkpoint.
-    Under torchrun all processes call this, and the first writes. `compute` and `on_step` as in `fit`; `pretrained`
-    is a weights file to initialise from in place of `config.pretrained`, which the manifest tells.
+    A second process that wants the same run waits for the first. Under torchrun all processes call this, and rank 0
+    writes. `compute` and `on_step` as in `fit`; `pretrained` is a weights file to initialise from in place of
+    `config.pretrained`, which the manifest records.
     """
     result = stored(config, results)
     if not broadcast(result.complete):
         if pretrained is None and isinstance(config.pretrained, Run):
             pretrained = run(config.pretrained, results, data, compute).folder / "weights.pt"
-        with _alone(result.folder, config.name):
-            if not broadcast(result.complete):
-                _make(config, pretrained, result.folder, data, compute, on_step)
+        with lock_on_rank0(result.folder):
+            if not broadcast(result.complete):  # another process may have trained it meanwhile
+                _train(config, pretrained, result.folder, data, compute, on_step)
             if rank() == 0:
                 (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     if rank() == 0:
-        _say_unreadable(result)
+        _print_unreadable(result)
     return result
 
 
 @contextmanager
-def _alone(folder: Path, name: str) -> Iterator[None]:
-    """No other program is at work in this folder."""
+def lock_on_rank0(folder: Path) -> Iterator[None]:
+    """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing."""
     if rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
-    waited = 0
-    while not broadcast(rank() > 0 or _acquired(lock, 30 if waited else 0)):  # together, or the others time out
-        if rank() == 0 and not waited:
-            print(f"{name} is being trained by another process; waiting for it", flush=True)
-        waited += 1
+    seconds = 0
+    while not broadcast(rank() == 0 and _acquire(lock, seconds)):  # in turns, or waiting ranks run into a timeout
+        if rank() == 0 and not seconds:
+            print(f"{folder.name} is being trained by another process; waiting for it", flush=True)
+        seconds = 30
     try:
         if rank() == 0:
-            for part in folder.glob(".*.part"):  # of a killed process; the lock says that none is at work
+            for part in folder.glob(".*.part"):  # of a killed process: no other one holds the lock
                 part.unlink()
         yield
     finally:
@@ -164,7 +183,7 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
             lock.release()
 
 
-def _acquired(lock: FileLock, seconds: float) -> bool:
+def _acquire(lock: FileLock, seconds: float) -> bool:
     try:
         lock.acquire(timeout=seconds)
     except Timeout:
@@ -173,12 +192,12 @@ def _acquired(lock: FileLock, seconds: float) -> bool:
 
 
 def trained(config: Run, results: Path) -> VideoResNet:
-    """The network of a complete run with its weights, in evaluation. Raises FileNotFoundError where there is none."""
+    """The network of a complete run with its weights, in eval mode. Raises FileNotFoundError where there is none."""
     return load_weights(config.create_model(), stored(config, results).folder / "weights.pt").eval()
 
 
 def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute: Compute = Compute()) -> Evaluation:  # noqa: B008
-    """A complete run's scores under these views; computed once and kept beside its own."""
+    """The scores of a complete run under these views, computed once and kept next to its own."""
     result = stored(config, results)
     if views == config.views:
         return result.evaluation
@@ -187,27 +206,27 @@ def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute:
         model = to_device(trained(config, results), device())
         _, val_set = videos(config.data, data)
         clips = TestClips(val_set, config.num_segments, model.window, views)
-        evaluate(model, clips, device(), 2 * compute.part(config.recipe), compute.dtype).save(path)
+        evaluate(model, clips, device(), 2 * compute.micro_batch(config.recipe), compute.dtype).save(path)
     return Evaluation.load(path)
 
 
-def videos(spec: pocket.PocketSpec | pocket.PocketPart | DatasetSpec, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
-    """Training and validation videos, rendered where missing; at every call the same objects, so that what one
-    run has decoded into memory serves the next."""
+def videos(spec: Data, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
+    """Training and validation videos, rendered where missing. The same objects at every call: videos decoded into
+    memory serve the next run, too."""
     return _videos(spec, data)
 
 
 @functools.lru_cache(maxsize=1)
-def _videos(spec: pocket.PocketSpec | pocket.PocketPart | DatasetSpec, data: Path) -> tuple[VideoSet, VideoSet]:
+def _videos(spec: Data, data: Path) -> tuple[VideoSet, VideoSet]:
     return spec.videos(data)
 
 
-def updates(config: Run, data: Path = DATA) -> int:
-    """Steps of the optimiser."""
+def steps(config: Run, data: Path = DATA) -> int:
+    """Steps of the optimiser in a whole training."""
     return config.recipe.epochs * max(len(videos(config.data, data)[0]) // config.recipe.batch, 1)
 
 
-def _make(
+def _train(
     config: Run,
     pretrained: Path | None,
     folder: Path,
@@ -217,13 +236,14 @@ def _make(
 ) -> None:
     train_set, val_set = videos(config.data, data)
     for video_set in (train_set, val_set):
+        video_set.reader = compute.reader
         video_set.keep_in_memory(0.5 / world_size())
     if train_set.known_unreadable and rank() == 0:
         readable = len(train_set) - len(train_set.known_unreadable)
         print(f"training on {readable} of {len(train_set)} videos, the others are missing or unreadable")
     model = config.create_model()
     if rank() == 0:  # the others get its weights
-        _note_start(folder, config, pretrained)
+        _write_config(folder, config, pretrained)
         if pretrained:
             initialise_from(model, read_weights(pretrained))
         elif config.pretrained == IMAGENET:
@@ -231,9 +251,10 @@ def _make(
     train_clips = TrainingClips(train_set, config.num_segments, model.window, config.scales, config.seed)
     val_clips = TestClips(val_set, config.num_segments, model.window, config.views)
     plateau_clips = val_clips if config.recipe.schedule == "plateau" else None
-    training = fit(model, train_clips, config.recipe, config.size, folder, device(), plateau_clips, compute, on_step)
-    evaluation = evaluate(model, val_clips, device(), 2 * compute.part(config.recipe), compute.dtype)
-
+    micro_batch = compute.micro_batch(config.recipe)
+    loader = TrainingLoader(train_clips, config.recipe.batch, micro_batch)
+    training = fit(model, loader, config.recipe, config.size, folder, device(), plateau_clips, compute, on_step)
+    evaluation = evaluate(model, val_clips, device(), 2 * micro_batch, compute.dtype)
     if not len(evaluation.labels):
         raise ValueError(f"not one of {len(val_set)} validation videos could be read: {evaluation.unreadable[0]}")
     if rank() > 0:
@@ -245,39 +266,35 @@ def _make(
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
     write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, pretrained), indent=1))
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
-    by_decord = {str(train_set.videos[number].path): reason for number, reason in train_set.second_decoder.items()}
     metrics = _metrics(evaluation, val_set) | {
         "train_of": len(train_set),
         "train_unreadable": [[path, reason] for path, reason in unreadable.items()],
-        "train_second_decoder": [[path, reason] for path, reason in (by_decord | training.second_decoder).items()],
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
 
 
-def _note_start(folder: Path, config: Run, pretrained: Path | None) -> None:
-    """Writes config.json; ValueError where the run is half done from another weights file."""
+def _write_config(folder: Path, config: Run, pretrained: Path | None) -> None:
+    """Writes config.json. Raises ValueError where an interrupted training was initialised from another file."""
     digest = hashlib.sha256(pretrained.read_bytes()).hexdigest() if pretrained else None
     file = folder / "config.json"
     if (folder / "checkpoint.pt").exists() and file.exists():
-        before = json.loads(file.read_text()).get("start_sha256")
+        before = json.loads(file.read_text()).get("pretrained_sha256")
         if before != digest:
             raise ValueError(
-                f"{config.name} is half done from other weights (sha256 {before}, not {digest}): finish it with those, "
-                f"or remove {folder}"
+                f"{config.name} was interrupted with other initial weights (sha256 {before}, not {digest}): finish it "
+                f"with those, or remove {folder}"
             )
-    write_text(file, json.dumps(asdict(config) | {"start_sha256": digest}, indent=1))
+    write_text(file, json.dumps(asdict(config) | {"pretrained_sha256": digest}, indent=1))
 
 
-def _say_unreadable(result: Result) -> None:
+def _print_unreadable(result: Result) -> None:
     metrics = result.metrics
-    for what, videos, of in (
-        ("training videos could not be read", metrics["train_unreadable"], metrics["train_of"]),
-        ("validation videos could not be read", metrics["unreadable"], metrics["of"]),
-        ("training videos were read by decord, PyAV failed", metrics["train_second_decoder"], metrics["train_of"]),
-        ("validation videos were read by decord, PyAV failed", metrics["second_decoder"], metrics["of"]),
+    for role, videos, of in (
+        ("training", metrics["train_unreadable"], metrics["train_of"]),
+        ("validation", metrics["unreadable"], metrics["of"]),
     ):
         if videos:
-            print(f"{result.folder.name}: {len(videos)} of {of} {what}:")
+            print(f"{result.folder.name}: {len(videos)} of {of} {role} videos could not be read:")
             more = "  ..." if len(videos) > 10 else ""
             print("\n".join(f"  {path}: {reason}" for path, reason in videos[:10]), more)
 
@@ -289,15 +306,11 @@ def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
         "videos": len(evaluation.labels),
         "of": len(val_set),
         "unreadable": [[str(path), reason] for path, reason in evaluation.unreadable],
-        "second_decoder": [[str(path), reason] for path, reason in evaluation.second_decoder],
     }
     if val_set.groups:
         group = np.array(val_set.groups)[evaluation.labels]
         metrics["groups"] = {
-            name: {
-                "top1": float(evaluation.correct[group == name].mean()),
-                "videos": int((group == name).sum()),
-            }
+            name: {"top1": float(evaluation.correct[group == name].mean()), "videos": int((group == name).sum())}
             for name in dict.fromkeys(val_set.groups)
         }
     return metrics
@@ -316,31 +329,6 @@ def _manifest(config: Run, training: Training, compute: Compute, pretrained: Pat
     if isinstance(config.data, DatasetSpec):
         manifest["data"] = f"annotation {config.data.fingerprint()}"
     if pretrained:
-        manifest["pretrained"] = (
-            f"{pretrained.parent.name}/{pretrained.name}, sha256 {hashlib.sha256(pretrained.read_bytes()).hexdigest()}"
-        )
+        digest = hashlib.sha256(pretrained.read_bytes()).hexdigest()
+        manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
     return manifest
-
-
-def environment() -> dict[str, Any]:
-    """Commit, versions and device of this process."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "commit": _commit(),
-        "device": gpu or f"CPU, {torch.get_num_threads()} threads",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def _commit() -> str:
-    """The commit of this checkout, marked where files under version control differ from it."""
-    git = ["git", "-C", str(CHECKOUT)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno", "tdn"], capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown: not a git checkout"
-    return commit.stdout.strip() + (" with uncommitted changes in tdn/" if changed.stdout.strip() else "")

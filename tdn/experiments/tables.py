@@ -1,6 +1,7 @@
-"""Which networks stand in which table of the papers. A new row of a table is one line in its list here:
-`DIFFERENCE_OPERATOR` and the others below."""
+"""Which networks are in which table of the papers. A new row of a table is one line in its list here:
+`DIFFERENCE_OPERATOR` and the others below; where it is published, the csv file in paper/ has its name too."""
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,140 +10,126 @@ import pandas as pd
 
 from tdn.utils import unknown_name
 
-PAPER = Path(__file__).parent / "paper"
+CSV_FOLDER = Path(__file__).parent / "paper"
 FINAL = ("cvpr2021", "eccv2020")  # the editions that are compared with; iclr2021 is TDN's earlier submission
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: what it is called, which network it is, and where it stands in the paper.
+    """One line of a table: its name and its network.
 
-    `published` names the csv of tdn/paper and the values that pick its line there. `times` is 5 for the `++` rows,
-    which read five times the segments, 2 for 16 frames. `deep` is ResNet-101. `td_lambda` weighs the TD loss of the
-    full-size network, where it has one.
-    `max_seeds` is how many of the profile's seeds the row is trained with, at most; None for all.
+    `times` is 5 for the `++` rows, which read five times the segments, 2 for 16 frames. `deep` is ResNet-101.
+    `td_lambda` is the weight of the TD loss of the full-size network, where it has one. `max_seeds` limits how many of
+    the profile's seeds the row is trained with; None for all.
     """
 
     name: str
     system: str
     options: dict[str, Any] = field(default_factory=dict)
-    published: tuple[str, dict[str, str]] | None = None
     times: int = 1
     td_lambda: float = 2e-4
     max_seeds: int | None = None
     deep: bool = False
 
-    def printed(self, column: str, *editions: str) -> str | None:
-        """`top1` (% on Something-Something V1) or `gmacs` as an edition prints it (the final one unless told); None
-        where it does not."""
-        if self.published is None:
-            return None
-        file, values = self.published
-        lines = published(file, *editions, **values).rename(columns={"top1_something_v1": "top1"})
-        return lines[column].item() if column in lines and len(lines) else None
 
-    def published_as(self, column: str, *editions: str) -> float | None:
-        """`printed`, as a number."""
-        text = self.printed(column, *editions)
-        return None if text is None or pd.isna(text) else float(text)
+@dataclass(frozen=True)
+class Table:
+    """A table of the papers.
+
+    `files` are the csv files that have its published rows; of several with the same row the first counts. `references`
+    are the rows with which the text compares all others, `pairs` what else it compares. `setting` names the data set
+    and recipe (`profiles.Profile.settings`).
+    """
+
+    title: str
+    paper: str  # TDN, TDRL or neither
+    rows: list[Row]
+    references: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...] = ()
+    setting: str = "ssv1"
+    files: tuple[str, ...] = ()
+
+    def published(self, row: Row, column: str, *editions: str) -> float | None:
+        """`top1` (% on Something-Something V1) or `gmacs` of a row in an edition (default: the final one); None where
+        it has none."""
+        for file in self.files:
+            lines = _csv(file)
+            lines = lines[lines["row"] == row.name]
+            if len(lines):
+                lines = lines[lines["edition"].isin(editions or FINAL)]
+                known = lines[column].dropna() if column in lines else ()
+                return float(known.item()) if len(known) else None
+        return None
 
 
 def published(file: str, *editions: str, **values: str) -> pd.DataFrame:
-    """The lines of tdn/paper/<file> in these editions (the final one unless told) that have these values, all as
-    text."""
-    table = pd.read_csv(PAPER / file, dtype=str)
-    return table[(table[list(values)] == pd.Series(values)).all(axis=1) & table.edition.isin(editions or FINAL)]
+    """The lines of paper/<file> in these editions (default: the final one) that have these values, all as text."""
+    table = _csv(file)
+    return table[(table[list(values)] == pd.Series(values)).all(axis=1) & table["edition"].isin(editions or FINAL)]
+
+
+@functools.cache
+def _csv(file: str) -> pd.DataFrame:
+    return pd.read_csv(CSV_FOLDER / file, dtype=str).rename(columns={"top1_something_v1": "top1"})
 
 
 # TDN's ablations -------------------------------------------------------------------------------
 
-
-def _1a(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
-    return "tdn_difference_operator.csv", {"s_tdm": s_tdm, "l_tdm": l_tdm}
-
-
-def _1b(formula: str) -> tuple[str, dict[str, str]]:
-    return "tdn_s_tdm_fusion.csv", {"formula": formula}
-
-
-def _1c(formula: str, multi_scale: str = "yes", bidirectional: str = "yes") -> tuple[str, dict[str, str]]:
-    values = {"formula": formula, "multi_scale": multi_scale, "bidirectional": bidirectional}
-    return "tdn_l_tdm_design.csv", values
-
-
-def _1d(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
-    return "tdn_location.csv", {"s_tdm_stages": s_tdm, "l_tdm_stages": l_tdm}
-
-
-def _1e(s_tdm: str, l_tdm: str) -> tuple[str, dict[str, str]]:
-    return "tdn_short_vs_long.csv", {"s_tdm_stages": s_tdm, "l_tdm_stages": l_tdm}
-
-
 DIFFERENCE_OPERATOR = [
-    Row("S-TDM concat, L-TDM avg", "tdn", {"s_tdm_input": "concat", "l_tdm_operator": "avg"}, _1a("concat", "avg")),
-    Row("S-TDM concat, L-TDM diff", "tdn", {"s_tdm_input": "concat"}, _1a("concat", "diff")),
-    Row("S-TDM diff, L-TDM avg", "tdn", {"l_tdm_operator": "avg"}, _1a("diff", "avg")),
-    Row("S-TDM diff, L-TDM diff", "tdn", published=_1a("diff", "diff")),
+    Row("S-TDM concat, L-TDM avg", "tdn", {"s_tdm_input": "concat", "l_tdm_operator": "avg"}),
+    Row("S-TDM concat, L-TDM diff", "tdn", {"s_tdm_input": "concat"}),
+    Row("S-TDM diff, L-TDM avg", "tdn", {"l_tdm_operator": "avg"}),
+    Row("S-TDM diff, L-TDM diff", "tdn"),
 ]
 S_TDM_FUSION = [
-    Row("F*H", "tdn", {"s_tdm_fusion": "F*H"}, _1b("F*H")),
-    Row("F + F*H", "tdn", {"s_tdm_fusion": "F+F*H"}, _1b("F+F*H")),
-    Row("F + H", "tdn", published=_1b("F+H")),
-    Row("F*H_channel", "tdn", {"s_tdm_fusion": "F*H_channel"}, _1b("F*H_channel")),
-    Row("F + F*H_channel", "tdn", {"s_tdm_fusion": "F+F*H_channel"}, _1b("F+F*H_channel")),
+    Row("F*H", "tdn", {"s_tdm_fusion": "F*H"}),
+    Row("F + F*H", "tdn", {"s_tdm_fusion": "F+F*H"}),
+    Row("F + H", "tdn"),
+    Row("F*H_channel", "tdn", {"s_tdm_fusion": "F*H_channel"}),
+    Row("F + F*H_channel", "tdn", {"s_tdm_fusion": "F+F*H_channel"}),
 ]
 CHANNEL = {"l_tdm_fusion": "F+F*G_channel", "l_tdm_multi_scale": False}
 L_TDM_DESIGN = [
-    Row("F + G", "tdn", {"l_tdm_fusion": "F+G"}, _1c("F+G")),
-    Row("F + F*G_channel, one scale", "tdn", CHANNEL, _1c("F+F*G_channel", multi_scale="no")),
-    Row("F + F*G, one direction", "tdn", {"l_tdm_bidirectional": False}, _1c("F+F*G", bidirectional="no")),
-    Row("F + F*G, one scale", "tdn", {"l_tdm_multi_scale": False}, _1c("F+F*G", multi_scale="no")),
-    Row("F + F*G", "tdn", published=_1c("F+F*G")),
+    Row("F + G", "tdn", {"l_tdm_fusion": "F+G"}),
+    Row("F + F*G_channel, one scale", "tdn", CHANNEL),
+    Row("F + F*G, one direction", "tdn", {"l_tdm_bidirectional": False}),
+    Row("F + F*G, one scale", "tdn", {"l_tdm_multi_scale": False}),
+    Row("F + F*G", "tdn"),
 ]
-NO_TDM = {"s_tdm_stages": (), "l_tdm_stages": ()}  # the temporal convolution in stages 3 to 5 is left
+NO_TDM = {"s_tdm_stages": (), "l_tdm_stages": ()}  # leaves the temporal convolution in stages 3 to 5
 LOCATION = [
-    Row("none", "tdn", NO_TDM, _1d("-", "-")),
-    Row("S-TDM 1, L-TDM 2-5", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": (2, 3, 4, 5)}, _1d("1", "2-5")),
-    Row("S-TDM 1-2, L-TDM 3-5", "tdn", published=_1d("1-2", "3-5")),
-    Row("S-TDM 1-3, L-TDM 4-5", "tdn", {"s_tdm_stages": (1, 2, 3), "l_tdm_stages": (4, 5)}, _1d("1-3", "4-5")),
+    Row("none", "tdn", NO_TDM),
+    Row("S-TDM 1, L-TDM 2-5", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": (2, 3, 4, 5)}),
+    Row("S-TDM 1-2, L-TDM 3-5", "tdn"),
+    Row("S-TDM 1-3, L-TDM 4-5", "tdn", {"s_tdm_stages": (1, 2, 3), "l_tdm_stages": (4, 5)}),
 ]
 SHORT_VS_LONG = [
-    Row("TSN", "tsn", published=("tdn_running_time.csv", {"method": "TSN"})),
-    Row("temporal convolution", "tdn", NO_TDM, _1e("-", "-")),
-    Row("S-TDM in stage 1", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": ()}, _1e("conv1", "-")),
-    Row("S-TDM in stages 1-2", "tdn", {"l_tdm_stages": ()}, _1e("conv1+res2", "-")),
-    Row("L-TDM in stages 3-5", "tdn", {"s_tdm_stages": ()}, _1e("-", "res3+res4+res5")),
-    Row("TDN (both)", "tdn", published=_1e("conv1+res2", "res3+res4+res5")),
+    Row("TSN", "tsn"),
+    Row("temporal convolution", "tdn", NO_TDM),
+    Row("S-TDM in stage 1", "tdn", {"s_tdm_stages": (1,), "l_tdm_stages": ()}),
+    Row("S-TDM in stages 1-2", "tdn", {"l_tdm_stages": ()}),
+    Row("L-TDM in stages 3-5", "tdn", {"s_tdm_stages": ()}),
+    Row("TDN (both)", "tdn"),
 ]
 
 # TDN and the modules of others -------------------------------------------------------------------
 
-
-def _1f(module: str) -> tuple[str, dict[str, str]]:
-    return "tdn_temporal_modules.csv", {"module": module}
-
-
 TEMPORAL_MODULES = [
-    Row("TSN", "tsn", published=_1f("TSN")),
-    Row("T-Conv", "tconv", published=_1f("T-Conv")),
-    Row("TSM", "tsm", published=_1f("TSM")),
-    Row("TEINet", "teinet", published=_1f("TEINet")),
-    Row("TEA", "tea", published=_1f("TEA")),
-    Row("TAM", "tam", published=_1f("TAM")),
-    Row("STM", "stm", published=("tdn_running_time.csv", {"method": "STM"}), max_seeds=1),
-    Row("TANet", "tanet", max_seeds=1),  # no table has it with 8 frames
-    Row("T-Conv++", "tconv", published=_1f("T-Conv++"), times=5, max_seeds=1),
-    Row("TSM++", "tsm", published=_1f("TSM++"), times=5, max_seeds=1),
-    Row("TEINet++", "teinet", published=_1f("TEINet++"), times=5, max_seeds=1),
-    Row("TDN", "tdn", published=_1f("TDM")),
+    Row("TSN", "tsn"),
+    Row("T-Conv", "tconv"),
+    Row("TSM", "tsm"),
+    Row("TEINet", "teinet"),
+    Row("TEA", "tea"),
+    Row("TAM", "tam"),
+    Row("STM", "stm", max_seeds=1),
+    Row("TANet", "tanet", max_seeds=1),  # published with more frames only
+    Row("T-Conv++", "tconv", times=5, max_seeds=1),
+    Row("TSM++", "tsm", times=5, max_seeds=1),
+    Row("TEINet++", "teinet", times=5, max_seeds=1),
+    Row("TDN", "tdn"),
 ]
 
-
 # TDRL --------------------------------------------------------------------------------------------
-
-
-def _tdrl(table: int, variant: str) -> tuple[str, dict[str, str]]:
-    return "tdrl_ablations.csv", {"paper_table": str(table), "variant": variant}
 
 
 def _blocks(*modules: str, **options: Any) -> dict[str, Any]:
@@ -150,41 +137,40 @@ def _blocks(*modules: str, **options: Any) -> dict[str, Any]:
 
 
 TDRL_TSM = [
-    Row("TSM", "tsm", published=_tdrl(3, "baseline")),
-    Row("TSM + PEM", "tdrl_tsm", _blocks("pem", "shift"), _tdrl(3, "+PEM"), max_seeds=1),
-    Row("TSM + TD loss", "tdrl_tsm", _blocks("shift", "td_loss"), _tdrl(3, "+TDLoss"), max_seeds=1),
-    Row("TSM + PEM + TD loss", "tdrl_tsm", published=_tdrl(3, "+PEM+TDLoss"), max_seeds=1),
+    Row("TSM", "tsm"),
+    Row("TSM + PEM", "tdrl_tsm", _blocks("pem", "shift"), max_seeds=1),
+    Row("TSM + TD loss", "tdrl_tsm", _blocks("shift", "td_loss"), max_seeds=1),
+    Row("TSM + PEM + TD loss", "tdrl_tsm", max_seeds=1),
 ]
 PEM, TD_LOSS = _blocks("pem", "tim"), _blocks("tim", "td_loss")
 TDRL_TIM = [
-    Row("TIM", "tim", published=_tdrl(4, "baseline")),
-    Row("TIM + MEM", "teinet", published=_tdrl(4, "+MEM")),
-    Row("TIM + PEM", "tdrl", PEM, _tdrl(4, "+PEM"), max_seeds=1),
-    Row("TIM + TD loss", "tdrl", TD_LOSS, _tdrl(4, "+TDLoss"), max_seeds=1),
-    Row("TIM + PEM + TD loss", "tdrl", published=_tdrl(4, "+PEM+TDLoss"), max_seeds=1),
+    Row("TIM", "tim"),
+    Row("TIM + MEM", "teinet"),
+    Row("TIM + PEM", "tdrl", PEM, max_seeds=1),
+    Row("TIM + TD loss", "tdrl", TD_LOSS, max_seeds=1),
+    Row("TIM + PEM + TD loss", "tdrl", max_seeds=1),
 ]
 TDRL_SHARE = [
-    Row("no TD loss", "tim", published=_tdrl(5, "0%")),
-    Row("TD loss on 25 %", "tdrl", TD_LOSS | {"td_fraction": 0.25}, _tdrl(5, "25%"), max_seeds=1),
-    Row("TD loss on 50 %", "tdrl", TD_LOSS, _tdrl(5, "50%"), max_seeds=1),
-    Row("TD loss on 75 %", "tdrl", TD_LOSS | {"td_fraction": 0.75}, _tdrl(5, "75%"), max_seeds=1),
-    Row("TD loss on 100 %", "tdrl", TD_LOSS | {"td_fraction": 1.0}, _tdrl(5, "100%"), max_seeds=1),
+    Row("no TD loss", "tim"),
+    Row("TD loss on 25 %", "tdrl", TD_LOSS | {"td_fraction": 0.25}, max_seeds=1),
+    Row("TD loss on 50 %", "tdrl", TD_LOSS, max_seeds=1),
+    Row("TD loss on 75 %", "tdrl", TD_LOSS | {"td_fraction": 0.75}, max_seeds=1),
+    Row("TD loss on 100 %", "tdrl", TD_LOSS | {"td_fraction": 1.0}, max_seeds=1),
 ]
 TDRL_POSITION = [
-    Row("TIM", "tim", published=_tdrl(6, "TM only")),
-    Row("PEM before TIM", "tdrl", PEM, _tdrl(6, "PEM before TM"), max_seeds=1),
-    Row("PEM after TIM", "tdrl", _blocks("tim", "pem"), _tdrl(6, "PEM after TM"), max_seeds=1),
-    Row("TD loss before TIM", "tdrl", _blocks("td_loss", "tim"), _tdrl(6, "TDLoss before TM"), max_seeds=1),
-    Row("TD loss after TIM", "tdrl", TD_LOSS, _tdrl(6, "TDLoss after TM"), max_seeds=1),
+    Row("TIM", "tim"),
+    Row("PEM before TIM", "tdrl", PEM, max_seeds=1),
+    Row("PEM after TIM", "tdrl", _blocks("tim", "pem"), max_seeds=1),
+    Row("TD loss before TIM", "tdrl", _blocks("td_loss", "tim"), max_seeds=1),
+    Row("TD loss after TIM", "tdrl", TD_LOSS, max_seeds=1),
 ]
 TDRL_LAMBDA = [
-    Row("lambda 0", "tim", published=_tdrl(7, "0")),
-    Row("lambda 1e-4", "tdrl", TD_LOSS, _tdrl(7, "1e-4"), td_lambda=1e-4, max_seeds=1),
-    Row("lambda 2e-4", "tdrl", TD_LOSS, _tdrl(7, "2e-4"), max_seeds=1),
-    Row("lambda 3e-4", "tdrl", TD_LOSS, _tdrl(7, "3e-4"), td_lambda=3e-4, max_seeds=1),
-    Row("lambda 4e-4", "tdrl", TD_LOSS, _tdrl(7, "4e-4"), td_lambda=4e-4, max_seeds=1),
+    Row("lambda 0", "tim"),
+    Row("lambda 1e-4", "tdrl", TD_LOSS, td_lambda=1e-4, max_seeds=1),
+    Row("lambda 2e-4", "tdrl", TD_LOSS, max_seeds=1),
+    Row("lambda 3e-4", "tdrl", TD_LOSS, td_lambda=3e-4, max_seeds=1),
+    Row("lambda 4e-4", "tdrl", TD_LOSS, td_lambda=4e-4, max_seeds=1),
 ]
-
 
 # Beyond both papers ------------------------------------------------------------------------------
 
@@ -195,62 +181,44 @@ BEYOND = [
 ]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the papers; `references` are the rows with which the text compares all others, `pairs` what else it
-    compares, `setting` names the data set and recipe (`profiles.Profile.settings`)."""
-
-    title: str
-    paper: str  # TDN, TDRL or neither
-    rows: list[Row]
-    references: tuple[str, ...]
-    pairs: tuple[tuple[str, str], ...] = ()
-    setting: str = "ssv1"
+def _tdn(title: str, files: str, rows: list[Row], *references: str) -> Table:
+    return Table(title, "TDN", rows, references, files=tuple(files.split()))
 
 
+def _tdrl(title: str, file: str, rows: list[Row], *references: str, pairs: tuple[tuple[str, str], ...] = ()) -> Table:
+    return Table(title, "TDRL", rows, references, pairs, "tdrl", (file,))
+
+
+# Also of the running times, which are published with a top-1.
+SHORT, MODULES = "tdn_short_vs_long.csv tdn_running_time.csv", "tdn_temporal_modules.csv tdn_running_time.csv"
+AROUND_TIM = (("TD loss before TIM", "TD loss after TIM"),)
 TABLES = {
-    "difference_operator": Table(
-        "Difference operator (CVPR 1a)", "TDN", DIFFERENCE_OPERATOR, ("S-TDM diff, L-TDM diff",)
+    "difference_operator": _tdn(
+        "Difference operator (CVPR 1a)", "tdn_difference_operator.csv", DIFFERENCE_OPERATOR, "S-TDM diff, L-TDM diff"
     ),
-    "s_tdm_fusion": Table("S-TDM fusion (CVPR 1b, ICLR 1a)", "TDN", S_TDM_FUSION, ("F + H",)),
-    "l_tdm_design": Table("L-TDM design (CVPR 1c, ICLR 1b)", "TDN", L_TDM_DESIGN, ("F + F*G",)),
-    "location": Table("Location (CVPR 1d, ICLR 5)", "TDN", LOCATION, ("S-TDM 1-2, L-TDM 3-5",)),
-    "short_vs_long": Table(
-        "Short-term against long-term (CVPR 1e, ICLR 1c)", "TDN", SHORT_VS_LONG, ("temporal convolution", "TDN (both)")
+    "s_tdm_fusion": _tdn("S-TDM fusion (CVPR 1b, ICLR 1a)", "tdn_s_tdm_fusion.csv", S_TDM_FUSION, "F + H"),
+    "l_tdm_design": _tdn("L-TDM design (CVPR 1c, ICLR 1b)", "tdn_l_tdm_design.csv", L_TDM_DESIGN, "F + F*G"),
+    "location": _tdn("Location (CVPR 1d, ICLR 5)", "tdn_location.csv", LOCATION, "S-TDM 1-2, L-TDM 3-5"),
+    "short_vs_long": _tdn(
+        "Short-term against long-term (CVPR 1e, ICLR 1c)", SHORT, SHORT_VS_LONG, "temporal convolution", "TDN (both)"
     ),
-    "temporal_modules": Table(
-        "Temporal modules (CVPR 1f, ICLR 1d)",
-        "TDN",
-        TEMPORAL_MODULES,
-        ("TDN",),
-    ),
-    "tdrl_tsm": Table("Components on TSM (TDRL 3)", "TDRL", TDRL_TSM, ("TSM", "TSM + PEM + TD loss"), setting="tdrl"),
-    "tdrl_tim": Table(
+    "temporal_modules": _tdn("Temporal modules (CVPR 1f, ICLR 1d)", MODULES, TEMPORAL_MODULES, "TDN"),
+    "tdrl_tsm": _tdrl("Components on TSM (TDRL 3)", "tdrl_tsm.csv", TDRL_TSM, "TSM", "TSM + PEM + TD loss"),
+    "tdrl_tim": _tdrl(
         "Components on TIM (TDRL 4)",
-        "TDRL",
+        "tdrl_tim.csv",
         TDRL_TIM,
-        ("TIM", "TIM + PEM + TD loss"),
-        (("TIM + MEM", "TIM + PEM"),),
-        "tdrl",
+        "TIM",
+        "TIM + PEM + TD loss",
+        pairs=(("TIM + MEM", "TIM + PEM"),),
     ),
-    "tdrl_share": Table(
-        "Share of channels in the TD loss (TDRL 5)",
-        "TDRL",
-        TDRL_SHARE,
-        ("no TD loss", "TD loss on 50 %"),
-        setting="tdrl",
+    "tdrl_share": _tdrl(
+        "Share of channels in the TD loss (TDRL 5)", "tdrl_share.csv", TDRL_SHARE, "no TD loss", "TD loss on 50 %"
     ),
-    "tdrl_position": Table(
-        "Before or after the temporal module (TDRL 6)",
-        "TDRL",
-        TDRL_POSITION,
-        ("TIM",),
-        (("TD loss before TIM", "TD loss after TIM"),),
-        "tdrl",
+    "tdrl_position": _tdrl(
+        "Before or after the temporal module (TDRL 6)", "tdrl_position.csv", TDRL_POSITION, "TIM", pairs=AROUND_TIM
     ),
-    "tdrl_lambda": Table(
-        "Weight of the TD loss (TDRL 7)", "TDRL", TDRL_LAMBDA, ("lambda 0", "lambda 2e-4"), setting="tdrl"
-    ),
+    "tdrl_lambda": _tdrl("Weight of the TD loss (TDRL 7)", "tdrl_lambda.csv", TDRL_LAMBDA, "lambda 0", "lambda 2e-4"),
     "beyond": Table("TDN with TDRL's ideas", "neither", BEYOND, ("TDN",)),
 }
 
@@ -260,13 +228,13 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table of published results of many (CVPR 2 and 3) and the file of tdn/paper that has them; our rows stand
-    beside those of `method`, by backbone and frames."""
+    """A table of published results of many networks (CVPR 2 and 3), and the csv file that has them. Our rows are next
+    to those of `method`, by backbone and frames."""
 
     title: str
     file: str
     setting: str
-    frames: str = "frames"  # the column that says them
+    frames: str = "frames"  # the column that has them
     method: str = "TDN"
 
 

@@ -8,21 +8,20 @@ import pandas as pd
 import pytest
 from helpers.reference import stored
 
-from tdn.book import comparisons, figures, report
-from tdn.book import intervals as statistics
+from tdn.book import comparisons, figures, intervals, report
 from tdn.book.lines import train_or_load
 from tdn.book.transfer import published_transfer, transfer_gains, transfer_lines, transfer_table
 from tdn.data.clips import Unreadable
 from tdn.data.disk.catalog import PUBLISHED, variable
 from tdn.engine.evaluation import Evaluation
-from tdn.experiments import registry as study
+from tdn.experiments import registry
 from tdn.experiments import runs as experiment
 from tdn.experiments.profiles import PROFILES
-from tdn.experiments.tables import COMPARISONS, PAPER, TABLES, get_table
+from tdn.experiments.tables import COMPARISONS, CSV_FOLDER, TABLES, get_table
 from tdn.utils import _escaped, markdown
 
-MEASURED = list(comparisons.INTERVAL)
-CSV = {name: pd.read_csv(PAPER / of.file, dtype=str, keep_default_na=False) for name, of in COMPARISONS.items()}
+MEASURED = list(report.MEASURED)
+CSV = {name: pd.read_csv(CSV_FOLDER / of.file, dtype=str, keep_default_na=False) for name, of in COMPARISONS.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +58,9 @@ def test_every_printed_row_is_there_and_only_printed_numbers_are_in_its_columns(
     for _, line in CSV[name].iterrows():
         same = (table["method"] == line["method"]) & (table["backbone"] == line["backbone"])
         same &= (table.iloc[:, 2] == line[frames]) & (table["published top-1"] == float(line["top1"]))
-        assert table[same]["printed in"].str.contains(comparisons.EDITIONS[line["edition"]]).any(), line.to_dict()
-    values = CSV[name].drop(columns=["edition", "paper_table"])
+        assert table[same]["published in"].str.contains(comparisons.EDITIONS[line["edition"]]).any(), line.to_dict()
+    ours = ["edition", "paper_table", "network", "segments", "counted_at", "network_options", "cost_note"]
+    values = CSV[name].drop(columns=ours)
     assert len(table) == len(values.drop_duplicates()), "each once"
     assert table["published top-1"].notna().all()
     assert set(table["published top-5"].dropna()) == set(CSV[name]["top5"][CSV[name]["top5"] != ""].astype(float))
@@ -75,7 +75,7 @@ def test_without_data_ours_are_not_run(name):
     assert table[MEASURED].isna().all(axis=None) and "videos" not in table
     ours = table[table["measured on"].notna()]
     assert set(ours["measured on"]) == {"not run"} and set(ours["method"]) == {"TDN"} and len(ours) == 6
-    assert set(zip(ours["backbone"], ours.iloc[:, 2].map(comparisons._frames), strict=True)) == {
+    assert set(zip(ours["backbone"], ours.iloc[:, 2].str.split("x").str[0].str.strip("()"), strict=True)) == {
         (backbone, frames) for backbone in ("ResNet50", "ResNet101") for frames in ("8", "16", "8+16")
     }
     views = 30 if name == "kinetics" else 1
@@ -86,7 +86,7 @@ def test_without_data_ours_are_not_run(name):
     assert report.sentences(gains).count("not run") == len(gains) == 7
     text = report.how_to_run(name, paper)
     assert f"tdn train --profile paper --table {name} --list" in text
-    assert all(study.command(config, paper, 8) in text for config in comparisons.our_runs(name, paper).values())
+    assert all(registry.command(config, paper, 8) in text for config in comparisons.our_runs(name, paper).values())
     title = PUBLISHED[paper.settings[COMPARISONS[name].setting].data.name].title
     assert title in text and text.count("is not on this machine") == 1 and "4 of 4 runs" in text
 
@@ -113,6 +113,7 @@ def test_without_data_the_transfer_is_not_run():
     assert "<class>" not in text, "no tag of HTML"
 
 
+@pytest.mark.slow
 def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
     paper = PROFILES["paper"]
     measured = {name: train_or_load(name, paper) for name in TABLES}
@@ -135,7 +136,7 @@ def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TDN_SSV1", str(tmp_path))
     text = report.how_to_run("temporal_modules", paper)
     assert "is not on this machine" not in text and "Res2Net" in text, "what TEA starts from"
-    assert "no network has a second random start" in report.describe_seed_error(statistics.seed_error(paper))
+    assert "no network has a second seed" in report.describe_seed_error(intervals.seed_error(paper))
 
 
 def test_ours_stand_beside_the_published():
@@ -146,7 +147,7 @@ def test_ours_stand_beside_the_published():
         keep(config, pocket, np.arange(100) < right[key], weight.get(key, 1.0), 2 if key[1] == "16" else 0)
     table = comparisons.comparison("something_v1", pocket)
     ours = table.dropna(subset=["measured top-1"]).set_index(["backbone", "frames"])
-    assert len(ours) == 6 and set(ours["method"]) == {"TDN"} and (ours["printed in"] == "CVPR").all()
+    assert len(ours) == 6 and set(ours["method"]) == {"TDN"} and (ours["published in"] == "CVPR").all()
     assert ours["measured top-1"].to_dict() == pytest.approx(
         {
             ("ResNet50", "8"): 50,
@@ -161,7 +162,7 @@ def test_ours_stand_beside_the_published():
     assert ours["published top-1"].tolist() == [52.3, 53.9, 55.1, 54.1, 55.3, 56.8], "the published stay where they are"
     assert ours["GMACs"]["ResNet50", "8+16"] == pytest.approx(3 * ours["GMACs"]["ResNet50", "8"])
     assert ours["measured on"].tolist()[::3] == ["pocket, ResNet10, 1x1", "pocket, ResNet18, 1x1"]
-    wider = comparisons.comparison("something_v1", pocket, seeds=20).dropna(subset=["measured top-1"])
+    wider = comparisons.comparison("something_v1", pocket, seed_error=20).dropna(subset=["measured top-1"])
     assert (wider["95% low"].to_numpy() < ours["95% low"].to_numpy() - 5).all()
 
     gains = comparisons.gains("something_v1", pocket).set_index("claim")
@@ -169,11 +170,11 @@ def test_ours_stand_beside_the_published():
     assert gains.loc["ResNet50: 8+16 frames better than 16", ["measured", "±", "verdict"]].tolist() == [
         0,
         0,
-        "cannot tell",
+        "inconclusive",
     ]
     assert gains.loc["8+16 frames: ResNet101 better than ResNet50", "verdict"] == "contradicted"
     assert "measured +20.4 ± 8.0: supported, on one seed." in report.sentences(gains.reset_index())
-    assert set(comparisons.gains("something_v1", pocket, seeds=100)["verdict"]) == {"cannot tell"}
+    assert set(comparisons.gains("something_v1", pocket, seed_error=100)["verdict"]) == {"inconclusive"}
     published, measured = comparisons.accuracy_and_cost("something_v1", pocket)
     assert len(published) == len(table) and measured["network"].tolist()[2] == "ResNet50, 8+16 frames"
     assert len(figures.plot_accuracy_cost(published, measured, "V1").axes) == 2
@@ -213,7 +214,7 @@ def test_transfer_is_the_mean_over_splits():
     assert table["videos of a split"].tolist() == ["100 of 101"] * 2
     gain = transfer_gains(pocket).iloc[0]
     lines = transfer_lines(pocket)
-    half = statistics.difference(lines[target, False].results, lines[target, True].results)[1]
+    half = intervals.difference(lines[target, False].results, lines[target, True].results)[1]
     assert gain["gain"] == pytest.approx(20) and gain["±"] == pytest.approx(half)
     assert len(figures.plot_transfer(published_transfer(), table).axes) == 2
 
@@ -226,6 +227,7 @@ def test_transfer_is_the_mean_over_splits():
     assert transfer_table(paper)["measured on"].tolist() == ["paper, ResNet50, 10x3"] * 2 + ["not run"] * 2
 
 
+@pytest.mark.slow
 def test_costs():
     assert comparisons.total_gmacs("67x30") == 2010 and np.isnan(comparisons.total_gmacs("108xN/A"))
     assert comparisons.total_gmacs("71.38") == 71.38 and np.isnan(comparisons.total_gmacs(""))
@@ -237,7 +239,7 @@ def test_costs():
     assert (costs["GMACs at 256"] / costs["GMACs at 224"]).tolist() == pytest.approx([(256 / 224) ** 2] * 6, rel=1e-3)
 
 
-def test_the_first_random_start_alone_is_shown():
+def test_the_first_seed_alone_is_shown():
     pocket = PROFILES["pocket"]
     runs = comparisons.our_runs("something_v1", pocket)
     assert {config.seed for config in runs.values()} == {0}

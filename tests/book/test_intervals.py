@@ -5,40 +5,52 @@ import pytest
 from helpers.reference import stored
 from scipy import stats
 
-from tdn.book import intervals as statistics
+from tdn.book import intervals
 from tdn.book.lines import Line
+from tdn.engine.evaluation import ensemble
 from tdn.experiments import runs
 from tdn.experiments.profiles import PROFILES
-from tdn.experiments.tables import TABLES, Row
+from tdn.experiments.tables import DIFFERENCE_OPERATOR, TABLES
 
 
-def line(results, published="diff"):
-    values = {"s_tdm": published, "l_tdm": "avg"}
-    return Line(Row("row", "tdn", published=("tdn_difference_operator.csv", values)), results, 33.0, 24.0)
+def line(results, row=DIFFERENCE_OPERATOR[0]):
+    return Line(row, results, 33.0, 24.0, table=TABLES["difference_operator"])
 
 
 def test_wilson_interval():
-    assert statistics.wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
-    assert statistics.wilson(0.0, 50)[0] == 0
-    low, high = statistics.wilson(0.5, 10_000)
+    assert intervals.wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
+    assert intervals.wilson(0.0, 50)[0] == 0
+    low, high = intervals.wilson(0.5, 10_000)
     assert high - low == pytest.approx(2 * 1.96 * 0.005, rel=1e-2)
 
 
 def test_difference_is_paired_by_video(tmp_path):
     first = stored(tmp_path / "a", [1, 1, 0, 0, 1, 0, 0, 0, 1, 0] * 10)
     second = stored(tmp_path / "b", [1, 1, 1, 0, 0, 1, 0, 1, 1, 0] * 10, order=np.arange(100)[::-1])
-    points, half = statistics.difference([first], [second])
+    points, half = intervals.difference([first], [second])
     assert points == pytest.approx(20)  # 30 videos gained, 10 lost
     assert half == pytest.approx(100 * 1.96 * np.sqrt((0.4 - 0.04) / 99), rel=1e-3)
-    assert statistics.difference([first], [first]) == (0, 0)
-    points, _ = statistics.difference([first, second], [second, second])
+    assert intervals.difference([first], [first]) == (0, 0)
+    points, _ = intervals.difference([first, second], [second, second])
     assert points == pytest.approx(10), "over seeds, the mean"
 
 
+def test_ensembles_and_runs_are_compared_by_the_same_functions(tmp_path):
+    first, second = (stored(tmp_path / str(n), np.arange(100) < n) for n in (40, 60))
+    both = ensemble([first.evaluation, second.evaluation])
+    assert intervals.accuracy(first, 3.0) == intervals.accuracy([first.evaluation], 3.0)
+    assert intervals.difference(first, both, 3.0) == intervals.difference([first], [both], 3.0)
+    assert intervals.difference(first, first.evaluation, 3.0) == (0, 0), "one network with itself"
+    _, half = intervals.difference(first, second)
+    assert intervals.difference(first, second, 3.0)[1] == pytest.approx(np.hypot(half, 3.0 * np.sqrt(2)))
+
+
 def test_verdicts():
-    assert statistics.verdict(3.0, 2.9) == "better"
-    assert statistics.verdict(-3.0, 2.9) == "worse"
-    assert statistics.verdict(2.9, 3.0) == statistics.verdict(0, 0) == "indistinguishable"
+    assert intervals.verdict(3.0, 2.9) == "better"
+    assert intervals.verdict(-3.0, 2.9) == "worse"
+    assert intervals.claim_verdict(3.0, 2.9) == "supported" and intervals.claim_verdict(-3.0, 2.9) == "contradicted"
+    assert intervals.claim_verdict(0, 0) == "inconclusive"
+    assert intervals.verdict(2.9, 3.0) == intervals.verdict(0, 0) == "inconclusive"
 
 
 def test_seed_error_is_pooled_over_networks(tmp_path):
@@ -46,15 +58,15 @@ def test_seed_error_is_pooled_over_networks(tmp_path):
     shares = [[49, 50, 51], [58, 60, 62], [90]]
     lines = [line([stored(tmp_path / str(n), np.arange(100) < n) for n in row]) for row in shares]
     expected = stats.t.ppf(0.975, 4) * np.sqrt((1**2 + 2**2) / 2)
-    assert statistics.pooled_error([line.results for line in lines]) == pytest.approx(expected)
-    assert statistics.pooled_error([lines[2].results]) == 0, "not known from one seed"
+    assert intervals.pooled_error([line.results for line in lines]) == pytest.approx(expected)
+    assert intervals.pooled_error([lines[2].results]) == 0, "not known from one seed"
 
-    points, half = statistics.difference(lines[0].results, lines[1].results, expected)
-    _, videos = statistics.difference(lines[0].results, lines[1].results)
+    points, half = intervals.difference(lines[0].results, lines[1].results, expected)
+    _, videos = intervals.difference(lines[0].results, lines[1].results)
     assert points == pytest.approx(10)
     assert half == pytest.approx(np.hypot(videos, expected * np.sqrt(2 / 3)))
-    top1, low, high = statistics.accuracy(lines[0].results, expected)
-    wilson_low, wilson_high = statistics.wilson(0.5, 100)
+    top1, low, high = intervals.accuracy(lines[0].results, expected)
+    wilson_low, wilson_high = intervals.wilson(0.5, 100)
     assert top1 == pytest.approx(50)
     assert top1 - low == pytest.approx(np.hypot(50 - 100 * wilson_low, expected / np.sqrt(3)))
     assert high - top1 == pytest.approx(np.hypot(100 * wilson_high - 50, expected / np.sqrt(3)))
@@ -62,26 +74,24 @@ def test_seed_error_is_pooled_over_networks(tmp_path):
 
 def test_rank_correlation(tmp_path):
     results = [[stored(tmp_path / str(n), np.arange(200) < n)] for n in (20, 60, 100, 140)]
-    published = [("concat", "avg"), ("concat", "diff"), ("diff", "avg"), ("diff", "diff")]  # 41.5 51.4 51.6 52.3
-    csv = "tdn_difference_operator.csv"
-    rows = [Row("row", "tdn", published=(csv, {"s_tdm": s, "l_tdm": l_tdm})) for s, l_tdm in published]
-    lines = [Line(row, result, 33.0, 24.0) for row, result in zip(rows, results, strict=True)]
-    assert statistics.rank_correlation(lines, 0.0) == pytest.approx((1, 1, 1)), "20 points apart on 200 videos"
-    turned = [Line(row, result, 33.0, 24.0) for row, result in zip(rows, results[::-1], strict=True)]
-    assert statistics.rank_correlation(turned, 0.0) == pytest.approx((-1, -1, -1))
-    _, low, high = statistics.rank_correlation(lines, 60.0)
-    assert low < 0.2 and high == pytest.approx(1), "with such random starts the order is not known"
+    rows = DIFFERENCE_OPERATOR  # 41.5 51.4 51.6 52.3
+    lines = [line(result, row) for row, result in zip(rows, results, strict=True)]
+    assert intervals.rank_correlation(lines, 0.0) == pytest.approx((1, 1, 1)), "20 points apart on 200 videos"
+    reversed_order = [line(result, row) for row, result in zip(rows, results[::-1], strict=True)]
+    assert intervals.rank_correlation(reversed_order, 0.0) == pytest.approx((-1, -1, -1))
+    _, low, high = intervals.rank_correlation(lines, 60.0)
+    assert low < 0.2 and high == pytest.approx(1), "with such a seed error the order is not known"
 
 
 def test_seed_error_of_a_profile_takes_each_network_once(tmp_path, monkeypatch):
     monkeypatch.setattr("tdn.experiments.profiles.ROOT", tmp_path)
     profile = PROFILES["pocket"]
-    assert statistics.seed_error(profile) == 0, "nothing trained"
-    tdn = next(row for row in TABLES["s_tdm_fusion"].rows if row.name == "F + H")  # stands in five tables
+    assert intervals.seed_error(profile) == 0, "nothing trained"
+    tdn = next(row for row in TABLES["s_tdm_fusion"].rows if row.name == "F + H")  # in five tables
     tsn = TABLES["short_vs_long"].rows[0]
     results = {}
     for row, shares in ((tdn, (60, 64, 62)), (tsn, (30, 31))):  # TSN's third seed is missing
         folders = [runs.stored(run, profile.results).folder for run in profile.runs(row, TABLES["short_vs_long"])]
         results[row.name] = [stored(f, np.arange(100) < n) for f, n in zip(folders, shares, strict=False)]
-    assert statistics.seed_error(profile) == pytest.approx(statistics.pooled_error(results.values()))
-    assert statistics.seed_error(profile) > 0
+    assert intervals.seed_error(profile) == pytest.approx(intervals.pooled_error(results.values()))
+    assert intervals.seed_error(profile) > 0

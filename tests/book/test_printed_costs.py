@@ -1,28 +1,26 @@
-"""Printed costs: each is found, and counted at the size it must have been counted at."""
+"""Published costs: each is counted at the size at which it must have been counted."""
 
 import pandas as pd
 import pytest
 
 from tdn.book import figures, printed_costs
-from tdn.book.printed_costs import PRINTED
-from tdn.experiments.runs import CHECKOUT
-from tdn.experiments.tables import published
+from tdn.book.printed_costs import published_costs
 from tdn.model.zoo import model_names
+from tdn.utils import CHECKOUT
 
 
-@pytest.mark.parametrize("entry", PRINTED, ids=lambda entry: f"{entry.file}-{'-'.join(entry.values.values())}")
-def test_every_entry_is_one_printed_line(entry):
-    lines = published(entry.file, entry.edition, **entry.values)
-    assert len(lines) == 1 and float(lines["gmacs"].item().split("x")[0]) > 10
-    assert entry.model in model_names()
-    frames = entry.values.get("frames") or entry.values["frames_x_clips_x_crops"]
-    assert str(entry.segments[0]) in frames
+def test_every_published_cost_names_a_network_of_this_book():
+    costs = published_costs()
+    assert len(costs) == len(set(costs)) == 45 and {cost.network for cost in costs} <= set(model_names())
+    for cost in costs:
+        assert float(cost.gmacs) > 10 and str(cost.segments[0]) in cost.frames
 
 
+@pytest.mark.slow
 def test_figures_are_counted_at_their_own_size_and_like_for_like(monkeypatch):
     wanted = {"T-Conv", "TSM++", "TEA", "TANet", "SlowFast", "S3D-G"}
-    some = [entry for entry in PRINTED if next(iter(entry.values.values())) in wanted]
-    monkeypatch.setattr(printed_costs, "PRINTED", some)
+    some = [cost for cost in published_costs() if cost.method in wanted]
+    monkeypatch.setattr(printed_costs, "published_costs", lambda: some)
     costs = printed_costs.printed_costs().set_index(["method", "frames"])
 
     slowfast = costs.loc[("SlowFast", "(8+32)x10x3")]
@@ -40,9 +38,9 @@ def test_figures_are_counted_at_their_own_size_and_like_for_like(monkeypatch):
     assert len(figures.plot_published_costs(costs.reset_index()).axes) == 1
 
 
-def test_what_is_not_explained_is_said():
-    """Of all entries only torchvision's own 3D networks differ from the papers'; results/ has the whole table."""
-    costs = pd.read_csv(CHECKOUT / "results/pocket/tables/costs.csv")
-    assert len(costs) == len(PRINTED)
+def test_what_is_not_explained_is_named():
+    """Of all only torchvision's own 3D networks differ from the papers'; results/ has the whole table."""
+    costs = pd.read_csv(CHECKOUT / "results/record/tables/costs.csv")
+    assert len(costs) == len(published_costs())
     open_ = costs[costs["comes from"].str.startswith("not explained")]
     assert open_["method"].tolist() == ["R(2+1)D", "S3D-G"]

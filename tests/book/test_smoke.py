@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from helpers.pages import check_page
 
-from tdn.book.printed_costs import PRINTED
+from tdn.book.printed_costs import published_costs
 from tdn.experiments.profiles import get_profile
-from tdn.experiments.registry import all_runs, with_starts
+from tdn.experiments.registry import all_runs, with_pretrained
 from tdn.experiments.tables import TABLES
 from tdn.model.zoo import SYSTEMS
 
 pytestmark = pytest.mark.slow
-RUNS = len(with_starts(all_runs(get_profile("smoke"))))
+RUNS = len(with_pretrained(all_runs(get_profile("smoke"))))
 CHECKOUT = Path(__file__).parents[2]
 WITHOUT_TABLE = ("17_cam_centre_frames",)
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
@@ -61,7 +61,7 @@ def test_the_book_runs_and_a_second_time_trains_nothing(made):
     assert len(tables["overview_claims"]) == 31 and len(tables["overview_claims_tdrl"]) == 28
     assert len(tables["overview_order"]) == 7 and len(tables["overview_order_tdrl"]) == 6
     assert len(tables["location_costs"]) == 8 and len(tables["models"]) == len(SYSTEMS)
-    assert len(tables["costs"]) == len(PRINTED)
+    assert len(tables["costs"]) == len(published_costs())
     compared = {"something_v1": (35, 6), "something_v2": (21, 0), "kinetics": (32, 6)}  # V2's runs are V1's
     assert {name: (len(tables[name]), tables[name]["measured top-1"].count()) for name in compared} == compared
     assert len(tables["kinetics_views"]) == len(tables["kinetics_costs"]) == 6 and len(tables["accuracy_cost"]) == 35
