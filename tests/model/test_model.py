@@ -2,53 +2,20 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
-from helpers.reference import randomise
+from helpers.reference import randomise, silent
 
 import tdn
 from tdn.model.resnet import VideoResNet
-from tdn.model.tdm import difference_input
-from tdn.model.temporal import TemporalConv
 
 
-def test_difference_input_is_the_pooled_stack_of_differences():
-    clips = torch.randn(2, 3, 5, 3, 8, 8)
-    expected = torch.cat([clips[:, :, i + 1] - clips[:, :, i] for i in range(4)], dim=2)  # (2, 3, 12, 8, 8)
-    expected = expected.flatten(0, 1).unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
-    torch.testing.assert_close(difference_input(clips), expected)
-
-
-def test_a_still_clip_has_no_short_term_motion():
-    still = torch.randn(1, 2, 1, 3, 8, 8).expand(1, 2, 5, 3, 8, 8)
-    assert difference_input(still).abs().max() == 0
-
-
-def test_temporal_conv_is_a_depthwise_convolution_over_time_and_starts_as_a_shift():
-    conv = TemporalConv(16, num_segments=4)
-    x = torch.randn(2 * 4, 16, 3, 3)
-    clips, out = x.unflatten(0, (2, 4)), conv(x).unflatten(0, (2, 4))
-    assert torch.equal(out[:, :-1, :2], clips[:, 1:, :2]) and out[:, -1, :2].abs().max() == 0
-    assert torch.equal(out[:, 1:, 2:4], clips[:, :-1, 2:4]) and out[:, 0, 2:4].abs().max() == 0
-    assert torch.equal(out[:, :, 4:], clips[:, :, 4:])
-
-    torch.nn.init.normal_(conv.weight)
-    lines = clips.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (N*H*W, C, T)
-    expected = F.conv1d(lines, conv.weight, padding=1, groups=16)
-    expected = expected.unflatten(0, (2, 3, 3)).permute(0, 4, 3, 1, 2).flatten(0, 1)
-    torch.testing.assert_close(conv(x), expected)
-
-
-@pytest.mark.parametrize("name", ["tsn_resnet18", "tconv_resnet34", "tdn_resnet18", "tdn_resnet50"])
-@pytest.mark.parametrize("segments", [1, 3, 8])
+@pytest.mark.parametrize(("name", "segments"), [("tdn_resnet18", 1), ("tconv_resnet34", 3), ("tdn_resnet50", 5)])
 def test_every_network_takes_any_number_of_segments_and_trains(name, segments):
-    model = tdn.create_model(name, 7, segments, width=16)
-    clips = torch.randn(2, segments, model.window, 3, 64, 64)
-    scores = model(clips)
+    model = tdn.create_model(name, 7, segments, width=8)
+    scores = model(torch.randn(2, segments, model.window, 3, 64, 64))
     assert scores.shape == (2, 7)
     scores.square().sum().backward()
-    # With one segment there is no neighbour; everywhere else each parameter must have a say.
-    silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert segments == 1 or not silent
+    # With one segment there is no neighbour; everywhere else each parameter takes part.
+    assert segments == 1 or not silent(model)
 
 
 def test_videos_do_not_mix_and_tsn_segments_neither():
@@ -82,9 +49,24 @@ def test_cost_grows_with_segments_and_size_and_leaves_the_model_alone():
     assert four.params == pytest.approx(sum(p.numel() for p in model.parameters()) / 1e6)
 
 
+def test_only_the_temporal_modules_are_left_out_of_the_cost():
+    """Not every convolution of their shape: a user's own is counted."""
+    tsn, tconv = (tdn.create_model(f"{name}_resnet10", 5, 4, width=8) for name in ("tsn", "tconv"))
+    plain, costs = tdn.measure_cost(tsn, 64), tdn.measure_cost(tconv, 64)
+    assert costs.gmacs == plain.gmacs > 0 and costs.gmacs_by_module["stage2.0.temporal.conv"] == 0
+    assert costs.gmacs_by_module["stage2"] == plain.gmacs_by_module["stage2"]
+    tsn.stage1.append(torch.nn.Conv2d(8, 8, (3, 1), padding=(1, 0), groups=8, bias=False))  # weight (8, 1, 3, 1)
+    own = 4 * 8 * 16 * 16 * 3 / 1e9
+    assert tdn.measure_cost(tsn, 64).gmacs == pytest.approx(plain.gmacs + own)
+    assert tdn.measure_cost(tsn, 64).gmacs_by_module["stage1.4"] == pytest.approx(own)
+
+
 def test_names_and_options_that_do_not_exist_are_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="tdn_resnet50"):
-        tdn.create_model("tdn_resnet5O")
+    every = r"did you mean .*tsm_resnet50.*valid: tsn, tconv, .*, each with _resnet10 or .*; i3d_resnet50, "
+    with pytest.raises(ValueError, match=every):
+        tdn.create_model("tms_resnet50")
+    with pytest.raises(ValueError, match="unknown model option 'before'"):
+        tdn.create_model("i3d_resnet50", before=("pem",))
     with pytest.raises(ValueError, match="l_tdm_stages"):
         tdn.create_model("tdn_resnet18", l_tdm_stage=(3,))
     with pytest.raises(ValueError, match="without a gap"):

@@ -33,20 +33,6 @@ def test_pem_follows_its_equations_segment_by_segment(segments):
         torch.testing.assert_close(out, features.unflatten(0, (2, segments))[:, t] * a[:, :, None, None])
 
 
-def test_the_memory_of_pem_accumulates_what_came_before():
-    pem = randomise(ProgressiveEnhancement(32, 6))
-    features = torch.randn(6, 32, 4, 4)
-    changed = features.clone()
-    changed[2] += 1
-    moved = (pem.enhancement(changed) - pem.enhancement(features)).abs().amax(1) > 1e-6
-    # d_1 and d_2 hold segment 2 (0-based), and every later memory holds them; before there is only the
-    # initial memory, which is d_4.
-    assert moved.tolist() == [False, True, True, True, True, True]
-    last = features.clone()
-    last[5] += 1
-    assert ((pem.enhancement(last) - pem.enhancement(features)).abs().amax(1) > 1e-6).all(), "d_4 is the initial memory"
-
-
 def by_pairs(features, segments):
     """Equation (7), literally."""
     maps = features.flatten(2).unflatten(0, (-1, segments))
@@ -59,17 +45,7 @@ def by_pairs(features, segments):
 def test_td_loss_is_the_mean_similarity_of_all_pairs_summed_over_channels(segments):
     features = torch.randn(3 * segments, 6, 5, 4)
     torch.testing.assert_close(temporal_diversity_loss(features, segments), by_pairs(features, segments))
-
-
-def test_td_loss_of_identical_orthogonal_and_opposite_segments():
-    same = torch.randn(2, 1, 7, 3, 3).expand(2, 4, 7, 3, 3).flatten(0, 1)
-    torch.testing.assert_close(temporal_diversity_loss(same, 4), torch.full((2,), 7.0))
-    torch.testing.assert_close(temporal_diversity_loss(same * (0.1 + torch.rand(8, 1, 1, 1)), 4), torch.full((2,), 7.0))
-    orthogonal = torch.eye(4).view(1, 4, 1, 2, 2).expand(1, 4, 5, 2, 2).flatten(0, 1)
-    assert temporal_diversity_loss(orthogonal, 4).abs().max() < 1e-6
-    opposite = torch.stack([same[0], -same[0]])
-    torch.testing.assert_close(temporal_diversity_loss(opposite, 2), torch.tensor([-7.0]))
-    assert temporal_diversity_loss(same[:1], 1).tolist() == [0]
+    assert temporal_diversity_loss(features[:2], 1).tolist() == [0, 0], "one segment has no pair"
 
 
 def test_maps_of_zeros_have_no_similarity_and_no_gradient():

@@ -5,10 +5,11 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.reference import randomise
+from helpers.reference import randomise, silent
 
 import tdn
 from tdn.model.tdm import compare
+from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity
 from tdn.model.temporal import (
     ChannelMotion,
     ChannelSpatiotemporal,
@@ -23,7 +24,7 @@ from tdn.model.temporal import (
     convolve_segments,
 )
 
-SEGMENTS = [1, 2, 3, 8]
+SEGMENTS = [1, 2, 5]
 MODULES = [
     TemporalShift,
     TemporalConv,
@@ -52,24 +53,21 @@ def joined(segments):
     return torch.stack(segments, 1).flatten(0, 1)
 
 
-@pytest.mark.parametrize("segments", SEGMENTS)
-def test_tsm_shifts_an_eighth_of_the_channels_each_way(segments):
-    x = features(segments)
+def shifted(x, segments, fold):
+    """The first `fold` channels of the next segment, as many of the previous one, the others as they are."""
     at = per_segment(x, segments)
-    parts = [torch.cat([at[t + 1][:, :2], at[t - 1][:, 2:4], at[t][:, 4:]], 1) for t in range(segments)]
+    parts = [(at[t + 1][:, :fold], at[t - 1][:, fold : 2 * fold], at[t][:, 2 * fold :]) for t in range(segments)]
+    return joined([torch.cat(part, 1) for part in parts])
+
+
+@pytest.mark.parametrize("segments", SEGMENTS)
+def test_tsm_shifts_and_the_learned_ones_are_initialised_as_shifts(segments):
+    x = features(segments)
     kept = x.clone()
-    assert torch.equal(TemporalShift(16, segments)(x), joined(parts)) and torch.equal(x, kept)
-
-
-@pytest.mark.parametrize("segments", SEGMENTS)
-def test_the_shift_is_what_the_learned_ones_start_from(segments):
-    x = features(segments)
-    assert torch.equal(TemporalConv(16, segments)(x), TemporalShift(16, segments)(x))  # T-Conv, TIM
+    assert torch.equal(TemporalShift(16, segments)(x), shifted(x, segments, 2)) and torch.equal(x, kept)
+    assert torch.equal(TemporalConv(16, segments)(x), shifted(x, segments, 2))  # T-Conv, TIM
     assert torch.equal(FullTemporalConv(16, segments)(x), x)
-    quarter = ChannelSpatiotemporal(16, segments)(x)
-    at = per_segment(x, segments)
-    parts = [torch.cat([at[t + 1][:, :4], at[t - 1][:, 4:8], at[t][:, 8:]], 1) for t in range(segments)]
-    assert torch.equal(quarter, joined(parts))
+    assert torch.equal(ChannelSpatiotemporal(16, segments)(x), shifted(x, segments, 4))
 
 
 @pytest.mark.parametrize("segments", SEGMENTS)
@@ -108,7 +106,7 @@ def test_mem_weighs_channels_by_the_difference_to_the_next_segment(segments):
     torch.testing.assert_close(mem(x), joined([*parts, at[segments - 1]]))
 
 
-@pytest.mark.parametrize("segments", [2, 3, 8])
+@pytest.mark.parametrize("segments", [2, 5])
 def test_tanet_convolves_each_video_with_its_own_kernel(segments):
     x, tanet = features(segments), randomise(TemporalAdaptive(16, segments)).eval()
     pooled = x.mean((2, 3)).unflatten(0, (2, segments)).transpose(1, 2)
@@ -159,16 +157,16 @@ def test_mta_is_a_ladder_of_groups(segments, first, stride):
     mta.add_temporal(segments)
     for temporal in mta.temporal:
         torch.nn.init.normal_(temporal.weight)
-    groups = x.split(6, dim=1)
-    one = mta.convs[0](mta.temporal[0](groups[0]))
-    two = mta.convs[1](mta.temporal[1](groups[1] if first else groups[1] + one))
-    three = mta.convs[2](mta.temporal[2](groups[2] if first else groups[2] + two))
-    four = mta.temporal[3](groups[3])
+    one, two, three, four = x.split(6, dim=1)
+    one = mta.convs[0](mta.temporal[0](one))
+    two = mta.convs[1](mta.temporal[1](two if first else two + one))
+    three = mta.convs[2](mta.temporal[2](three if first else three + two))
+    four = mta.temporal[3](four)
     four = F.avg_pool2d(four, 3, stride, 1) if first else four
     torch.testing.assert_close(mta(x), torch.cat([one, two, three, four], 1))
 
 
-def test_mta_starts_as_res2net_but_for_half_shifts_in_the_last_group():
+def test_mta_is_initialised_as_res2net_but_for_half_shifts_in_the_last_group():
     x, plain = features(4, 24, 6), randomise(SplitConv(24)).eval()
     expected = plain(x)
     plain.add_temporal(4)
@@ -177,14 +175,13 @@ def test_mta_starts_as_res2net_but_for_half_shifts_in_the_last_group():
     assert torch.equal(plain(x)[:, 18:], joined([torch.cat([at[t + 1][:, :3], at[t - 1][:, 3:]], 1) for t in range(4)]))
 
 
-@pytest.mark.parametrize("segments", [2, 3, 8])
+@pytest.mark.parametrize("segments", [2, 5])
 @pytest.mark.parametrize("module", MODULES)
 def test_videos_do_not_mix_and_gradients_reach_every_parameter(module, segments):
     x, module = features(segments, 32), randomise(module(32, segments))
     x.requires_grad_()
     module(x).square().sum().backward()
-    silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert not silent and x.grad.abs().sum() > 0
+    assert not silent(module) and x.grad.abs().sum() > 0
     with torch.no_grad():
         module.eval()
         torch.testing.assert_close(module(x)[:segments], module(x[:segments]))
@@ -213,23 +210,40 @@ def test_the_temporal_convolution_in_either_layout(layout):
 # In the blocks -----------------------------------------------------------------------------------
 
 
-def test_modules_stand_where_their_papers_put_them():
-    def blocks(name, **options):
-        return [block for stage in tdn.create_model(name, 3, 2, width=8, **options).stages[1:] for block in stage]
+PLACES = {
+    "tconv": ("temporal", TemporalConv),
+    "tsm": ("before", TemporalShift),
+    "tim": ("before", TemporalConv),
+    "teinet": ("before", MotionEnhancement, TemporalConv),
+    "tdrl": ("before", ProgressiveEnhancement, TemporalConv),
+    "tea": ("temporal", MotionExcitation),
+    "stm": ("temporal", ChannelSpatiotemporal),
+    "tam": ("before", TemporalAggregation),
+    "tanet": ("temporal", TemporalAdaptive),
+}
 
-    for block in blocks("teinet_resnet50"):
-        assert [type(m) for m in block.before] == [MotionEnhancement, TemporalConv]
-        assert block.before.tim.weight.shape[0] == block.conv1.in_channels
-    for block in blocks("tanet_resnet50"):
-        assert [type(m) for m in block.temporal] == [TemporalAdaptive]
-    for block in blocks("stm_resnet50"):
-        assert isinstance(block.beside, ChannelMotion) and [*block.temporal._modules] == ["cstm"]
-    for block in blocks("tea_resnet50"):
-        assert [type(m) for m in block.temporal] == [MotionExcitation]
-        assert isinstance(block.conv2.temporal[3], TemporalConv)
-    shifted = [isinstance(block.before, torch.nn.Sequential) for block in blocks("tsm_resnet101")]
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("depth", [18, 50])
+def test_modules_are_in_every_block_where_their_papers_put_them(name, depth):
+    place, *modules = PLACES[name]
+    with torch.device("meta"):
+        model = tdn.create_model(f"{name}_resnet{depth}", 3, 2, width=8)
+    for index, block in [numbered for stage in model.stages[1:] for numbered in enumerate(stage)]:
+        assert [type(m) for m in getattr(block, place) if not isinstance(m, TemporalDiversity)] == modules
+        assert (block.beside is not None) == (name == "stm")
+        if place == "before" and modules[-1] is TemporalConv:
+            assert block.before.tim.weight.shape[0] == block.conv1.in_channels
+        if name == "tea":  # the first block of every stage has no ladder, and pools its last group
+            assert block.conv2.first == isinstance(block.conv2.last, torch.nn.AvgPool2d) == (index == 0)
+            assert isinstance(block.conv2.temporal[3], TemporalConv)
+
+
+def test_the_shift_leaves_out_every_second_block_of_resnet101():
+    with torch.device("meta"):
+        stages = tdn.create_model("tsm_resnet101", 3, 2, width=8).stages[1:]
+    shifted = [isinstance(block.before, torch.nn.Sequential) for stage in stages for block in stage]
     assert shifted[:9] == [True, False, True, True, False, True, False, True, False] and sum(shifted) == 2 + 2 + 12 + 2
-    assert all(isinstance(block.before, torch.nn.Sequential) for block in blocks("tsm_resnet50"))
 
 
 def test_the_shortcut_is_not_shifted():
