@@ -65,9 +65,12 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
         for worker in workers:
             for unfinished in folder.glob(f".*.{worker}.ipynb"):
                 unfinished.unlink()
-    tables, figures = (len(list(results.glob(files))) for files in ("tables/*.csv", "figures/*.png"))
-    ran = f"{len(paths)} notebook{'s' if len(paths) > 1 else ''} ran"
-    return f"{ran}, {tables} tables and {figures} figures in {results}; nothing failed"
+    counts = len(paths), len(list(results.glob("tables/*.csv"))), len(list(results.glob("figures/*.png")))
+    notebooks, tables, figures = (
+        f"{count} {name}{'s' * (count != 1)}"
+        for count, name in zip(counts, ("notebook", "table", "figure"), strict=True)
+    )
+    return f"{notebooks} ran, {tables} and {figures} in {results}; nothing failed"
 
 
 def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Path) -> None:

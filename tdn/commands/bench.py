@@ -57,9 +57,8 @@ def run(options: argparse.Namespace) -> None:
 
 def machine() -> str:
     """The model of the CPU and the number of cores that this process may use, fit for a file's name."""
-    model = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        model = found[1] if found else model
+    about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", about, re.MULTILINE)
+    model = found[1] if found else platform.processor() or platform.machine()
     cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
-    return re.sub(r"[^a-z0-9]+", "-", f"{model or platform.machine()} {cores} cores".lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{model} {cores} cores".lower()).strip("-")

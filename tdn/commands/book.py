@@ -7,8 +7,7 @@ from tdn.book.runner import execute, select
 from tdn.commands.options import positive
 from tdn.experiments.profiles import get_profile
 from tdn.experiments.queue import default_jobs
-from tdn.experiments.registry import all_runs
-from tdn.experiments.runs import stored
+from tdn.experiments.registry import all_runs, plan
 from tdn.utils import CHECKOUT
 
 EXAMPLES = """\
@@ -34,9 +33,8 @@ def _execute(options: argparse.Namespace) -> None:
     profile = get_profile(options.profile)
     paths = select(NOTEBOOKS, options.notebook)
     # A notebook whose runs are missing trains as many at a time as there are cores.
-    complete = all(stored(config, profile.results).complete for config in all_runs(profile))
-    jobs = options.jobs or (default_jobs() if complete else 1)
-    print(f"{len(paths)} notebooks, profile {profile.name}, {jobs} at a time; copies go to {profile.results}/notebooks")
+    jobs = options.jobs or (1 if plan(all_runs(profile), profile.results).to_do else default_jobs())
+    print(f"notebooks: {len(paths)}, profile {profile.name}, {jobs} at a time; copies: {profile.results}/notebooks")
     print(execute(paths, profile.results, {"profile": profile.name}, NOTEBOOKS.parent, jobs))
 
 

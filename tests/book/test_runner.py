@@ -116,7 +116,7 @@ def test_some_notebooks_and_the_verdict(tmp_path, capsys):
     (tmp_path / "results/smoke/tables/a.csv").touch()
     assert main([*EXECUTE, "--notebook", "2", "10"]) == 0
     verdict = capsys.readouterr().out.splitlines()[-1]
-    assert verdict == f"2 notebooks ran, 1 tables and 0 figures in {tmp_path}/results/smoke; nothing failed"
+    assert verdict == f"2 notebooks ran, 1 table and 0 figures in {tmp_path}/results/smoke; nothing failed"
     folder = tmp_path / "results/smoke/notebooks"
     assert sorted(p.name for p in folder.iterdir()) == ["02_b.ipynb", "10_c.ipynb"]
 
