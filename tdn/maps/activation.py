@@ -1,4 +1,4 @@
-"""Where a network looks: class activation maps of a clip, one for each segment, all on one scale.
+"""Class activation maps of a clip, one for each segment, all on one scale.
 
 The papers show Grad-CAM (Selvaraju et al., ICCV 2017) for the centre frame (CVPR Figures 4, 5) and for all 8 frames
 (Figures 6, 7).
@@ -19,31 +19,24 @@ from tdn.engine.inference import NOT_FINITE, in_eval_mode, network_input
 from tdn.model.resnet import VideoResNet
 from tdn.utils import unknown_name
 
-# Methods of pytorch-grad-cam that need a layer's features and their gradients only. Others change the image, as one of
-# a batch of single images; EigenCAM and EigenGradCAM take a direction of each frame by itself, with either sign.
-METHODS = (
-    "GradCAM",
-    "HiResCAM",
-    "GradCAMElementWise",
-    "GradCAMPlusPlus",
-    "XGradCAM",
-    "LayerCAM",
-)
-ALONG_A_SIDE = 6  # features that a map should have at least
-RAISED = 2.0**12  # the score, while its gradients are taken: in float16 they would be too small to be written
+# Methods of pytorch-grad-cam that need only a layer's features and their gradients. Others change single images;
+# EigenCAM and EigenGradCAM take a direction of each frame by itself, with either sign.
+METHODS = ("GradCAM", "HiResCAM", "GradCAMElementWise", "GradCAMPlusPlus", "XGradCAM", "LayerCAM")
+MIN_FEATURES = 6  # along a side of a map
+GRADIENT_SCALE = 2.0**12  # of the score: its gradients would underflow in float16
 
 
 @dataclass(frozen=True)
 class Maps:
     """Activation maps of one clip, and the frames that they lie on.
 
-    Args:
-        maps: `(T, H, W')`, float32, 0 to 1: 1 is the hottest place of the whole clip, also where only some of its
-            frames are asked for. All 0 where nothing speaks for the class.
-        frames: uint8 RGB `(T, C, H, W')`, as the network sees them: cropped and resized.
+    Attributes:
+        maps: `(T, H, W)`, float32, 0 to 1, where 1 is the maximum over all maps of the clip, also where only some of
+            them are asked for. All 0 where there is no evidence for the class.
+        frames: uint8 RGB `(T, C, H, W)`, as the network sees them: cropped and resized.
         segments: which frames of the clip these are, 0-based, of `num_segments`.
-        weights: `(T,)`, the share of each of them in the sum of all maps of the clip.
-        peak: what 1 stands for: `maps * peak` are the maps as they come out of the method.
+        energy: `(T,)`, the fraction of the clip's CAM energy (the sum of all its maps) in each of these.
+        peak: the maximum before scaling: `maps * peak` are the maps as they come out of the method.
         target: the class that is explained.
         scores: `(classes,)`, before the softmax, float32.
     """
@@ -52,7 +45,7 @@ class Maps:
     frames: Tensor
     segments: tuple[int, ...]
     num_segments: int
-    weights: Tensor
+    energy: Tensor
     peak: float
     target: int
     scores: Tensor
@@ -69,19 +62,18 @@ def cam(
     views: Views = Views(),  # noqa: B008
     reader: str = "pyav",
 ) -> Maps:
-    """Which places of a video speak for a class.
+    """Which regions of a video are evidence for a class.
 
     Args:
         model: any network of `list_models()`, on any device and in any precision; it ends as it was.
-        video: a file, a folder of frames or a tensor, as `predict.network_input` takes them.
+        video, reader: as `inference.network_input`.
         frames: "center", the frame in the middle of the clip, or "all", one for each segment. A 3D network gives one
-            for each of its time steps, on the frame in the middle of what the step stands for.
-        target: the class, a number; None takes the one with the highest score.
-        layer: whose features are looked at, one of `layers(model)` or any module between. A stage includes what S-TDM
-            adds to it. None takes `default_layer`.
+            for each of its time steps, on the frame in the middle of the step.
+        target: index of the class; None takes the one with the highest score.
+        layer: whose features are taken, one of `layers(model)` or any module between. A stage includes what S-TDM adds
+            to it. None takes `default_layer`.
         method: one of `METHODS`, pytorch-grad-cam's names.
         views: of one view; its size is what the network was trained for.
-        reader: of a video file, as `open_video`.
 
     Raises:
         VideoError: the video can't be read.
@@ -105,7 +97,7 @@ def cam(
         frames=to_pixels(clips[0, segments, model.window // 2]).cpu(),
         segments=tuple(segments),
         num_segments=model.num_segments,
-        weights=(sums / sums.sum().clamp(min=torch.finfo().tiny))[shown],
+        energy=(sums / sums.sum().clamp(min=torch.finfo().tiny))[shown],
         peak=peak,
         target=int(scores[0].argmax()) if target is None else target,
         scores=scores[0],
@@ -122,11 +114,11 @@ def layers(model: nn.Module) -> list[str]:
 
 
 def default_layer(model: nn.Module, size: int) -> str:
-    """The last stage that has 6 x 6 features or more of `size` pixels: stage 5 of 224 (7 x 7), stage 3 of 48. Of a 3D
-    network the last one."""
+    """The last stage with 6 x 6 features or more for `size` pixels: stage 5 for 224 (7 x 7), stage 3 for 48. Of a 3D
+    network the last stage."""
     if not isinstance(model, VideoResNet):
         return layers(model)[-1]
-    return f"stage{min(max(int(math.log2(size / ALONG_A_SIDE)), 2), 5)}"  # 2 ** n pixels between features of stage n
+    return f"stage{min(max(int(math.log2(size / MIN_FEATURES)), 2), 5)}"  # stage n has a feature every 2 ** n pixels
 
 
 @torch.inference_mode(False)  # whatever the caller is in: gradients are needed
@@ -137,8 +129,8 @@ def activation_maps(
     layer: str | None = None,
     method: str = "GradCAM",
 ) -> tuple[Tensor, Tensor]:
-    """The maps of normalised clips `(N, T, W, C, H, W')` as the method gives them: `(N, T, h, w)`, 0 or more, as
-    large as the layer's features; and the scores `(N, classes)`. Both float32, on the CPU.
+    """The maps of normalised clips `(N, T, L, C, H, W)` as the method gives them: `(N, T, h, w)`, 0 or more, of the
+    size of the layer's features; and the scores `(N, classes)`. Both float32, on the CPU.
 
     `targets`: a class for each clip. Raises as `cam`.
     """
@@ -158,10 +150,10 @@ def activation_maps(
         raise FloatingPointError(NOT_FINITE)
     with torch.enable_grad():
         chosen = scores.float().gather(1, torch.tensor(targets, device=scores.device)[:, None]).sum()
-        (gradients,) = torch.autograd.grad(chosen * RAISED, features)
-    pixels, gradients = (_by_step(part) for part in (features.detach().float(), gradients.float() / RAISED))
+        (gradients,) = torch.autograd.grad(chosen * GRADIENT_SCALE, features)
+    pixels, gradients = (_by_step(tensor) for tensor in (features.detach().float(), gradients.float() / GRADIENT_SCALE))
     of_each = [ClassifierOutputTarget(target) for target in targets]
-    # The library's own way through a network knows images only, and it leaves networks changed: here it gets none.
+    # The library runs networks of images only, and leaves them changed: it gets a network that is not used.
     with getattr(pytorch_grad_cam, method)(nn.Linear(1, 1), []) as library:
         maps = library.get_cam_image(clips, None, of_each, pixels.cpu().numpy(), gradients.cpu().numpy(), False)
     maps = torch.from_numpy(maps).float().clamp(min=0)
@@ -171,13 +163,13 @@ def activation_maps(
 
 
 def placed_on(maps: Tensor, size: Sequence[int], shift: float | None = None) -> Tensor:
-    """Maps `(T, h, w)` on frames of `size` (H, W'), bilinear: neighbouring features as far apart as they are in the
-    network, the outer ones held to the edge.
+    """Maps `(T, h, w)` resized bilinearly to frames of `size` (H, W): features as far apart as in the network, outer
+    ones extended to the edge.
 
-    By its arithmetic feature i of a layer with s pixels between two features is centred on pixel i * s, so that the
-    features stop s - 1 pixels before the frame does. Trained networks make up for that: their features answer to
-    places later than the centre (notebook 19 measures it). So the features are laid in the middle of the frame, feature
-    0 on pixel `shift`; that is (s - 1) / 2 where s divides the frame, as when a map is stretched to the frame.
+    Feature i of a layer with stride s is centred on pixel i * s, so the features stop s - 1 pixels before the frame
+    does. Trained networks make up for that: their features respond to places past this centre (notebook 19 measures
+    it). So the features are centred on the frame, feature 0 on pixel `shift`: by default (s - 1) / 2 where s divides
+    the frame, as when a map is stretched to the frame.
     """
     places = []
     for pixels, features in zip(size, maps.shape[-2:], strict=True):
@@ -197,9 +189,9 @@ def _features_and_scores(model: nn.Module, clips: Tensor, layer: str) -> tuple[T
     def keep(_: nn.Module, __: tuple, output: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
         features, *others = output if isinstance(output, tuple) else (output,)
         kept.append(features.detach().requires_grad_())
-        torch.set_grad_enabled(True)  # from here on: what comes before takes no part
-        going_on = kept[-1].clone()  # later layers may change it in place
-        return (going_on, *others) if others else going_on
+        torch.set_grad_enabled(True)  # only from here on
+        copy = kept[-1].clone()  # later layers may change it in place
+        return (copy, *others) if others else copy
 
     hook = module.register_forward_hook(keep)
     try:

@@ -15,80 +15,63 @@ from torch import Tensor
 from tdn.maps.activation import Maps
 from tdn.utils import write_whole
 
-HEAT = 0.75  # how much of the hottest place is colour
-MILLISECONDS = 500  # a frame of an animation is shown
-IN_A_ROW = 8
+OPACITY = 0.75  # of the colour at the maximum
+MILLISECONDS = 500  # that an animation shows a frame
+COLUMNS = 8  # of a strip
 SIDE = 256  # pixels of an animation's frame
 
 
 def overlays(maps: Maps) -> Tensor:
-    """The frames with their maps, uint8 RGB `(T, C, H, W')`: cold places look as they are, hot ones glow."""
-    heat = maps.maps.numpy()[:, None]
+    """The frames with their maps in colour, uint8 RGB `(T, C, H, W)`; where a map is 0 the frame is unchanged."""
+    alpha = OPACITY * maps.maps.numpy()[:, None]
     colours = plt.get_cmap("turbo")(maps.maps.numpy())[..., :3].transpose(0, 3, 1, 2) * 255
-    mixed = maps.frames.numpy() * (1 - HEAT * heat) + colours * HEAT * heat
-    return maps.frames.new_tensor(np.rint(mixed))
+    return maps.frames.new_tensor(np.rint(maps.frames.numpy() * (1 - alpha) + colours * alpha))
 
 
 def plot_rows(rows: Mapping[str, Maps], title: str = "") -> Figure:
-    """The frames, and below them a row of overlays for each network by its name; over every map its share of the
-    heat of its clip. All of the same clip."""
+    """The frames of a clip, and below them one row of overlays per network by its name, each map with its fraction of
+    the clip's CAM energy."""
     first = next(iter(rows.values()))
-    columns = len(first.frames)
-    figure, axes = plt.subplots(
-        len(rows) + 1, columns, figsize=(1.5 * columns + 0.8, 1.65 * (len(rows) + 1) + 0.3), squeeze=False
-    )
+    figure, axes = _grid(len(rows) + 1, len(first.frames), 1.5, 1.65)
     _row(axes[0], "video", first.frames, [f"frame {segment + 1}" for segment in first.segments])
     for of_row, (name, maps) in zip(axes[1:], rows.items(), strict=True):
-        _row(of_row, name, overlays(maps), [f"{100 * weight:.0f} %" for weight in maps.weights.tolist()])
-    figure.suptitle(title, fontsize=10, parse_math=False)
-    figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.97))
-    return figure
+        _row(of_row, name, overlays(maps), _percent(maps))
+    return _finished(figure, title)
 
 
 def plot_columns(rows: Mapping[str, Sequence[Maps]], titles: Sequence[str]) -> Figure:
-    """A clip a column: its centre frame, and below it the overlay of each network by its name; over every map the
-    share of that frame in the heat of its clip."""
+    """One column per clip: its centre frame, and below it the overlay of each network by its name, with the frame's
+    fraction of the clip's CAM energy."""
     first = next(iter(rows.values()))
-    figure, axes = plt.subplots(
-        len(rows) + 1, len(first), figsize=(1.55 * len(first) + 0.8, 1.75 * (len(rows) + 1) + 0.3), squeeze=False
-    )
+    figure, axes = _grid(len(rows) + 1, len(first), 1.55, 1.75)
     _row(axes[0], "video", [maps.frames[0] for maps in first], [textwrap.fill(title, 22) for title in titles])
     for of_row, (name, of_clips) in zip(axes[1:], rows.items(), strict=True):
-        shares = [f"{100 * float(maps.weights[0]):.0f} %" for maps in of_clips]
-        _row(of_row, textwrap.fill(name, 16), [overlays(maps)[0] for maps in of_clips], shares)
-    figure.tight_layout(pad=0.3)
-    return figure
+        images = [overlays(maps)[0] for maps in of_clips]
+        _row(of_row, textwrap.fill(name, 16), images, [_percent(maps)[0] for maps in of_clips])
+    return _finished(figure)
 
 
 def plot_strip(maps: Maps, title: str = "") -> Figure:
-    """Frames above their maps, eight at most side by side."""
-    parts = [range(len(maps.frames))[start : start + IN_A_ROW] for start in range(0, len(maps.frames), IN_A_ROW)]
-    columns = len(parts[0])
-    figure, axes = plt.subplots(
-        2 * len(parts), columns, figsize=(1.6 * columns + 0.8, 3.5 * len(parts) + 0.4), squeeze=False
-    )
-    over = overlays(maps)
-    for number, part in enumerate(parts):
-        of = slice(part.start, part.stop)
-        names = [f"frame {segment + 1} of {maps.num_segments}" for segment in maps.segments[of]]
-        _row(axes[2 * number], "video", maps.frames[of], names)
-        _row(axes[2 * number + 1], "map", over[of], [f"{100 * weight:.0f} %" for weight in maps.weights[of].tolist()])
-    figure.suptitle(title, fontsize=10, parse_math=False)
-    figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.97))
-    return figure
+    """Frames above their maps, at most eight in a row."""
+    starts = range(0, len(maps.frames), COLUMNS)
+    figure, axes = _grid(2 * len(starts), min(len(maps.frames), COLUMNS), 1.6, 1.75)
+    over, names = overlays(maps), [f"frame {segment + 1} of {maps.num_segments}" for segment in maps.segments]
+    for row, start in enumerate(starts):
+        shown = slice(start, start + COLUMNS)
+        _row(axes[2 * row], "video", maps.frames[shown], names[shown])
+        _row(axes[2 * row + 1], "map", over[shown], _percent(maps)[shown])
+    return _finished(figure, title)
 
 
 def player(maps: Maps) -> str:
-    """HTML that shows one frame beside its map, with a slider for the frame; for `IPython.display.HTML`."""
+    """HTML that shows a frame next to its map, with a slider for the frame; for `IPython.display.HTML`."""
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.4))
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.86, wspace=0.03)
-    over = overlays(maps)
+    over, energy = overlays(maps), _percent(maps)
 
-    def show(number: int) -> None:
-        _row(
-            axes, "", [maps.frames[number], over[number]], ["video", f"{100 * maps.weights[number]:.0f} % of the heat"]
-        )
-        figure.suptitle(f"frame {maps.segments[number] + 1} of {maps.num_segments}", fontsize=10)
+    def show(index: int) -> None:
+        _row(axes, "", [maps.frames[index], over[index]], ["video", f"{energy[index]} of the CAM energy"])
+        figure.suptitle(f"frame {maps.segments[index] + 1} of {maps.num_segments}", fontsize=10)
 
     animation = FuncAnimation(figure, show, frames=len(maps.frames), init_func=lambda: None)
     html = animation.to_jshtml(fps=1000 / MILLISECONDS, default_mode="once")
@@ -106,7 +89,7 @@ def save_strip(maps: Maps, path: Path, title: str = "") -> None:
 
 
 def save_animation(maps: Maps, path: Path) -> None:
-    """A gif of the overlays, one after the other, again and again."""
+    """A gif of the overlays that repeats."""
     larger = max(SIDE // maps.frames.shape[-1], 1)
     pictures = [
         Image.fromarray(image).resize((larger * image.shape[1], larger * image.shape[0]), Image.Resampling.BICUBIC)
@@ -116,6 +99,21 @@ def save_animation(maps: Maps, path: Path) -> None:
     write_whole(
         path, lambda file: first.save(file, "gif", save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
     )
+
+
+def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    return plt.subplots(rows, columns, figsize=(width * columns + 0.8, height * rows + 0.35), squeeze=False)
+
+
+def _finished(figure: Figure, title: str | None = None) -> Figure:
+    if title is not None:
+        figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.tight_layout(pad=0.3, rect=None if title is None else (0, 0, 1, 0.97))
+    return figure
+
+
+def _percent(maps: Maps) -> list[str]:
+    return [f"{100 * fraction:.0f} %" for fraction in maps.energy.tolist()]
 
 
 def _row(axes: np.ndarray, name: str, images: Sequence[Tensor], titles: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from tdn.engine.trainer import Compute, fit
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch=12, lr=0.01)
 VIEWS = Views(size=64)
+DEFAULT = Compute()
 
 
 @pytest.fixture
@@ -28,11 +29,11 @@ def video_sets(video_sets):
     return video_sets
 
 
-def loader(videos, recipe, window, compute=Compute(), kind=TrainingClips):
+def loader(videos, recipe, window, compute=DEFAULT, kind=TrainingClips):
     return TrainingLoader(kind(videos, 2, window, seed=3), recipe.batch, compute.micro_batch(recipe))
 
 
-def train(video_sets, folder, recipe, model=None, compute=Compute(), kind=TrainingClips, device=CPU, **arguments):
+def train(video_sets, folder, recipe, model=None, compute=DEFAULT, kind=TrainingClips, device=CPU, **arguments):
     torch.manual_seed(0)
     model = model or Linear()
     of = loader(video_sets[0], recipe, model.window, compute, kind)
