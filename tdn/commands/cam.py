@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
         "explained": explained,
         "segments": maps.segments,
         "of": maps.num_segments,
-        "CAM energy": [round(weight, 4) for weight in maps.weights.tolist()],
+        "CAM energy": [round(fraction, 4) for fraction in maps.energy.tolist()],
         "top": [answer._asdict() for answer in likeliest],
     }
     write_text(files[2], json.dumps(about, indent=1))

@@ -91,7 +91,7 @@ def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, vi
     about = json.loads((out / "clip_cam.json").read_text())
     maps = tdn.cam(model, video, frames, 7, views=VIEWS)
     assert about["explained"] == "Doing 7" and about["segments"] == list(maps.segments)
-    assert about["CAM energy"] == pytest.approx(maps.weights.tolist(), abs=1e-4)
+    assert about["CAM energy"] == pytest.approx(maps.energy.tolist(), abs=1e-4)
     assert about["top"][0]["class_name"] == NAMES[int(maps.scores.argmax())]
 
 
