@@ -48,9 +48,9 @@ def cut_out(crops: Sequence[Crop]) -> tuple[tuple[slice, slice], tuple[Crop, ...
 
 
 def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tensor:
-    """Normalised network input `(N, T, W, C, size, size)` from N uint8 clips `(T, W, C, H, W')`.
+    """Normalised network input `(N, T, L, C, size, size)` from N uint8 clips `(T, L, C, H, W)`.
 
-    The clips may differ in H and W'; the result is on their device.
+    The clips may differ in H and W; the result is on their device.
     """
     squares = []
     for clip, crop in zip(clips, crops, strict=True):
@@ -64,7 +64,7 @@ def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tenso
 
 
 def to_pixels(inputs: Tensor) -> Tensor:
-    """The uint8 pixels of normalised input `(..., C, H, W')`: what `to_input` was given, cropped and resized."""
+    """The uint8 pixels of normalised input `(..., C, H, W)`: what `to_input` was given, cropped and resized."""
     mean, std = _mean_and_std(inputs.device)
     return (inputs.float() * std + mean).round_().clamp_(0, 255).byte()
 

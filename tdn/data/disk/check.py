@@ -1,6 +1,6 @@
 """Which videos of a data set can be read: each is tried once, and an index remembers the outcome.
 
-An index is a csv file with a row a video, and beside it a json file with the names of the classes and what tells
+An index is a csv file with one row per video, and next to it a json file with the names of the classes and what tells
 whether the csv still fits the annotation.
 """
 

@@ -1,7 +1,7 @@
 """What is drawn in the clips of the pocket benchmark.
 
 Every scene is a function ``scene(rng, frames)`` that draws one clip as float32
-``(frames, SIZE, SIZE, 4)``: RGB, about 0 to 255, and 0 to 1 where the things are that the class is about.
+``(frames, SIZE, SIZE, 4)``: RGB, about 0 to 255, and the mask of the objects, 0 to 1.
 :func:`photograph` takes it at ``PIXELS`` x ``PIXELS``, in uneven light and with a noisy sensor. Coordinates are
 ``(x, y)`` in pixels, x to the right, y downwards, the origin in the upper left corner. Angles are in radians and grow
 clockwise.
