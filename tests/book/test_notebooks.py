@@ -24,6 +24,7 @@ WORDS = re.compile(
     r"norm_batch|on the things|where (the )?things are)\b|(?-i:\bW')",
     re.IGNORECASE,
 )
+ALLOWED = {"nothing was printed"}  # a program's output
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -99,7 +100,7 @@ def test_words_of_the_field_in_notebooks(notebook):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_words_of_the_field_in_docstrings_and_messages(path):
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in ALLOWED:
             assert not WORDS.search(node.value), f"line {node.lineno}: {node.value}"
 
 
