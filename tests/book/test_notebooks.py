@@ -79,7 +79,7 @@ def test_frame(notebook):
 def test_imports_of_cells_and_exercises_exist(notebook):
     """Also in the text of an exercise: a name that is no longer there would stop a reader."""
     for module, names in re.findall(
-        r"from (tdn[\w.]*)\s+import ([\w, ]+)", "\n".join(c.source for c in notebook.cells)
+        r"from (tdn[\w.]*)\s+import\s+([\w, ]+)", "\n".join(c.source for c in notebook.cells)
     ):
         for name in names.split(","):
             exec(f"from {module} import {name}")
