@@ -240,8 +240,7 @@ def plot_images(rows: Sequence[tuple[str, Tensor]], side: float = 0.9) -> Figure
 
 
 def plot_windows(clip: Tensor) -> Figure:
-    """A clip `(T, L, C, H, W)`, uint8: one column per segment, one row per frame of its window. The frame that the
-    2D network sees has a red border."""
+    """A clip `(T, L, C, H, W)`, uint8: one column per segment; the frame of the 2D network has a red border."""
     segments, window = clip.shape[:2]
     figure, axes = plt.subplots(window, segments, figsize=(0.85 * segments, 0.85 * window + 0.2), squeeze=False)
     for segment in range(segments):
@@ -272,8 +271,7 @@ def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
 
 
 def plot_localisation(table: pd.DataFrame, baselines: Sequence[str]) -> Figure:
-    """Of `map_quality.localisation_table`: energy inside the mask and pointing game, one bar per row; the baselines
-    are grey."""
+    """Of `map_quality.localisation_table`: one bar per row, those of the `baselines` in grey."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.45 * len(table) + 1.2), sharey=True)
     for axis, what in zip(axes, ("energy inside (%)", "pointing game (%)"), strict=True):
         colours = ["tab:gray" if name in baselines else "tab:blue" for name in table["maps of"]]

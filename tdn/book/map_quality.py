@@ -159,8 +159,7 @@ def _clips_and_maps(config: Run, network: nn.Module, videos: Sequence[int], laye
 
 
 def correct_in_all(configs: Sequence[Run], results: Path) -> pd.Series:
-    """The labels of the validation videos that all these runs classify correctly, by index. Where there is none, a
-    message reports it, and all videos are taken."""
+    """Labels of the validation videos that all these runs classify correctly, by index; of all if there is none."""
     evaluations = [stored(config, results).evaluation for config in configs]
     answers = pd.concat([pd.Series(e.correct, e.videos) for e in evaluations], axis=1, join="inner").sort_index()
     labels, correct = pd.Series(evaluations[0].labels, evaluations[0].videos)[answers.index], answers.all(axis=1)
