@@ -26,12 +26,12 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from helpers.runs import TINY
 from tdn.experiments import runs as experiment
-make = experiment._make
-def make_and_note(*arguments):
+train = experiment._train
+def train_and_note(*arguments):
     with open(sys.argv[4], "a") as file:
         file.write("made\\n")
-    make(*arguments)
-experiment._make = make_and_note
+    train(*arguments)
+experiment._train = train_and_note
 recipe = dataclasses.replace(TINY.recipe, epochs=int(sys.argv[3]))
 result = experiment.run(dataclasses.replace(TINY, recipe=recipe), Path(sys.argv[1]), Path(sys.argv[2]))
 print(result.metrics["top1"])
@@ -106,7 +106,7 @@ def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_r
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not experiment.stored(config, tmp_path).complete
-    done = len(torch.load(checkpoint, weights_only=True)["training"]["history"])
+    done = len(torch.load(checkpoint, weights_only=True)["history"])
     assert 1 <= done < 60
 
     resumed = experiment.run(config, tmp_path, data_root)
@@ -116,7 +116,7 @@ def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_r
     assert resumed.metrics == whole.metrics
 
 
-def test_a_run_starts_from_the_weights_of_another(tmp_path, data_root):
+def test_a_run_is_initialised_from_the_weights_of_another(tmp_path, data_root):
     options = (("dropout", 0.5), ("l_tdm_stages", (3,)), ("s_tdm_stages", (1, 2)), ("width", 8))
     frozen = dataclasses.replace(TINY.recipe, lr=0.0, weight_decay=0.0, epochs=1)
     config = dataclasses.replace(TINY, model="tdn_resnet10", options=options, recipe=frozen, pretrained=TINY)
@@ -137,7 +137,7 @@ def test_two_processes_train_a_run_once(tmp_path, data_root):
     assert results[0] == results[1] and 0 <= float(results[0]) <= 1
 
 
-def test_unreadable_videos_stand_in_the_metrics(tmp_path, data_root, capsys, monkeypatch):
+def test_unreadable_videos_are_in_the_metrics(tmp_path, data_root, capsys, monkeypatch):
     monkeypatch.setattr(VideoSet, "keep_in_memory", lambda *_: False)  # as of a set too large for it
     spec = dataclasses.replace(SPEC, seed=7)
     folder = pocket.render(tmp_path, spec)
