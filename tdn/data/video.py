@@ -180,9 +180,7 @@ class _PyAVReader(VideoReader):
                 raise
         except (av.FFmpegError, OSError) as error:
             raise VideoError(self.path, error.strerror or type(error).__name__) from error
-        self.height, self.width = self._first.height, self._first.width
-        if _quarter_turns(self._first) % 2:
-            self.height, self.width = self.width, self.height
+        self.height, self.width = _upright_size(self._first)
 
     def _demux(self) -> None:
         self._stream = stream = _video_stream(self.path, self._container)
@@ -231,6 +229,10 @@ def _quarter_turns(frame: av.VideoFrame) -> int:
     return frame.rotation // 90 if frame.rotation in (-270, -180, -90, 90, 180, 270) else 0
 
 
+def _upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    return (frame.width, frame.height) if _quarter_turns(frame) % 2 else (frame.height, frame.width)
+
+
 def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
     stream = container.streams.best("video")
     if stream is None or stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a piece of music
@@ -270,9 +272,11 @@ class _DecordReader(VideoReader):
         self.num_frames = len(self._reader)
         if self.num_frames == 0:
             raise VideoError(self.path, "no frames")
-        if _has_cut_off_frames(self.path):
+        cut_off, first = _cut_off_and_first(self.path)
+        if cut_off:
             raise VideoError(self.path, "counts frames that an edit list cuts off, and mixes up the others")
-        self.height, self.width, _ = self._reader[0].shape
+        # Not reader[0]: decord decodes ahead, so that a later, damaged frame would now and then fail the others.
+        self.height, self.width = _upright_size(first) if first else self._reader[0].shape[:2]
 
     def _frames(self, needed: np.ndarray) -> Sequence[np.ndarray]:
         return _in_time(self.path, self._asked, self._get, needed)
@@ -293,13 +297,16 @@ def _import_decord() -> ModuleType:
     return decord
 
 
-def _has_cut_off_frames(path: Path) -> bool:
-    """Whether the file holds frames that are not to be shown, such as an mp4 or mov file cut without encoding anew."""
+def _cut_off_and_first(path: Path) -> tuple[bool, av.VideoFrame | None]:
+    """Whether the file holds frames that are not to be shown, such as an mp4 or mov file cut without encoding anew; and
+    the first frame, by PyAV."""
     try:
         with av.open(str(path)) as container:
-            return any(packet.is_discard for packet in container.demux(_video_stream(path, container)))
+            packets = list(container.demux(_video_stream(path, container)))
+            first = next((frame for packet in packets for frame in packet.decode()), None)
+            return any(packet.is_discard for packet in packets), first
     except (av.FFmpegError, OSError):
-        return False  # where decord can open it, let it try
+        return False, None  # where decord can open it, let it try
 
 
 class _FolderReader(VideoReader):
