@@ -1,7 +1,6 @@
 """The residual blocks, with their places for temporal modules, and the stages made of them.
 
-ResNet's blocks (He et al., CVPR 2016; the stride in the 3x3 convolution, as torchvision's) and those of Res2Net (Gao
-et al., PAMI 2019), which TEA is made of.
+ResNet (He et al., CVPR 2016; stride in the 3x3 convolution, as torchvision) and Res2Net (Gao et al., PAMI 2019).
 """
 
 from collections import OrderedDict
@@ -109,7 +108,7 @@ def stem(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def residual_stage(block: type[ResidualBlock], channels: int, planes: int, blocks: int, number: int) -> nn.Sequential:
+def residual_stage(block: type, channels: int, planes: int, blocks: int, number: int) -> nn.Sequential:
     """`blocks` residual blocks from `channels` to `planes * block.expansion`; all stages but 2 halve the size."""
     stride = 1 if number == 2 else 2
     outputs = planes * block.expansion

@@ -23,10 +23,9 @@ SUMS_OF_NEIGHBOURS = (TemporalConv, TemporalAggregation)
 class Cost:
     """Cost of one view of `segments` x `window` frames at `size` x `size` pixels.
 
-    `gmacs` are 10^9 multiply-adds (what the papers call FLOPs) of convolutions and linear layers. Norms,
-    activations and element-wise products are not counted, nor are sums over neighbouring segments (the depthwise
-    temporal convolution, 0.03 GMACs in the full-size network): see `neighbour_products`. `params` are in millions.
-    `gmacs_by_module` has the sum of every named submodule.
+    `gmacs` are 10^9 multiply-adds (what the papers call FLOPs) of convolutions and linear layers, without norms,
+    activations, element-wise products and sums over neighbouring segments (`neighbour_products`, 0.03 GMACs in the
+    full-size TDN). `params` are in millions. `gmacs_by_module` has the sum of every named submodule.
     """
 
     gmacs: float
@@ -75,8 +74,7 @@ def norms_and_biases(model: nn.Module, size: int = 224, biases: bool = True) -> 
 def neighbour_products(model: nn.Module, size: int = 224) -> float:
     """10^9 multiply-adds of one view in weighted sums over neighbouring segments (temporal convolutions, TAM, TANet's
     kernels): three for each value, which `measure_cost` leaves out."""
-    sums = (*SUMS_OF_NEIGHBOURS, TemporalAdaptive)
-    return _outputs(model, size, lambda _, module: 3 * isinstance(module, sums))
+    return _outputs(model, size, lambda _, module: 3 * isinstance(module, (*SUMS_OF_NEIGHBOURS, TemporalAdaptive)))
 
 
 def _outputs(model: nn.Module, size: int, each: Callable[[str, nn.Module], int]) -> float:

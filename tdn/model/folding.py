@@ -10,11 +10,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 def optimize(model: nn.Module) -> nn.Module:
     """A copy of `model` for inference that gives the same scores, up to rounding: each batch norm is folded into the
-    convolution before it.
-
-    The copy is in eval mode and an ordinary module, for `torch.compile`, `torch.export` and ONNX as well. It is not for
-    training, and takes no weights of the network it was made from.
-    """
+    convolution before it. The copy is in eval mode and an ordinary module, for `torch.compile`, `torch.export` and ONNX
+    as well. It is not for training, and takes no weights of the network it was made from."""
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):
         joined = getattr(module, "beside", None) is not None  # STM's sum of conv2 and another module is normalised

@@ -25,11 +25,8 @@ EVERYWHERE: Inflation = ((1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3)
 def _resnet50(
     width: int, stem_kernel: int, inflation: Inflation, *, lateral: int = 0, last_stride: int = 2
 ) -> OrderedDict[str, nn.Module]:
-    """The stem and the residual stages 2 to 5, all without temporal stride.
-
-    `lateral` is how many channels join the stem's `width` before stage 2; before later stages they grow as the
-    network's own do. `last_stride` is the spatial stride of stage 5.
-    """
+    """The stem and the residual stages 2 to 5, all without temporal stride. `lateral` channels join the stem's `width`
+    before stage 2; later they grow as the network's own do. `last_stride` is the spatial stride of stage 5."""
     padding = (stem_kernel // 2, 3, 3)
     stem = nn.Sequential(
         nn.Conv3d(3, width, (stem_kernel, 7, 7), stride=(1, 2, 2), padding=padding, bias=False),
@@ -126,9 +123,8 @@ class Network3D(nn.Module):
 class InflatedResNet(Network3D):
     """I3D on a ResNet-50 (Carreira and Zisserman, CVPR 2017; Wang et al., CVPR 2018) as in Wang and Gupta, ECCV 2018.
 
-    Time is halved once, after stage 2; stage 5 keeps the size of stage 4. That is the variant whose cost
-    comes nearest to the tables' (306 GMACs for two clips): 152.47 GMACs for 32 frames at 224 px, 27.58 M parameters.
-    """
+    Time is halved once, after stage 2; stage 5 keeps the size of stage 4. That is the variant nearest in cost to the
+    tables' (306 GMACs for two clips): 152.47 GMACs for 32 frames at 224 px, 27.58 M parameters."""
 
     def __init__(self, num_classes: int = 174, num_segments: int = 32, *, width: int = 64, dropout: float = 0.5):
         stages = _resnet50(width, 5, EVERY_SECOND, last_stride=1)
@@ -138,11 +134,8 @@ class InflatedResNet(Network3D):
 
 
 class SlowOnly(Network3D):
-    """The slow pathway of SlowFast alone (Feichtenhofer et al., ICCV 2019), on a ResNet-50.
-
-    Every frame for itself up to stage 3, temporal convolutions in every block of stages 4 and 5, T frames
-    throughout. 41.74 GMACs for 8 frames at 224 px, 31.99 M parameters.
-    """
+    """The slow pathway of SlowFast alone (Feichtenhofer et al., ICCV 2019), on a ResNet-50: temporal convolutions in
+    every block of stages 4 and 5, T frames throughout. 41.74 GMACs for 8 frames at 224 px, 31.99 M parameters."""
 
     def __init__(self, num_classes: int = 174, num_segments: int = 8, *, width: int = 64, dropout: float = 0.5):
         super().__init__(_pooled(_resnet50(width, 1, LATE)), 32 * width, num_classes, num_segments, dropout)
@@ -183,9 +176,7 @@ class SlowFast(Network3D):
 
 def r2plus1d(num_classes: int = 174, num_segments: int = 32, *, dropout: float = 0.5) -> Network3D:
     """R(2+1)D-34 (Tran et al., CVPR 2018): each 3x3x3 convolution as 1x3x3, then 3x1x1; time is halved three times.
-
-    Published at 112 px: 150.40 GMACs for 32 frames, 61.72 M parameters. torchvision fixes its width.
-    """
+    Published at 112 px: 150.40 GMACs for 32 frames, 61.72 M parameters. torchvision fixes its width."""
     from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
     backbone = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem)

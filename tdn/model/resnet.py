@@ -48,8 +48,7 @@ BETWEEN = {  # after it
 class VideoResNet(nn.Module):
     """A 2D ResNet on every segment, temporal modules where asked for, class scores averaged over segments.
 
-    Takes normalised clips `(N, T, L, C, H, W)` with T `num_segments`, L `window`, C 3; gives scores
-    `(N, num_classes)`, before the softmax.
+    Takes normalised clips `(N, T, L, C, H, W)`, T `num_segments`, L `window`, C 3; gives scores `(N, num_classes)`.
 
     Args:
         depth: 10, 18, 34, 50 or 101. 10 (one block per stage) is for the pocket benchmark.
@@ -57,11 +56,10 @@ class VideoResNet(nn.Module):
         s_tdm_stages: stages with an S-TDM, from 1 on without a gap.
         l_tdm_stages: residual stages whose every block has an L-TDM.
         temporal_conv_stages: residual stages whose every block has a temporal convolution.
-        s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None takes what the released code
-            takes: (0.5, 0.5) for 8 segments, (0.75, 0.25) for any other number.
+        s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None as released: (0.5, 0.5) for 8 segments,
+            (0.75, 0.25) for any other number.
         s_tdm_input: "diff", or "concat" for the window's frames without subtraction.
-        s_tdm_fusion: as `ShortTermTDM`.
-        l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as `LongTermTDM`.
+        s_tdm_fusion, l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as the two modules.
         before: modules in front of the first convolution of every residual block, in this order, names of `BEFORE`.
             TSM's shift leaves out every second block of ResNet-101, as released. "td_loss" is only in the last
             block of each of the last three stages (TDRL section 4.2).
@@ -73,8 +71,8 @@ class VideoResNet(nn.Module):
         dropout: before the classifier.
 
     Raises:
-        ValueError: a stage or module that does not exist, S-TDM stages with a gap, no segment, no class; a form that
-            does not exist, or one of a module that the network does not have.
+        ValueError: a stage, module or form that does not exist, S-TDM stages with a gap, no segment, no class; a form
+            of a module that the network does not have.
     """
 
     def __init__(
@@ -103,12 +101,8 @@ class VideoResNet(nn.Module):
     ):
         super().__init__()
         s_tdm = {"weights": s_tdm_weights, "input": s_tdm_input, "fusion": s_tdm_fusion}
-        l_tdm = {
-            "operator": l_tdm_operator,
-            "fusion": l_tdm_fusion,
-            "multi_scale": l_tdm_multi_scale,
-            "bidirectional": l_tdm_bidirectional,
-        }
+        l_tdm = {"operator": l_tdm_operator, "fusion": l_tdm_fusion}
+        l_tdm |= {"multi_scale": l_tdm_multi_scale, "bidirectional": l_tdm_bidirectional}
         require_counts(num_segments, num_classes)
         _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
         _check_forms("s_tdm", s_tdm_stages, s_tdm)

@@ -1,8 +1,7 @@
 """The two temporal difference modules of TDN (Wang et al., CVPR 2021, sections 3.2 and 3.3), equations (1) to (6).
 
-Where paper and released network differ, the defaults compute what the released network computes, so that its
-weights give its scores; each such place says so. Features of a clip are folded to `(N*T, C, H, W)`: N videos,
-T segments.
+Where paper and released network differ, the defaults follow the released network, so that its weights give its scores;
+"as released" marks these places. Features of a clip are folded to `(N*T, C, H, W)`: N videos, T segments.
 """
 
 import torch
@@ -50,10 +49,9 @@ class ShortTermTDM(nn.Module):
         channels: C of F and H.
         weights: (alpha, beta) in `alpha * F + beta * H`, as released (the paper writes a plain sum); of the
             fusion F+H only.
-        fusion: one of `S_TDM_FUSIONS`. The attentions F*H multiply by H itself, as equation (3) defines it: no
-            text has a sigmoid there. `H_channel` is a weight in (0, 1) for every channel of a segment: the pooled H,
-            squeezed, restored, sigmoid, as in TEINet, which the paper names (the ICLR edition names SENet, which
-            has a ReLU between the two).
+        fusion: one of `S_TDM_FUSIONS`. The attentions F*H multiply by H itself, as equation (3) defines it, without a
+            sigmoid. `H_channel` is a weight in (0, 1) for every channel of a segment: the pooled H, squeezed, restored,
+            sigmoid, as in TEINet, which the paper names (the ICLR edition names SENet, which has a ReLU in between).
     """
 
     def __init__(self, cnn: nn.Module, channels: int, weights: tuple[float, float], fusion: str = "F+H"):
@@ -94,14 +92,13 @@ class LongTermTDM(nn.Module):
     Args:
         channels: C of the features it enhances.
         num_segments: T.
-        operator: "diff", or "avg": the mean of a segment and its smoothed neighbour in place of their difference
-            (CVPR Table 1a).
+        operator: "diff", or "avg": the mean of a segment and its smoothed neighbour (CVPR Table 1a).
         fusion: one of `L_TDM_FUSIONS`. F+G adds G to the features, without sigmoid; F+F*G_channel has one weight
             for every channel of a segment, from the pooled comparison as in TEA.
         multi_scale: the three branches of equation (5); else the first alone, the comparison as it is.
         bidirectional: equation (6), the mean over both neighbours; else the next one alone.
-        reduction: r of section 3.3; the squeezed features keep at least 8 channels (ResNet-50 has 8 and more in
-            stages 3 to 5; its stage 2 would be left with 4, the small networks with 1 or 2).
+        reduction: r of section 3.3; the squeezed features keep at least 8 channels (ResNet-50 has these in stages 3
+            to 5; its stage 2 would be left with 4, the small networks with 1 or 2).
     """
 
     def __init__(

@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 
 class ProgressiveEnhancement(nn.Module):
-    """PEM, section 3.2: a weight in (0, 1) for every channel of a segment, from all that moved before it.
-
-    The text leaves open the reduction (8, as MEM), whether gamma is one number or one per channel (one), and biases
-    (with). The squeezed features keep at least 8 channels.
-    """
+    """PEM, section 3.2: a weight in (0, 1) for every channel of a segment, from all that moved before it. The text
+    leaves open the reduction (8, as MEM), whether gamma is one number or one per channel (one), and biases (with). The
+    squeezed features keep at least 8 channels."""
 
     def __init__(self, channels: int, num_segments: int, reduction: int = 8):
         super().__init__()

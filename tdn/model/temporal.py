@@ -14,7 +14,7 @@ from tdn.model.tdm import LongTermTDM, compare
 
 class TemporalShift(nn.Module):
     """TSM (Lin et al., ICCV 2019): the first eighth of the channels comes from the next segment, the second eighth
-    from the previous one, zero where there is none. No parameters."""
+    from the previous one, zero where there is none."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__()
@@ -66,10 +66,7 @@ def convolve_segments(features: Tensor, weight: Tensor, num_segments: int) -> Te
 
 
 class FullTemporalConv(nn.Module):
-    """A temporal convolution with all C x C weights, zero padded; initialised as the identity.
-
-    In no table: it is what T-Conv would be if it were not depthwise, and costs far more than reported.
-    """
+    """What T-Conv would be if it were not depthwise, in no table: all C x C weights, initialised as the identity."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__()
@@ -88,8 +85,7 @@ class MotionEnhancement(nn.Module):
     """MEM of TEINet (Liu et al., AAAI 2020): a weight in (0, 1) for every channel of a segment, from the difference
     of its pooled features to the next segment's. The last segment has no next one and stays as it is.
 
-    No code was released; this is what TDRL describes in section 3, where it is the baseline. The reduction is not
-    reported: 8, as for PEM. The squeezed features keep at least 8 channels.
+    No code was released; as TDRL's section 3 describes it. The reduction is not reported: 8, as for PEM.
     """
 
     def __init__(self, channels: int, num_segments: int, reduction: int = 8):
@@ -167,12 +163,9 @@ class MotionExcitation(LongTermTDM):
 
 
 class SplitConv(nn.Module):
-    """Res2Net's 3x3 convolution in four groups of channels (Gao et al., PAMI 2019); with `add_temporal` TEA's
-    multiple temporal aggregation, MTA.
-
-    Each group but the last has its own convolution; the output of the group before is added to its input, except in
-    the `first` block of a stage.
-    """
+    """Res2Net's 3x3 convolution in four groups of channels (Gao et al., PAMI 2019); with `add_temporal` TEA's multiple
+    temporal aggregation, MTA. Each group but the last has its own convolution; the output of the group before is added
+    to its input, except in the `first` block of a stage."""
 
     def __init__(self, channels: int, stride: int = 1, first: bool = False):
         super().__init__()
@@ -205,8 +198,7 @@ class SplitConv(nn.Module):
 
 class ChannelSpatiotemporal(TemporalConv):
     """The temporal half of STM's CSTM (Jiang et al., ICCV 2019); the block's own 3x3 convolution is the other half.
-    Initialised with a quarter of the channels shifted to either side, in TSM's order (summaries of the paper have the
-    quarters at the two ends)."""
+    Initialised with a quarter of the channels shifted to either side, in TSM's order."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__(channels, num_segments, fold=channels // 4)
@@ -214,10 +206,8 @@ class ChannelSpatiotemporal(TemporalConv):
 
 class ChannelMotion(nn.Module):
     """CMM of STM (Jiang et al., ICCV 2019), beside the 3x3 convolution: what moves between a segment and the next,
-    squeezed to a sixteenth of the channels (at least 4), restored by a 1x1 convolution. Zero for the last segment.
-
-    No code was released and no text describes how it halves its size; here by averages (`stride`).
-    """
+    squeezed to a sixteenth of the channels (at least 4), restored by a 1x1 convolution. Zero for the last segment. No
+    code was released. It halves its size by averages (`stride`), which no text describes."""
 
     def __init__(self, channels: int, num_segments: int, stride: int = 1):
         super().__init__()

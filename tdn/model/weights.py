@@ -17,15 +17,11 @@ from tdn.model.zoo import create_model
 
 # Released name -> ours, applied in this order after `module.` is gone.
 RELEASED_NAMES = [
-    (r"^base_model\.conv1\.", "stage1.conv."),
-    (r"^base_model\.bn1\.", "stage1.bn."),
+    (r"^base_model\.(conv|bn)1\.", r"stage1.\1."),
     (r"^base_model\.conv1_5\.0\.", "s_tdm.1.cnn.conv."),
     (r"^base_model\.conv1_5\.1\.", "s_tdm.1.cnn.bn."),
     (r"^base_model\.resnext_layer1\.", "s_tdm.2.cnn."),
-    (r"^base_model\.layer1_bak\.", "stage2."),
-    (r"^base_model\.layer2_bak\.", "stage3."),
-    (r"^base_model\.layer3_bak\.", "stage4."),
-    (r"^base_model\.layer4_bak\.", "stage5."),
+    (r"^base_model\.layer(\d)_bak\.", lambda match: f"stage{int(match[1]) + 1}."),
     (r"\.shift\.conv\.", ".temporal.conv."),
     (r"\.mse\.conv1\.", ".temporal.l_tdm.squeeze.0."),
     (r"\.mse\.bn1\.", ".temporal.l_tdm.squeeze.1."),
@@ -67,8 +63,7 @@ def read_weights(source: str | os.PathLike | Mapping) -> dict[str, Tensor]:
 
 
 class Loaded(NamedTuple):
-    """The network of a weights file, its name, and where the file has them the names of its classes and the views it is
-    tested with, as keyword arguments of `Views`."""
+    """The network of a weights file; where the file has them, its classes and the arguments of its test's `Views`."""
 
     model: nn.Module
     name: str
@@ -79,9 +74,8 @@ class Loaded(NamedTuple):
 def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Loaded:
     """The network of a weights file, with its weights.
 
-    Our files hold all of it. The authors' released ones are TDN; the backbone and the number of classes are taken from
-    the weights, and `num_segments` must be given. Raises as `load_weights`; ValueError where a file that is neither
-    does not hold its network, or `num_segments` is missing or contradicts the file.
+    Our files hold all of it; of the authors' released ones `num_segments` must be given. Raises as `load_weights`;
+    ValueError where a file of others does not hold its network, or `num_segments` is missing or contradicts the file.
     """
     content = _read(Path(path))
     state = read_weights(content)

@@ -22,10 +22,8 @@ R50 = ("resnet50",)
 
 @dataclass(frozen=True)
 class System:
-    """What a system adds to the plain network, and where it was published.
-
-    `segments` and `size` are what its cost is usually reported for. The 3D networks take `segments` single frames.
-    """
+    """What a system adds to the plain network, and where it was published. Its cost is usually reported for `segments`
+    (frames of the 3D networks) and `size`."""
 
     paper: str
     adds: str
