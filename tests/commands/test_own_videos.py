@@ -78,28 +78,24 @@ def test_mistakes(weights, video, tmp_path, capsys):
         assert reason in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("frames", "shown"), [("all", 4), ("center", 1)])
-def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, video, tmp_path, frames, shown, capsys):
+def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, video, broken_videos, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["--weights", str(weights), "--frames", frames, "--target", "Doing 7", "-o", str(out)]
+    arguments = ["--weights", str(weights), "--frames", "all", "--target", "Doing 7", "-o", str(out)]
     assert main(["cam", str(video), *arguments]) == 0
     printed = capsys.readouterr().out
     assert printed.count("Doing") == 6 and "maps of 'Doing 7'" in printed
     assert sorted(path.name for path in out.iterdir()) == ["clip_cam.gif", "clip_cam.json", "clip_cam.png"]
     with Image.open(out / "clip_cam.gif") as animation, Image.open(out / "clip_cam.png") as strip:
-        assert animation.n_frames == shown and strip.width > 100
+        assert animation.n_frames == 4 and strip.width > 100
     about = json.loads((out / "clip_cam.json").read_text())
-    maps = tdn.cam(model, video, frames, 7, views=VIEWS)
+    maps = tdn.cam(model, video, "all", 7, views=VIEWS)
     assert about["explained"] == "Doing 7" and about["segments"] == list(maps.segments)
     assert about["CAM energy"] == pytest.approx(maps.energy.tolist(), abs=1e-4)
     assert about["top"][0]["class_name"] == NAMES[int(maps.scores.argmax())]
 
-
-def test_an_unreadable_video_leaves_no_pictures(weights, broken_videos, tmp_path, capsys):
     path = broken_videos["truncated"]
-    assert main(["cam", str(path), "--weights", str(weights), "-o", str(tmp_path / "out")]) == 1
-    err = capsys.readouterr().err
-    assert err.startswith(f"tdn cam: {path}: ") and not (tmp_path / "out").exists()
+    assert main(["cam", str(path), "--weights", str(weights), "-o", str(tmp_path / "none")]) == 1
+    assert capsys.readouterr().err.startswith(f"tdn cam: {path}: ") and not (tmp_path / "none").exists()
 
 
 def test_a_name_that_is_not_utf_8(weights, video, tmp_path, capfd):
@@ -109,6 +105,7 @@ def test_a_name_that_is_not_utf_8(weights, video, tmp_path, capfd):
     assert len(list((tmp_path / "out").iterdir())) == 3 and r"\udce9" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_maps_from_a_released_file(video, tmp_path, capsys):
     file = tmp_path / "best.pth.tar"
     torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, file)
