@@ -81,8 +81,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores every readable video of `clips` once, the mean over its views; the model ends as it was.
 
-    `batch` views are on the device at once. Under torchrun each of n processes takes every n-th batch, and all get the
-    whole evaluation, with the scores of a single process. A video with a clip that can't be read is unreadable.
+    `batch` views are on the device at once. Each of n processes takes every n-th batch, and all get the whole
+    evaluation, with the scores of a single process. A video with a clip that can't be read is unreadable.
 
     Raises FloatingPointError where a score is not finite.
     """

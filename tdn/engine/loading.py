@@ -1,7 +1,6 @@
 """Which videos make which step, and clips that are read, and copied to a GPU, while it computes on those before."""
 
 import dataclasses
-import functools
 import itertools
 import os
 import time
@@ -69,15 +68,9 @@ class TrainingLoader:
         steps = micro_batches(order, self.batch, self.micro_batch)[first:]
         shards = [step[rank() :: world_size()] for step in steps]
         # Video by video: a whole micro-batch of large videos would wait in memory for every worker.
-        loader = DataLoader(
-            self.clips,
-            batch_size=None,
-            sampler=[index for shard in shards for micro_batch in shard for index in micro_batch],
-            generator=generator,
-            collate_fn=_unchanged,
-            num_workers=worker_count(self.clips),
-        )
-        items = iter(loader)
+        indices = [index for shard in shards for micro_batch in shard for index in micro_batch]
+        workers = {"num_workers": worker_count(self.clips), "generator": generator, "collate_fn": _unchanged}
+        items = iter(DataLoader(self.clips, batch_size=None, sampler=indices, **workers))
         for shard in shards:
             yield [collate(list(itertools.islice(items, len(micro_batch)))) for micro_batch in shard]
 
@@ -101,18 +94,18 @@ def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:
     thread and on a stream of its own, while one is computed."""
     if device.type != "cuda":
         return iter(shards)
-    return one_ahead(map(functools.partial(_copied, device, torch.cuda.Stream(device)), shards))
+    stream = torch.cuda.Stream(device)
 
+    def copied(sample: Sample) -> Sample:
+        return dataclasses.replace(sample, clip=sample.clip.pin_memory().to(device, non_blocking=True))
 
-def _copied(device: torch.device, stream: torch.cuda.Stream, shard: Shard) -> Shard:
-    """Returns when the copies have arrived, so nobody has to wait for the stream."""
-    with torch.cuda.stream(stream):
-        copied = [
-            ([dataclasses.replace(s, clip=s.clip.pin_memory().to(device, non_blocking=True)) for s in samples], bad)
-            for samples, bad in shard
-        ]
-    stream.synchronize()
-    return copied
+    def copy(shard: Shard) -> Shard:
+        with torch.cuda.stream(stream):
+            shard = [([copied(sample) for sample in samples], bad) for samples, bad in shard]
+        stream.synchronize()  # here, so that the computation need not wait for the copies
+        return shard
+
+    return one_ahead(map(copy, shards))
 
 
 def one_ahead(items: Iterable[T]) -> Iterator[T]:

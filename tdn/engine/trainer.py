@@ -102,9 +102,8 @@ class Training:
         self.lr = self.optimizer.param_groups[0]["lr"]
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            name: value.state_dict() if hasattr(value, "state_dict") else value for name, value in vars(self).items()
-        } | {"totals": tuple(self.totals)}
+        state = {name: v.state_dict() if hasattr(v, "state_dict") else v for name, v in vars(self).items()}
+        return state | {"totals": tuple(self.totals)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
@@ -186,11 +185,11 @@ def fit(
             start = time.monotonic() - training.seconds
             row = {"epoch": epoch + 1, "lr": training.lr}
             row["waiting"] = train_one_epoch(training, loader, step, folder, on_step)
-            loss, correct, videos, td_loss = training.totals
-            row |= {"loss": float(loss / videos), "train_top1": float(correct / videos)}
+            totals = training.totals
+            row |= {"loss": float(totals.loss / totals.videos), "train_top1": float(totals.correct / totals.videos)}
             bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             if has_td_loss:
-                row["td_loss"] = float(td_loss / videos)
+                row["td_loss"] = float(totals.td_loss / totals.videos)
             if val_clips is not None:
                 batch = 2 * compute.micro_batch(recipe)
                 row["val_top1"] = evaluate(model, val_clips, device, batch, compute.dtype).top(1)

@@ -121,7 +121,7 @@ def default_layer(model: nn.Module, size: int) -> str:
     return f"stage{min(max(int(math.log2(size / MIN_FEATURES)), 2), 5)}"  # stage n has a feature every 2 ** n pixels
 
 
-@torch.inference_mode(False)  # whatever the caller is in: gradients are needed
+@torch.inference_mode(False)  # gradients are needed, whatever the caller's mode
 def activation_maps(
     model: nn.Module,
     clips: Tensor,
