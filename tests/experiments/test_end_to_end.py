@@ -15,6 +15,7 @@ from helpers.reference import released_weights
 
 from tdn.__main__ import main
 from tdn.book.lines import Line
+from tdn.book.report import accuracy_table
 from tdn.book.scoring import evaluate_weights, output_order, published_row
 from tdn.data.clips import TestClips, TrainingClips
 from tdn.data.disk.catalog import PUBLISHED, DatasetSpec
@@ -24,6 +25,7 @@ from tdn.engine.evaluation import Evaluation, evaluate
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import Compute
 from tdn.experiments import runs as experiment
+from tdn.experiments.profiles import SMOKE
 from tdn.experiments.runs import Run
 from tdn.experiments.tables import Row, Table
 from tdn.model.weights import load_model
@@ -35,10 +37,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("TDN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(experiment, "device", lambda: torch.device("cpu"))
     experiment._videos.cache_clear()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small networks: two threads beside another process are many times slower
     yield tmp_path / "home"
-    torch.set_num_threads(threads)
     experiment._videos.cache_clear()
 
 
@@ -55,14 +54,15 @@ def tiny(data, batch=2):
     return Run("tdn_resnet10", (("width", 8),), 4, data, 48, (1.0, 0.66), Views(2, 3, 48, 1.0), recipe, 0)
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, "lists", "folder"])
-def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatch):
-    from tdn.book.report import accuracy_table
+LAYOUTS = [*(pytest.param(name, marks=pytest.mark.slow) for name in (*PUBLISHED, "lists")), "folder"]
 
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatch):
     config = tiny(spec_of(name, tmp_path, monkeypatch))
     train, val = experiment.videos(config.data, tmp_path)
     result = experiment.run(config, tmp_path / "results", tmp_path)
-    assert len(result.history) == 1 and len(train) // 2 >= 2, "two updates"
+    assert len(result.history) == 1 and len(train) // 2 >= 2, "two steps"
     metrics = result.metrics
     assert (metrics["videos"], metrics["of"], metrics["train_of"]) == (len(val), len(val), len(train))
     line = Line(Row("TDN", "tdn"), [result], 35.6, 26.5, [config])
@@ -76,6 +76,7 @@ def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatc
     assert scored["GMACs"].tolist()[0] == pytest.approx(6 * scored["GMACs a view"].tolist()[0])
 
 
+@pytest.mark.slow
 def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_path, home, monkeypatch):
     """500 clips, five of them broken, each in its own way; once without the index of a check, once with it."""
     root = tmp_path / "mine"
@@ -105,8 +106,8 @@ def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_p
         assert len(result.history) == 1 and np.isfinite(result.history["loss"]).all()
 
 
-def test_an_epoch_that_was_cut_goes_on_where_it_was(tmp_path, monkeypatch):
-    """A checkpoint after every update in place of every ten minutes; the disk fails in the middle of an epoch."""
+def test_an_interrupted_epoch_resumes_where_it_was(tmp_path, monkeypatch):
+    """A checkpoint after every step in place of every ten minutes; the disk fails in the middle of an epoch."""
     monkeypatch.setattr("tdn.engine.trainer.CHECKPOINT_SECONDS", 0)
     config = tiny(spec_of("k400", tmp_path, monkeypatch))
     config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, epochs=2))
@@ -125,13 +126,13 @@ def test_an_epoch_that_was_cut_goes_on_where_it_was(tmp_path, monkeypatch):
         experiment.run(config, tmp_path / "cut", tmp_path)
     before = len(seen)
     cut = experiment.run(config, tmp_path / "cut", tmp_path)
-    assert len(seen) - before == 2, "only the update that was not done"
+    assert len(seen) - before == 2, "only the step that was not done"
     weights = [torch.load(result.folder / "weights.pt", weights_only=True)["model"] for result in (whole, cut)]
     assert all(torch.equal(weights[1][key], value) for key, value in weights[0].items())
     assert whole.history["loss"].tolist() == cut.history["loss"].tolist()
 
 
-def test_fine_tuning_starts_from_all_of_another_network_but_its_classifier(tmp_path, monkeypatch):
+def test_fine_tuning_is_initialised_from_another_network_but_for_its_classifier(tmp_path, monkeypatch):
     source = tiny(spec_of("k400", tmp_path, monkeypatch))
     recipe = dataclasses.replace(source.recipe, lr=1e-9)
     target = dataclasses.replace(
@@ -151,6 +152,7 @@ def test_fine_tuning_starts_from_all_of_another_network_but_its_classifier(tmp_p
     assert re.fullmatch(r".*/from_elsewhere\.pt, sha256 [0-9a-f]{64}", result.manifest["pretrained"])
 
 
+@pytest.mark.slow
 def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, monkeypatch):
     root = layouts.ssv2(tmp_path / "ssv2")
     labels = json.loads((root / "labels/labels.json").read_text())
@@ -167,7 +169,7 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
     assert table["videos"].tolist() == ["3 of 3"] and table["GMACs a view"][0] < 35.6
 
     (folder,) = (tmp_path / "kept").iterdir()
-    with pytest.raises(ValueError, match="half done from other weights"):
+    with pytest.raises(ValueError, match="interrupted with other initial weights"):
         half = experiment.stored(tiny(DatasetSpec("ssv2")), tmp_path).folder
         write_text(half / "checkpoint.pt", "")
         write_text(half / "config.json", "{}")
@@ -201,6 +203,7 @@ def test_the_published_number_is_that_of_the_same_views():
     )
 
 
+@pytest.mark.slow
 def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
     """The command line of the study, on two processes, and what it leaves against a process alone."""
     environment = {"TDN_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin"}
@@ -221,8 +224,6 @@ def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
     result = experiment.Result(tmp_path / "results/smoke/runs" / name)
     assert result.manifest["processes"] == 2 and result.manifest["device_batch"] == 8
     assert (result.metrics["videos"], result.metrics["of"]) == (18, 18)
-
-    from tdn.experiments.profiles import SMOKE
 
     alone = experiment.run(SMOKE.pretrained(), tmp_path / "alone", tmp_path / ".data", Compute(device_batch=8))
     assert alone.folder.name == name

@@ -12,19 +12,23 @@ import pytest
 import torch
 from helpers.runs import TINY, on_the_cpu, weights, with_epochs  # noqa: F401 (a fixture)
 
-from tdn.experiments import queue as jobs
+from tdn.experiments import queue
 from tdn.experiments import runs as experiment
+from tdn.experiments.registry import plan
 
 PROGRAM = """
 import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
 sys.path.insert(0, {tests!r})
-from experiments.test_queue import seeds, with_epochs
-from tdn.experiments import queue as jobs
+from experiments.test_queue import seeds, train, with_epochs
 if __name__ == "__main__":
-    jobs.train(seeds(with_epochs(int(sys.argv[3])), 2), Path(sys.argv[1]), Path(sys.argv[2]), jobs=2)
+    train(seeds(with_epochs(int(sys.argv[3])), 2), Path(sys.argv[1]), Path(sys.argv[2]), jobs=2)
 """
+
+
+def train(runs, results, data_root, **more):
+    queue.train(plan(runs, results), results, data_root, **more)
 
 
 def seeds(config, number):
@@ -32,7 +36,7 @@ def seeds(config, number):
 
 
 def start(tmp_path, data_root, epochs):
-    """A process with two workers, and those, once each of them has a checkpoint."""
+    """A process with two workers, and these, once each of them has a checkpoint."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM.format(tests=__file__.rsplit("/", 2)[0]))
     command = [sys.executable, program, tmp_path, data_root, str(epochs)]
@@ -43,43 +47,50 @@ def start(tmp_path, data_root, epochs):
     return process, [child for child in process.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
 
 
-def test_each_missing_run_is_trained_once_whatever_is_beside_it(tmp_path, data_root, capsys):
+def test_each_missing_run_is_trained_once_whatever_is_next_to_it(tmp_path, data_root, capsys):
     runs = seeds(TINY, 3)
-    jobs.train([runs[0], *runs], tmp_path, data_root, jobs=2)
+    train([runs[0], *runs], tmp_path, data_root, jobs=2)
     results = [experiment.stored(config, tmp_path) for config in runs]
     assert all(result.complete for result in results)
     assert {result.manifest["device"] for result in results} == {"CPU, 1 threads"}
-    assert capsys.readouterr().out.count("top-1") == 3
+    out, err = capsys.readouterr()
+    assert out.count("top-1") == 3 and "step" in out and not err, "a notebook shows stderr in red"
+    assert out.startswith("needs 3 networks, 0 there, about 1 minute\n")
 
     alone = tmp_path / "alone"
-    jobs.train(runs[:1], alone, data_root, jobs=1)
+    train(runs[:1], alone, data_root, jobs=1)
     first, again = weights(results[0]), weights(experiment.stored(runs[0], alone))
     assert all(torch.equal(first[key], value) for key, value in again.items())
 
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    jobs.train(runs, tmp_path, data_root)
+    train(runs, tmp_path, data_root)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
     assert capsys.readouterr().out.count("top-1") == 1, "that of the run alone"
+    assert queue._measured_rate(tmp_path) == pytest.approx(
+        sum(result.manifest["seconds"] for result in results) / (3 * 4 * 36 * 2)
+    ), "seconds per segment: 3 runs of 4 epochs of 36 videos with 2 segments each"
+    assert queue._time_needed([with_epochs(10**6)], tmp_path / "none", data_root, 2) == "about 6 hours"
 
 
-def test_the_start_of_a_run_is_trained_before_it_and_only_where_needed(tmp_path, data_root):
+def test_the_network_that_others_start_from_is_trained_first_and_only_where_needed(tmp_path, data_root):
     config = dataclasses.replace(TINY, seed=1, pretrained=TINY)
-    jobs.train([config, dataclasses.replace(config, seed=2), TINY], tmp_path, data_root, jobs=2)
+    train([config, dataclasses.replace(config, seed=2), TINY], tmp_path, data_root, jobs=2)
     assert len(list(tmp_path.glob("runs/*/metrics.json"))) == 3
     shutil.rmtree(experiment.stored(TINY, tmp_path).folder)
-    jobs.train([config], tmp_path, data_root, jobs=2)
-    assert not experiment.stored(TINY, tmp_path).complete, "what is complete needs no start"
+    train([config], tmp_path, data_root, jobs=2)
+    assert not experiment.stored(TINY, tmp_path).complete, "what is complete needs no other run"
 
 
 def test_the_error_of_a_run_is_raised_here_and_ends_the_others(tmp_path, data_root):
     broken = dataclasses.replace(TINY, options=(("width", 8), ("l_tdm_fusion", "F+G")))
     with pytest.raises(ValueError, match="l_tdm_fusion would do nothing"):
-        jobs.train([broken, *seeds(with_epochs(500), 2)], tmp_path, data_root, jobs=2)
+        train([broken, *seeds(with_epochs(500), 2)], tmp_path, data_root, jobs=2)
     assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
     assert not list(tmp_path.glob("runs/*/metrics.json"))
 
 
-def test_a_killed_worker_is_said_and_the_next_call_goes_on(tmp_path, data_root):
+@pytest.mark.slow
+def test_after_a_killed_worker_the_next_call_resumes(tmp_path, data_root):
     process, workers = start(tmp_path, data_root, 80)
     workers[0].kill()
     assert process.wait(timeout=60) != 0
@@ -87,13 +98,13 @@ def test_a_killed_worker_is_said_and_the_next_call_goes_on(tmp_path, data_root):
     runs = seeds(with_epochs(80), 2)
     assert not all(experiment.stored(config, tmp_path).complete for config in runs)
 
-    jobs.train(runs, tmp_path, data_root, jobs=2)
-    jobs.train(runs[:1], tmp_path / "whole", data_root, jobs=1)
+    train(runs, tmp_path, data_root, jobs=2)
+    train(runs[:1], tmp_path / "whole", data_root, jobs=1)
     resumed, whole = (weights(experiment.stored(runs[0], folder)) for folder in (tmp_path, tmp_path / "whole"))
     assert all(torch.equal(resumed[key], value) for key, value in whole.items())
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kill", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path, data_root, kill):
     process, workers = start(tmp_path, data_root, 5000)
     process.send_signal(kill)
@@ -103,10 +114,10 @@ def test_workers_end_with_their_parent(tmp_path, data_root, kill):
     assert not list(tmp_path.glob("runs/*/metrics.json"))
 
 
-def test_a_dead_worker_is_said_in_words(tmp_path, data_root, monkeypatch):
-    monkeypatch.setattr(jobs, "_start_worker", _die)
+def test_a_dead_worker_is_reported_in_words(tmp_path, data_root, monkeypatch):
+    monkeypatch.setattr(queue, "_start_worker", _die)
     with pytest.raises(RuntimeError, match=r"one of 1 training processes was killed or did not start"):
-        jobs.train([TINY], tmp_path, data_root)
+        train([TINY], tmp_path, data_root)
 
 
 def _die(_):

@@ -1,6 +1,7 @@
 """The tables' lists of runs."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -9,17 +10,17 @@ from helpers import layouts
 from tdn.book.lines import full_size
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.engine.recipes import SOMETHING
-from tdn.experiments import profiles, tables
-from tdn.experiments import registry as study
+from tdn.experiments import profiles, registry, tables
 from tdn.experiments.profiles import PROFILES, get_profile
-from tdn.experiments.runs import IMAGENET, Run, impossible
+from tdn.experiments.runs import IMAGENET, Run, impossible, stored
 from tdn.experiments.tables import SHORT_VS_LONG, TABLES, TDRL_LAMBDA, TDRL_TIM, TEMPORAL_MODULES, Row
 from tdn.model.cost import measure_cost
 from tdn.model.tdrl import TemporalDiversity
+from tdn.utils import write_text
 
 
 def test_published_numbers_are_those_of_the_papers_table():
-    published = {name: [row.published_as("top1") for row in table.rows] for name, table in TABLES.items()}
+    published = {name: [table.published(row, "top1") for row in table.rows] for name, table in TABLES.items()}
     assert published == {
         "difference_operator": [41.5, 51.4, 51.6, 52.3],
         "s_tdm_fusion": [43.7, 47.6, 52.3, 47.3, 47.9],
@@ -34,18 +35,25 @@ def test_published_numbers_are_those_of_the_papers_table():
         "tdrl_lambda": [46.1, 47.9, 48.4, 47.8, 48.0],
         "beyond": [None] * 3,
     }
-    iclr = {name: [row.published_as("top1", "iclr2021") for row in table.rows] for name, table in TABLES.items()}
+    iclr = {name: [t.published(row, "top1", "iclr2021") for row in t.rows] for name, t in TABLES.items()}
     assert iclr["difference_operator"] == [None] * 4 and iclr["location"] == [45.2, 49.9, 51.3, 50.8]
     assert iclr["temporal_modules"][:7] == [19.7, 46.2, 45.6, 47.4, 48.9, 46.1, 47.5]
-    assert [row.printed("gmacs") for row in TABLES["location"].rows] == ["33", "35", "36", "38"]
-    assert TABLES["s_tdm_fusion"].rows[0].printed("gmacs") is None
-    assert Row("ours alone", "tdn").published_as("top1") is None
+    location, fusion = TABLES["location"], TABLES["s_tdm_fusion"]
+    assert [location.published(row, "gmacs") for row in location.rows] == [33, 35, 36, 38]
+    assert fusion.published(fusion.rows[0], "gmacs") is fusion.published(Row("ours alone", "tdn"), "top1") is None
+
+
+def test_every_row_that_a_csv_file_names_is_one_of_its_table():
+    for table in TABLES.values():
+        names = set().union(*(tables._csv(file)["row"].dropna() for file in table.files[:1]))
+        assert names <= {row.name for row in table.rows}, table.title
 
 
 def gmacs(name):
     return [measure_cost(full_size(row)).gmacs for row in TABLES[name].rows]
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_papers():
     concat_avg, concat_diff, diff_avg, tdn = gmacs("difference_operator")
     assert concat_avg == pytest.approx(concat_diff) and diff_avg == pytest.approx(tdn)
@@ -56,13 +64,13 @@ def test_costs_are_those_of_the_papers():
 
 
 def ablations(profile):
-    return study.all_runs(profile, list(TABLES))
+    return registry.all_runs(profile, list(TABLES))
 
 
-@pytest.mark.parametrize("profile", [PROFILES["smoke"], PROFILES["pocket"]], ids=lambda profile: profile.name)
+@pytest.mark.parametrize("profile", [PROFILES["smoke"], pytest.param(PROFILES["pocket"], marks=pytest.mark.slow)])
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
     runs = ablations(profile)
-    assert len({run.name for run in study.all_runs(profile)}) == len(study.all_runs(profile))  # shared rows once
+    assert len({run.name for run in registry.all_runs(profile)}) == len(registry.all_runs(profile))  # shared rows once
     assert {run.pretrained for run in runs} == {profile.pretrained("tsn"), profile.pretrained("res2net")}
     assert {run.model for run in runs if run.pretrained == profile.pretrained("res2net")} == {"tea_resnet10"}
     assert profile.pretrained().pretrained is None
@@ -117,10 +125,10 @@ def test_rows_are_the_networks_they_are_named_after():
 
 def test_a_new_row_is_one_line_and_shared_rows_run_once(monkeypatch):
     profile = PROFILES["smoke"]
-    before = study.all_runs(profile)
+    before = registry.all_runs(profile)
     rows = [*SHORT_VS_LONG, Row("under another name", "tdn"), Row("L-TDM in stage 5", "tdn", {"l_tdm_stages": (5,)})]
     monkeypatch.setitem(TABLES, "short_vs_long", dataclasses.replace(TABLES["short_vs_long"], rows=rows))
-    assert len(study.all_runs(profile)) == len(before) + 1
+    assert len(registry.all_runs(profile)) == len(before) + 1
 
 
 def test_every_reference_is_a_row():
@@ -145,15 +153,15 @@ def test_two_ways_to_ask_for_one_network_are_one_run():
     assert pocket.runs(Row("other", "tdn", {"s_tdm_stages": (1,)}), of) != pocket.runs(Row("TDN", "tdn"), of)
 
 
-def test_shards_are_all_runs_once_and_runs_stand_after_what_they_start_from():
+def test_shards_are_all_runs_once_and_runs_come_after_those_they_are_initialised_from():
     profile = PROFILES["pocket"]
-    runs = study.with_pretrained(study.all_runs(profile))
-    shards = [study.shard(runs, f"{i}/3") for i in (1, 2, 3)]
+    runs = registry.with_pretrained(registry.all_runs(profile))
+    shards = [registry.shard(runs, f"{i}/3") for i in (1, 2, 3)]
     assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
     transfer = profile.transfer_runs("pocket, family both")[1]
     source = transfer.pretrained
-    assert study.select(runs, [transfer.name]) == [transfer]
-    assert study.with_pretrained([transfer]) == [source.pretrained, source, transfer]
+    assert registry.select(runs, [transfer.name]) == [transfer]
+    assert registry.with_pretrained([transfer]) == [source.pretrained, source, transfer]
 
 
 def test_transfers_go_from_other_classes_to_three_splits():
@@ -173,7 +181,7 @@ def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
         monkeypatch.delenv(f"TDN_{name}", raising=False)
     monkeypatch.setenv("TDN_HOME", "/nowhere")
     paper = PROFILES["paper"]
-    runs = study.all_runs(paper)
+    runs = registry.all_runs(paper)
     assert len({run.name for run in runs}) == len(runs)
     by_data = {}
     for run in runs:
@@ -202,12 +210,34 @@ def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
 def test_networks_that_need_weights_of_their_own_are_not_possible_without(monkeypatch, tmp_path):
     (tmp_path / "ssv1").mkdir()
     monkeypatch.setenv("TDN_SSV1", str(tmp_path / "ssv1"))
-    tea = next(run for run in study.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
+    tea = next(run for run in registry.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
     assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
+
+
+def test_a_plan_has_each_run_once_and_what_it_is_initialised_from_only_where_needed(monkeypatch, tmp_path):
+    pocket = PROFILES["pocket"]
+    tuned = pocket.transfer_runs("pocket, family both")
+    source = tuned[0].pretrained
+    todo = registry.plan([*tuned, tuned[0]], tmp_path)
+    assert todo == registry.Plan([], [source.pretrained, source, *tuned], {})
+    assert registry.plan(tuned, tmp_path, has_weights=True).to_do == tuned
+    for config in (source, tuned[0]):
+        write_text(stored(config, tmp_path).folder / "metrics.json", "{}")
+    todo = registry.plan(tuned, tmp_path)
+    assert (todo.done, todo.to_do) == ([source, tuned[0]], tuned[1:]), "the 2D network is needed no more"
+    monkeypatch.setattr(registry, "impossible", lambda config, _: "why" if config == tuned[1] else None)
+    todo = registry.plan(tuned, tmp_path)
+    assert (todo.to_do, todo.impossible) == ([tuned[2]], {tuned[1]: "why"})
 
 
 def test_ones_own_data_is_trained_as_something_something(tmp_path):
     run = profiles.own_run(DatasetSpec(str(layouts.folder(tmp_path / "mine"))), "tdn_resnet18", 16)
+    assert impossible(run) is None
+    for model in ("tdn_resnet10", "slowfast_resnet50"):
+        small = profiles.own_run(run.data, model, 8)
+        assert re.search(f"no ImageNet weights for {model}.*--pretrained none.*--pretrained FILE", impossible(small))
+        assert impossible(small, has_weights=True) is None
+        assert impossible(profiles.own_run(run.data, model, 8, pretrained=None)) is None
     assert run.recipe == SOMETHING and run.pretrained == IMAGENET and str(run.views) == "1x1"
     assert run.create_model().fc.out_features == 3 and run.num_segments == 16
     with pytest.raises(ValueError, match="did you mean tdn_resnet50"):

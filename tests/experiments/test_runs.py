@@ -96,6 +96,7 @@ def test_a_run_leaves_its_files_and_is_not_repeated(tmp_path, data_root):
     assert {path: path.stat().st_mtime_ns for path in result.folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_root):
     config = with_epochs(60)
     checkpoint = experiment.stored(config, tmp_path).folder / "checkpoint.pt"
@@ -128,6 +129,7 @@ def test_a_run_is_initialised_from_the_weights_of_another(tmp_path, data_root):
     assert torch.equal(after["fc.weight"], config.create_model().fc.weight), "its own classifier"
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_run_once(tmp_path, data_root):
     processes = [start(tmp_path, data_root, tmp_path, 8) for _ in range(2)]
     printed = [process.communicate(timeout=120)[0] for process in processes]
@@ -140,7 +142,7 @@ def test_two_processes_train_a_run_once(tmp_path, data_root):
 def test_unreadable_videos_are_in_the_metrics(tmp_path, data_root, capsys, monkeypatch):
     monkeypatch.setattr(VideoSet, "keep_in_memory", lambda *_: False)  # as of a set too large for it
     spec = dataclasses.replace(SPEC, seed=7)
-    folder = pocket.render(tmp_path, spec)
+    folder = pocket.render_set(tmp_path, spec)
     broken = [folder / "train" / "00004.mp4", folder / "val" / "00011.mp4"]
     broken[0].write_bytes(b"")
     broken[1].write_bytes(broken[1].read_bytes()[:20_000])
