@@ -21,14 +21,14 @@ SPEC = pocket.PocketSpec(train=36, val=19, seed=5)
 def data_root(tmp_path_factory):
     """A folder of rendered data, as `.data` is for the study."""
     root = tmp_path_factory.mktemp("data")
-    pocket.render(root, SPEC)
+    pocket.render_set(root, SPEC)
     return root
 
 
 @pytest.fixture
 def video_sets(data_root):
     """Training (36) and validation (19) videos, read from file."""
-    return pocket.load(pocket.render(data_root, SPEC))
+    return pocket.load(pocket.render_set(data_root, SPEC))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Which frames of a video a network sees: T segments, a window of W consecutive frames in each."""
+"""Which frames of a video a network sees: T segments, a window of L consecutive frames in each."""
 
 import re
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from tdn.data.transforms import Crop
 def sample_windows(
     num_frames: int, num_segments: int, window: int, rng: np.random.Generator | None = None, offset: float = 0.5
 ) -> np.ndarray:
-    """Frame numbers `(T, W)`, 0-based and in order of time (TSN sampling; TDN section 3.1).
+    """Indices of frames `(T, L)`, 0-based and in order of time (TSN sampling; TDN section 3.1).
 
     The possible starts of a window are cut into T equal parts; each gives one start, drawn from `rng` while
-    training; at test (`rng=None`) it stands at `offset` of its part, 0 to below 1, in the middle unless told.
+    training; at test (`rng=None`) it is at `offset` of its part, 0 to below 1, by default in its middle.
 
     Short videos, in training and test alike: where fewer windows fit than there are segments, windows may run
     over the end and repeat the last frame, just so far that there are as many starts as segments; a video
@@ -39,7 +39,7 @@ class Views:
 
     Nothing is drawn: the clips lie evenly between each other, one clip in the middle of the segments, and are
     distinct as far as the video has frames. The crops lie evenly along the longer side, one in the middle; `scale` is
-    their side as a share of the shorter side (224 of 256 is 0.875).
+    their side as a fraction of the shorter side (224 of 256 is 0.875).
 
     Raises ValueError for less than one clip, crop or pixel, and a scale outside 0 to 1.
     """
@@ -61,7 +61,7 @@ class Views:
         return f"{self.clips}x{self.crops}"
 
     def windows(self, num_frames: int, num_segments: int, window: int, clip: int) -> np.ndarray:
-        """Frame numbers `(T, W)` of clip number `clip`, 0-based."""
+        """Indices of frames `(T, L)` of clip `clip`, 0-based."""
         return sample_windows(num_frames, num_segments, window, offset=(clip + 0.5) / self.clips)
 
     def squares(self, height: int, width: int) -> tuple[Crop, ...]:
@@ -75,7 +75,7 @@ class Views:
 
 def parse_views(text: str, size: int | None = None) -> Views:
     """`"1x1"`, `"10x3"`: clips x crops, as published: one crop is 224 of 256 pixels, several are 256 of 256 (another
-    `size` keeps the share). Raises ValueError for anything else."""
+    `size` keeps the fraction). Raises ValueError for anything else."""
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if match is None:
         raise ValueError(f"views are written clips x crops, as 1x1 or 10x3, not {text!r}")

@@ -1,6 +1,6 @@
 """From uint8 frames to network input, on the device: crop, resize, flip, normalise.
 
-What is random is drawn beside the frames (`clips.py`), per video, from the run's seed; here it is only
+What is random is drawn where the frames are read (`clips.py`), per video, from the run's seed; here it is only
 carried out, so that the same video gets the same crop on any device and in any process.
 """
 
@@ -37,14 +37,6 @@ def random_crop(rng: np.random.Generator, height: int, width: int, scales: Seque
     side = round(rng.choice(scales) * min(height, width))
     top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
     return Crop(int(top), int(left), side, bool(flip and rng.random() < 0.5))
-
-
-def cut_out(crops: Sequence[Crop]) -> tuple[tuple[slice, slice], tuple[Crop, ...]]:
-    """The rows and columns of a frame that `crops` need, and where the crops lie in these."""
-    top, left = (min(place) for place in zip(*((crop.top, crop.left) for crop in crops), strict=True))
-    bottom, right = (max(crop[axis] + crop.side for crop in crops) for axis in (0, 1))
-    moved = tuple(crop._replace(top=crop.top - top, left=crop.left - left) for crop in crops)
-    return (slice(top, bottom), slice(left, right)), moved
 
 
 def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tensor:

@@ -18,7 +18,6 @@ from tdn.data.disk.published import Labelled, Layout
 from tdn.utils import HOME, home, unknown_name
 
 PREFIX = "TDN_"  # of environment variables; TDN_HOME is no data set
-SPLITS = 3  # official ones, of the sets that have several
 
 
 class Published(NamedTuple):
@@ -29,7 +28,7 @@ class Published(NamedTuple):
     page: str
     holds: str
     layout: Layout
-    splits: int = 1
+    splits: int = 1  # official ones
 
 
 PUBLISHED = {
@@ -60,7 +59,7 @@ PUBLISHED = {
         "https://www.crcv.ucf.edu/data/UCF101.php",
         "UCF-101/ and ucfTrainTestlist/ (the splits for action recognition)",
         layouts.UCF101,
-        SPLITS,
+        splits=3,
     ),
     "hmdb51": Published(
         "HMDB51",
@@ -68,7 +67,7 @@ PUBLISHED = {
         "https://serre.lab.brown.edu/hmdb51.html",
         "hmdb51_org/<class>/ and testTrainMulti_7030_splits/",
         layouts.HMDB51,
-        SPLITS,
+        splits=3,
     ),
 }
 
@@ -236,7 +235,7 @@ def _file() -> Path:
 def _how_to_get(name: str) -> str:
     title, _, page, holds, *_ = PUBLISHED[name]
     return (
-        f"{title} ({name}) is not on this machine, as far as tdn was told. Where to get it: {page}. "
+        f"{title} ({name}) is not on this machine, or not configured. Where to get it: {page}. "
         f"Unpacked as it is, its folder holds {holds}. {_how_to_tell(name)}"
     )
 

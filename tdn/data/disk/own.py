@@ -1,4 +1,4 @@
-"""Labelled videos of one's own: lists as of TSN, or folders of classes (`layouts.py` has the published data sets)."""
+"""Labelled videos of one's own: lists as of TSN, or folders of classes (`published.py` has the published data sets)."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def _list_sources(root: Path, split: int) -> list[Path]:
 
 
 def _read_lists(root: Path, split: int, sources: list[Path]) -> Labelled:
-    """Lists as of TSN, `path label` or `path frames label`; classes.txt, if there is one, has a name a line.
+    """Lists as of TSN, `path label` or `path frames label`; classes.txt, if there is one, has one name per line.
 
     Paths are those of video files or folders of frames, below the root or absolute. The number of frames is not used.
     """

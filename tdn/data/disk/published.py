@@ -67,7 +67,7 @@ def _read_ssv1(root: Path, split: int, sources: list[Path]) -> Labelled:
     label_of: dict[str, int] = {}
     for number, name in lines(labels):  # no real csv: commas and quotes belong to the names
         if name in label_of:
-            raise wrong(labels, number, f"{name!r} stands there twice")
+            raise wrong(labels, number, f"{name!r} is there twice")
         label_of[name] = len(label_of)
     # In order of their names: so TSN's and TSM's lists have them, and with them the authors' released networks.
     label_of = {name: label for label, name in enumerate(sorted(label_of))}

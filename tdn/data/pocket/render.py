@@ -8,7 +8,7 @@
 
 Classes come in pairs that play the same scene forwards and backwards (the one exception,
 moving and pretending to move, shows the same places equally often), so single frames say
-nothing about which of the two it is. :mod:`tdn.data.scenes` draws them; its constants set
+nothing about which of the two it is. :mod:`tdn.data.pocket.scenes` draws them; its constants set
 the difficulty.
 
 The clips are stored as mp4 files, to be read like those of any other dataset::
@@ -40,7 +40,7 @@ RENDER_VERSION = 2  # part of the identity of rendered data: raise it when the p
 
 FRAMES_PER_SECOND = 12
 LENGTHS = (40, 72)  # frames of a clip, both ends included
-SPLITS = ("train", "val")
+SUBSETS = ("train", "val")
 
 
 class PocketClass(NamedTuple):
@@ -105,14 +105,14 @@ class PocketSpec:
 
     def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
         """Training and validation videos, rendered below `data` where missing."""
-        return load(render(data, self))
+        return load(render_set(data, self))
 
     def mask(self, video: int) -> np.ndarray:
-        """Of validation video number `video`, as `render_mask`."""
+        """Of validation video `video`, as `render_mask`."""
         return render_mask(video % self.num_classes, self._seed("val", video))
 
     def _seed(self, split: str, number: int) -> tuple[int, int, int]:
-        return self.seed, SPLITS.index(split), number
+        return self.seed, SUBSETS.index(split), number
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def render_clip(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
 
     ``label`` is an index into :data:`CLASSES`, ``seed`` anything that
     ``np.random.default_rng`` takes. Returns uint8 ``(frames, 56, 56, 3)``, RGB, with 40 to 72
-    frames at 12 frames a second. The two classes of a pair that runs forwards and backwards
+    frames at 12 frames per second. The two classes of a pair that runs forwards and backwards
     give, for the same seed, exactly each other's frames in reverse order. Raises IndexError
     for an unknown label.
     """
@@ -167,7 +167,7 @@ def render_clip(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
 
 
 def render_mask(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
-    """Where in the frames of `render_clip(label, seed)` the things are that the class is about: the share of each
+    """Where in the frames of `render_clip(label, seed)` the objects are that the class is about: the fraction of each
     pixel that they cover, float32 ``(frames, 56, 56)``, 0 to 1. Raises as `render_clip`."""
     mask = scenes.object_mask(_draw(label, seed)[0])
     return mask[::-1] if _ROWS[label].backwards else mask
@@ -181,12 +181,12 @@ def _draw(label: int, seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.rando
     return _ROWS[label].scene(rng, frames), rng
 
 
-def render(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
+def render_set(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
     """Render all clips of ``spec`` below ``root`` and return their folder.
 
     The folder is named after the spec and :data:`RENDER_VERSION`. Returns at once when its
     ``index.csv`` and every clip in it are there. Otherwise the files that are missing are made by ``workers``
-    processes (default: one a CPU core) and the index is written last, with the columns ``split``,
+    processes (default: one per CPU core) and the index is written last, with the columns ``split``,
     ``path`` (relative to the folder), ``label``, ``class``, ``family``, ``frames``,
     ``sha256``. A killed call can be repeated; processes that render the same folder wait for
     each other. Errors of drawing, encoding and writing are raised. A script that calls this
@@ -205,10 +205,10 @@ def render(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
             part.unlink(missing_ok=True)
         jobs = [
             _Job(folder, split, number, spec._seed(split, number))
-            for split, count in zip(SPLITS, (spec.train, spec.val), strict=True)
+            for split, count in zip(SUBSETS, (spec.train, spec.val), strict=True)
             for number in range(count)
         ]
-        for split in SPLITS:
+        for split in SUBSETS:
             (folder / split).mkdir(parents=True, exist_ok=True)
         _write_index(index, _run(jobs, workers or torch.get_num_threads()))
     return folder
@@ -233,7 +233,7 @@ def load(folder: Path) -> tuple[VideoSet, VideoSet]:
             names,
             families,
         )
-        for split in SPLITS
+        for split in SUBSETS
     )
     return train, val
 
@@ -286,7 +286,7 @@ def encode(file: Path | BinaryIO, clip: np.ndarray) -> None:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "14", "preset": "ultrafast"}
         stream.codec_context.flags |= int(av.codec.context.Flags.bitexact)
-        stream.codec_context.thread_count = 1  # one a worker; also keeps the bytes the same
+        stream.codec_context.thread_count = 1  # one per worker; also keeps the bytes the same
         for image in clip:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))

@@ -27,15 +27,15 @@ BACKGROUND_LEVEL = (50.0, 110.0)  # mean of the background in each colour, grey 
 OBJECT_CONTRAST = (80.0, 140.0)  # what an object is lighter than the mean background, a channel
 DISTRACTOR_CONTRAST = (15.0, 40.0)  # what a still shape is darker than the mean background, a channel
 BACKGROUND_CONTRAST = (4.0, 10.0)  # standard deviation of the background texture, grey levels
-LIGHT_GRADIENT = 0.15  # the light falls off across the frame by at most this share
-FLICKER = 0.04  # the light changes over time by at most about this share
+LIGHT_GRADIENT = 0.15  # the light falls off across the frame by at most this fraction
+FLICKER = 0.04  # the light changes over time by at most about this fraction
 DISTRACTORS = (1, 3)  # still shapes in "long" and "both" clips, both ends included
 PATTERN_CONTRAST = (12.0, 36.0)  # standard deviation of the running pattern, grey levels
-PATTERN_SPEED = (2.5, 4.5)  # pixels a frame
+PATTERN_SPEED = (2.5, 4.5)  # pixels per frame
 PATTERN_GRAIN = (2.0, 2.5)  # blur of the pattern, pixels; it correlates over about twice that
 PATTERN_MEMORY = 1.5  # frames; the pattern keeps exp(-(d / 2 memory)^2) of itself after d frames
 PATTERN_PATCH = (22.0, 34.0)  # width and height of the patch, pixels
-EVENT_SHARE = (0.65, 0.95)  # share of the clip that an event covers
+EVENT_SHARE = (0.65, 0.95)  # fraction of the clip that an event covers
 PACE = 0.5  # how unevenly an event runs: 0 even, below 1 never backwards
 TRAVEL = (26.0, 38.0)  # pixels that a moving object covers
 GAP = (16.0, 28.0)  # pixels between two objects before they approach each other
@@ -122,7 +122,7 @@ def photograph(rng: Generator, drawing: np.ndarray) -> np.ndarray:
 
 
 def object_mask(drawing: np.ndarray) -> np.ndarray:
-    """How much of each pixel of the photograph shows the things that the class is about, 0 to 1: float32
+    """How much of each pixel of the photograph shows the objects that the class is about, 0 to 1: float32
     ``(frames, PIXELS, PIXELS)``."""
     return _smaller(drawing[..., 3])
 
@@ -136,7 +136,7 @@ def _smaller(drawing: np.ndarray) -> np.ndarray:
 
 
 def _vector(rng: Generator, length: float, angle: float | None = None) -> np.ndarray:
-    """A vector ``(x, y)`` of this length, in a random direction unless told."""
+    """A vector ``(x, y)`` of this length, in a random direction unless given."""
     angle = rng.uniform(0, 2 * math.pi) if angle is None else angle
     return length * np.array([math.cos(angle), math.sin(angle)])
 
@@ -255,7 +255,7 @@ def covering(rng: Generator, frames: int) -> np.ndarray:
 
 
 def growing(rng: Generator, frames: int) -> np.ndarray:
-    """A shape grows where it stands."""
+    """A shape grows in its place."""
     small, factor = rng.uniform(5, 9), rng.uniform(*GROWTH)
     place = rng.uniform(18, SIZE - 18, size=2)
     video, _, mean = _stage(rng, frames, [place])
@@ -266,7 +266,7 @@ def growing(rng: Generator, frames: int) -> np.ndarray:
 
 
 def moving_to_a_place(rng: Generator, frames: int, back: bool = False) -> np.ndarray:
-    """A shape moves from one place to another, and back again if told."""
+    """A shape moves from one place to another, and back again with `back`."""
     # Never nearly level, or it would be "Moving [something] left" or right with a still camera.
     slope = math.radians(rng.uniform(35, 145)) * rng.choice([-1, 1])
     way = _vector(rng, rng.uniform(*TRAVEL), slope)
@@ -322,7 +322,7 @@ def approaching(rng: Generator, frames: int) -> np.ndarray:
 
 
 def turning_clockwise(rng: Generator, frames: int) -> np.ndarray:
-    """A shape without symmetry turns where it stands."""
+    """A shape without symmetry turns in its place."""
     place, radius = rng.uniform(16, SIZE - 16, size=2), rng.uniform(9, 14)
     video, shift, mean = _stage(rng, frames, [place], panning=True)
     shape, angle, colour = _object(rng, mean, ("corner", "arrow"))
