@@ -1,4 +1,4 @@
-"""`tdn train` and `tdn evaluate`."""
+"""`tdn train`, `tdn evaluate` and `tdn data`."""
 
 import dataclasses
 import json
@@ -77,3 +77,19 @@ def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, 
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
     assert main(["evaluate", *arguments, "--classes", str(tmp_path / "names.txt")]) == 2
     assert "none of the network's" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_data_lists_the_sets_and_checks_one_with_either_reader(tmp_path, home, monkeypatch, capsys):
+    mine = layouts.folder(tmp_path / "mine")
+    monkeypatch.setenv("TDN_MINE", str(mine))
+    assert main(["data"]) == 0
+    out = capsys.readouterr().out
+    assert f"mine        {mine} (the environment variable TDN_MINE)" in out and "ssv1        not configured" in out
+    for reader in ("decord", "pyav"):
+        assert main(["data", "check", "mine", "--reader", reader]) == 0
+        (state,) = (home / ".data/index").glob("*.json")
+        assert json.loads(state.read_text())["reader"] == reader
+    (mine / "nodding/f.mp4").write_bytes(b"")
+    assert main(["data", "check", "mine"]) == 1
+    assert "nodding/f.mp4: empty file" in capsys.readouterr().out
