@@ -55,7 +55,7 @@ def measure_networks(
 ) -> Iterator[dict[str, Any]]:
     """One row per device, form, batch and network: milliseconds per video, as `summary`; how many times as long the
     reference implementation takes; for training steps the peak of memory in MB (not compiled: compilation takes more)
-    and as a fraction of the reference implementation's. Where there is no GPU, one row says so.
+    and as a fraction of the reference implementation's. Where there is no GPU, one row reports it.
 
     Args:
         batches: which networks are compared with so many videos at once.
