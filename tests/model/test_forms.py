@@ -20,8 +20,6 @@ from tdn.model.tdm import (
     difference_input,
 )
 
-# S-TDM ---------------------------------------------------------------------------------------
-
 
 def test_inputs_are_the_pooled_frames_and_their_differences():
     clips = torch.randn(2, 3, 5, 3, 8, 8)
@@ -52,9 +50,6 @@ def test_s_tdm_fusions(fusion, definition):
         hidden = upsampled.mean((2, 3)) @ first.weight.flatten(1).T + first.bias
         weights = torch.sigmoid(hidden @ second.weight.flatten(1).T + second.bias)[:, :, None, None]
     torch.testing.assert_close(fused, definition(features, upsampled, weights))
-
-
-# L-TDM ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -111,9 +106,6 @@ def test_l_tdm_trains_in_bfloat16_as_in_float32():
     assert F.cosine_similarity(gradients[False], gradients[True], dim=0) > 0.99
 
 
-# All of it in one network ----------------------------------------------------------------------
-
-
 OPTIONS = {
     "s_tdm_stages": [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), ()],
     "s_tdm_input": [*S_TDM_INPUTS],
@@ -163,7 +155,7 @@ def test_each_pair_of_two_options_values_occurs():
     assert all(map(legal, COMBINATIONS)) and 25 <= len(COMBINATIONS) <= 50
 
 
-@pytest.mark.parametrize("options", COMBINATIONS, ids=str)
+@pytest.mark.parametrize("options", COMBINATIONS)
 def test_combinations_run_forward_and_backward(options):
     torch.manual_seed(0)
     model = tdn.create_model("tdn_resnet10", 3, 2, width=8, **options)

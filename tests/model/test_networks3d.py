@@ -35,8 +35,6 @@ def test_cost_of_the_published_networks(build, size, gmacs, params):
     assert cost.params == pytest.approx(params, abs=0.0051)
 
 
-# The whole network ---------------------------------------------------------------------------
-
 SMALL = {
     "i3d": (partial(InflatedResNet, width=8), 5),
     "slowonly": (partial(SlowOnly, width=8), 2),
@@ -112,9 +110,6 @@ def test_wrong_shapes_and_numbers_say_what_is_right():
     for option, value in [("alpha", 0), ("lateral_kernel", 6), ("lateral_kernel", -1), ("width", 12), ("width", 0)]:
         with pytest.raises(ValueError, match=f"need alpha from 1 on, an odd lateral_kernel.*{option}={value}"):
             SlowFast(3, 8, **{option: value})
-
-
-# What each network sees ------------------------------------------------------------------------
 
 
 def moved(build, names, frame):

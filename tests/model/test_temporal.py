@@ -25,17 +25,8 @@ from tdn.model.temporal import (
 )
 
 SEGMENTS = [1, 2, 5]
-MODULES = [
-    TemporalShift,
-    TemporalConv,
-    FullTemporalConv,
-    MotionEnhancement,
-    MotionExcitation,
-    TemporalAdaptive,
-    TemporalAggregation,
-    ChannelSpatiotemporal,
-    ChannelMotion,
-]
+MODULES = [TemporalShift, TemporalConv, FullTemporalConv, MotionEnhancement, MotionExcitation, TemporalAdaptive]
+MODULES += [TemporalAggregation, ChannelSpatiotemporal, ChannelMotion]
 
 
 def features(segments, channels=16, size=5):
@@ -205,9 +196,6 @@ def test_the_temporal_convolution_in_either_layout(layout):
     torch.testing.assert_close(out, expected)
     if layout is torch.channels_last:
         assert out.is_contiguous(memory_format=layout), "nothing was moved"
-
-
-# In the blocks -----------------------------------------------------------------------------------
 
 
 PLACES = {

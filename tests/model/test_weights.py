@@ -64,29 +64,21 @@ def test_files_are_read_safely(tmp_path):
 
 def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    source = torchvision.models.resnet18()
     (tmp_path / "checkpoints").mkdir()
-    torch.save(source.state_dict(), tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
-    model = tdn.load_imagenet(tdn.create_model("tdn_resnet18"))
+    for name, file in (("resnet50", "resnet50-0676ba61.pth"), ("resnet18", "resnet18-f37072fd.pth")):
+        source = getattr(torchvision.models, name)().eval()
+        torch.save(source.state_dict(), tmp_path / "checkpoints" / file)
+        plain = tdn.load_imagenet(tdn.create_model(f"tsn_{name}", 1000, 1)).eval()
+        plain.fc.load_state_dict(source.fc.state_dict())
+        clip = torch.randn(2, 1, 1, 3, 64, 64)
+        with torch.no_grad():
+            torch.testing.assert_close(plain(clip), source(clip.flatten(0, 2)))
 
+    model = tdn.load_imagenet(tdn.create_model("tdn_resnet18"))
     assert torch.equal(model.stage3[1].conv2.weight, source.layer2[1].conv2.weight)
     assert torch.equal(model.s_tdm["2"].cnn[0].conv1.weight, source.layer1[0].conv1.weight)
     stem = model.s_tdm["1"].cnn.conv.weight
-    assert stem.shape == (64, 12, 7, 7)
-    for channel in range(12):
-        torch.testing.assert_close(stem[:, channel], source.conv1.weight.mean(1))
-
-
-def test_imagenet_weights_without_temporal_modules_is_torchvisions_resnet(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    source = torchvision.models.resnet50().eval()
-    (tmp_path / "checkpoints").mkdir()
-    torch.save(source.state_dict(), tmp_path / "checkpoints" / "resnet50-0676ba61.pth")
-    model = tdn.load_imagenet(tdn.create_model("tsn_resnet50", 1000, 1)).eval()
-    model.fc.load_state_dict(source.fc.state_dict())
-    clip = torch.randn(2, 1, 1, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(model(clip), source(clip.flatten(0, 2)))
+    torch.testing.assert_close(stem, source.conv1.weight.mean(1, keepdim=True).expand(64, 12, 7, 7))
 
 
 def test_imagenet_offline_names_the_file_and_the_place(tmp_path, monkeypatch):
