@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. Learning rate and total batch belong together: `batch` videos are in one update
+    """How a network is trained. Learning rate and total batch belong together: `batch` videos are in one step
     however many devices there are.
 
     Raises ValueError for an option that does not exist.
     """
 
     epochs: int
-    batch: int  # videos in one update
+    batch: int  # videos in one step
     lr: float  # for that batch
     optimizer: str = "sgd"  # sgd (momentum 0.9) or adamw
     weight_decay: float = 5e-4
@@ -23,7 +23,7 @@ class Recipe:
     label_smoothing: float = 0
     td_lambda: float = 0  # weight of the TD loss (TDRL equation 2), of networks that have one
     clip_norm: float = 20  # largest norm of the gradient, as released
-    micro_batch: int | None = None  # videos that a batch norm sees at once, of `batch`; None: all
+    micro_batch: int | None = None  # videos that a batch norm sees at once, of `batch`; None takes all
 
     def __post_init__(self):
         for name, valid in (("optimizer", ("sgd", "adamw")), ("schedule", ("step", "plateau", "cosine"))):
@@ -32,11 +32,11 @@ class Recipe:
 
 
 # TDN, 8 and 16 frames (CVPR section 4.1). The paper lowers the rate "when the performance on the validation set
-# saturates"; the epochs are the released code's, and so is a batch norm's share: 8 videos a GPU, 8 GPUs.
+# saturates"; the epochs are the released code's, and so is the micro-batch: 8 videos per GPU, 8 GPUs.
 SOMETHING = Recipe(epochs=60, batch=64, lr=0.01, weight_decay=5e-4, steps=(30, 45, 55), micro_batch=8)
 KINETICS = Recipe(epochs=100, batch=128, lr=0.02, weight_decay=1e-4, steps=(50, 75, 90), micro_batch=16)
 # Fine-tuning from Kinetics, as the authors answered their users: 25 epochs, rate 0.002, dropout 0.8. Batch, steps and
-# weight decay were not said: those of the steps are set to the same shares of the epochs as for Kinetics.
+# weight decay were not given: the steps are at the same fractions of the epochs as for Kinetics.
 UCF_HMDB = Recipe(epochs=25, batch=64, lr=0.002, weight_decay=5e-4, steps=(12, 19, 22), micro_batch=8)
 UCF_HMDB_DROPOUT = 0.8
 # TDRL (ECCV 2020, section 4.1).

@@ -1,4 +1,4 @@
-"""The trainer: one loop for CPU, GPU and many GPUs."""
+"""The trainer: one loop for a CPU, a GPU and many GPUs."""
 
 import csv
 import io
@@ -38,20 +38,12 @@ CHECKPOINT_SECONDS = 600  # between checkpoints within an epoch
 
 @dataclass(frozen=True)
 class Compute:
-    """How a recipe is computed. It is not part of a run's identity, but its manifest has it.
+    """How a recipe is computed. It is not part of a run's identity, but its manifest has it."""
 
-    Args:
-        device_batch: videos that fit on a device at once, where they are fewer than the recipe's micro-batch: batch
-            norms then see only so many.
-        precision: fp32, bf16 or fp16 (fp16 with loss scaling).
-        compile: the network by torch.compile.
-        reader: of video files, as `open_video`.
-    """
-
-    device_batch: int | None = None
-    precision: str = "fp32"
-    compile: bool = False
-    reader: str = "pyav"
+    device_batch: int | None = None  # videos that fit on a device at once; smaller than the micro-batch, it replaces it
+    precision: str = "fp32"  # fp32, bf16 or fp16 (with loss scaling)
+    compile: bool = False  # the network by torch.compile
+    reader: str = "pyav"  # of video files, as `open_video`
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
@@ -139,9 +131,8 @@ def fit(
 ) -> Training:
     """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch.
 
-    A step sums the gradients of its micro-batches to those of the recipe's batch; running statistics become the mean
-    over the micro-batches. The processes of torchrun share the micro-batches of a step: their number changes nothing
-    but the order of sums.
+    A step sums the gradients of its micro-batches; running statistics become the mean over them. The processes of
+    torchrun share the micro-batches of a step: their number changes nothing but the order of sums.
 
     Each epoch ends with `folder/checkpoint.pt` and `history.csv`; a long one has checkpoints in between. Started
     again, with any number of processes, training resumes there; a single process on a CPU ends in the bits of an
@@ -159,8 +150,7 @@ def fit(
             progress bar.
 
     Raises:
-        ValueError: plateau without `val_clips`; a `td_lambda` for a network without TD loss; not one training video
-            can be read.
+        ValueError: plateau without `val_clips`; a `td_lambda` without TD loss; not one training video can be read.
         FloatingPointError: the loss is not finite.
     """
     has_td_loss = any(isinstance(module, TemporalDiversity) for module in model.modules())
