@@ -64,7 +64,7 @@ def published_costs() -> list[PublishedCost]:
     return costs
 
 
-def printed_costs() -> pd.DataFrame:
+def compare_costs() -> pd.DataFrame:
     """One row per published cost, counted with 174 classes.
 
     `GMACs` is counted at `size`; `sums over neighbours` and `norms and biases` are what some tools count in addition,

@@ -21,7 +21,7 @@ def test_figures_are_counted_at_their_own_size_and_like_for_like(monkeypatch):
     wanted = {"T-Conv", "TSM++", "TEA", "TANet", "SlowFast", "S3D-G"}
     some = [cost for cost in published_costs() if cost.method in wanted]
     monkeypatch.setattr(printed_costs, "published_costs", lambda: some)
-    costs = printed_costs.printed_costs().set_index(["method", "frames"])
+    costs = printed_costs.compare_costs().set_index(["method", "frames"])
 
     slowfast = costs.loc[("SlowFast", "(8+32)x10x3")]
     assert slowfast["size"] == 256 and slowfast["comes from"] == "convolutions and linear layers"
