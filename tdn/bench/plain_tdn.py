@@ -1,8 +1,7 @@
 """The reference implementation of TDN, written down from its equations; the benchmark compares the package with it.
 
-It computes the same function of the same parameters, so its scores, gradients and running statistics test the
-package's. Frames are subtracted at full resolution, the temporal convolution has time as the last axis in memory, the
-two directions of L-TDM are computed one after the other, and every layer is a call of its own.
+It computes the same function of the same parameters. Frames are subtracted at full resolution, the temporal convolution
+has time as the last axis in memory, the two directions of L-TDM are computed one after the other.
 """
 
 import copy
@@ -32,8 +31,7 @@ def reference_implementation(model: VideoResNet) -> VideoResNet:
 def frame_wise_differences(clips: Tensor) -> Tensor:
     """Equation (3): subtracted at full resolution, then pooled."""
     frames = clips.flatten(0, 1).unbind(1)
-    differences = [after - before for before, after in itertools.pairwise(frames)]
-    return F.avg_pool2d(torch.cat(differences, 1), 2)
+    return F.avg_pool2d(torch.cat([after - before for before, after in itertools.pairwise(frames)], 1), 2)
 
 
 class PlainShortTermTDM(nn.Module):

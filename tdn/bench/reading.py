@@ -5,7 +5,7 @@ The videos are textures that move, as large and as long as those of Something-So
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import decord
 import numpy as np
 import psutil
 import torch
+import torchvision.transforms.functional as TF
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from tdn.bench.synthetic import make_clip, write_jpegs, write_mp4, write_mp4s
 from tdn.bench.timing import devices, interleaved
-from tdn.data.clips import Sample, TrainingClips, Unreadable, Video, VideoSet
+from tdn.data.clips import Sample, TrainingClips, Video, VideoSet
 from tdn.data.sampling import sample_windows
 from tdn.data.transforms import MEAN, STD, random_crop, to_input
 from tdn.engine.loading import TrainingLoader
@@ -45,17 +46,11 @@ def pil_clip(path: Path, rng: np.random.Generator) -> Tensor:
         images = [Image.open(video[index]).convert("RGB") for index in indices]
     else:
         images = [Image.fromarray(frame) for frame in video.get_batch(indices).asnumpy()]
-    width, height = images[0].size
-    crop = random_crop(rng, height, width, SCALES, flip=True)
-    box = crop.left, crop.top, crop.left + crop.side, crop.top + crop.side
-    images = [image.crop(box).resize((SIZE, SIZE), Image.Resampling.BILINEAR) for image in images]
-    if crop.flip:
-        images = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images]
-    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
-    pixels = pixels.permute(0, 3, 1, 2).contiguous().float().div(255)
-    for channel, mean, std in zip(pixels.unbind(1), MEAN, STD, strict=True):
-        channel.sub_(mean).div_(std)
-    return pixels.unflatten(0, (SEGMENTS, WINDOW))
+    crop = random_crop(rng, images[0].height, images[0].width, SCALES, flip=True)
+    images = [TF.resized_crop(image, crop.top, crop.left, crop.side, crop.side, [SIZE, SIZE]) for image in images]
+    images = [TF.hflip(image) for image in images] if crop.flip else images
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().float().div(255)
+    return TF.normalize(pixels, MEAN, STD, inplace=True).unflatten(0, (SEGMENTS, WINDOW))
 
 
 def pil_batch(paths: Sequence[Path]) -> Tensor:
@@ -64,7 +59,7 @@ def pil_batch(paths: Sequence[Path]) -> Tensor:
 
 def decoded_batch(paths: Sequence[Path]) -> list[Sample]:
     clips = clips_of(paths)
-    return [_readable(clips[index]) for index in range(len(paths))]
+    return [clips[index] for index in range(len(paths))]
 
 
 def input_batch(paths: Sequence[Path]) -> Tensor:
@@ -72,11 +67,7 @@ def input_batch(paths: Sequence[Path]) -> Tensor:
     return to_input([sample.clip for sample in samples], [sample.crops[0] for sample in samples], SIZE)
 
 
-PIPELINES: dict[str, Callable[[Sequence[Path]], object]] = {
-    PIL: pil_batch,
-    "tdn, what a worker does": decoded_batch,
-    "tdn, and what the device does": input_batch,
-}
+PIPELINES = {PIL: pil_batch, "tdn, what a worker does": decoded_batch, "tdn, and what the device does": input_batch}
 
 
 def measure_data(folder: Path, videos: int = 16, rounds: int = 15, long_frames: int = 300) -> Iterator[dict[str, Any]]:
@@ -87,11 +78,10 @@ def measure_data(folder: Path, videos: int = 16, rounds: int = 15, long_frames: 
     all threads: other programs on the machine do not count. Files are in the cache of the system.
     """
     long = [write_mp4(folder / f"long{n}.mp4", make_clip(videos + n, long_frames, 256, 340)) for n in range(2)]
+    jpegs = [write_jpegs(folder / f"{n}", make_clip(n, 45, 240, 426)) for n in range(videos)]
     kinds = {
         "mp4, 45 frames of 426x240": write_mp4s(folder, videos),
-        "JPEG folder, 45 frames of 426x240": [
-            write_jpegs(folder / f"{n}", make_clip(n, 45, 240, 426)) for n in range(videos)
-        ],
+        "JPEG folder, 45 frames of 426x240": jpegs,
         f"mp4, {long_frames} frames of 340x256": (long * videos)[:videos],
     }
     calls = {(k, n): functools.partial(make, paths) for k, paths in kinds.items() for n, make in PIPELINES.items()}
@@ -107,11 +97,8 @@ def measure_data(folder: Path, videos: int = 16, rounds: int = 15, long_frames: 
 
 
 def measure_memory(folder: Path, videos: int = 200, clips: Sequence[int] = (1_000, 10_000)) -> Iterator[dict[str, Any]]:
-    """Resident memory of a DataLoader's worker after so many `clips`, read from `videos` mp4 files again and again.
-
-    One row per number: the median over the twentieth of the clips before it, in MB, and the increase since the first
-    number, in %.
-    """
+    """Resident memory of a DataLoader's worker after so many `clips`, read from `videos` mp4 files again and again: one
+    row per number, the median over the twentieth of the clips before it, in MB, and the increase since the first."""
     sizes = [(20 + n % 21, 240, (320, 426)[n % 2]) for n in range(videos)]
     files = [write_mp4(folder / f"{n}.mp4", make_clip(n, *size)) for n, size in enumerate(sizes)]
     again = clips_of([files[index % videos] for index in range(clips[-1])])
@@ -122,16 +109,9 @@ def measure_memory(folder: Path, videos: int = 200, clips: Sequence[int] = (1_00
         yield {"clips read": count, "resident MB": median, "more than at first (%)": 100 * (median / medians[0] - 1)}
 
 
-def resident_memory(items: Sequence[Sample | Unreadable]) -> float:
+def resident_memory(clips: Sequence[Sample]) -> float:
     """In place of `collate`: the resident memory in MB of the process that it runs in."""
-    _readable(items[0])
     return psutil.Process().memory_info().rss / 1e6
-
-
-def _readable(item: Sample | Unreadable) -> Sample:
-    if isinstance(item, Unreadable):
-        raise RuntimeError(f"a file made for this could not be read: {item.path}: {item.reason}")
-    return item
 
 
 def measure_waiting(folder: Path, videos: int = 16) -> Iterator[dict[str, Any]]:
@@ -142,7 +122,6 @@ def measure_waiting(folder: Path, videos: int = 16) -> Iterator[dict[str, Any]]:
     recipe = Recipe(epochs=2, batch=4, lr=0.001, micro_batch=4)
     for name in tqdm(("tsn_resnet50", "tdn_resnet50"), "waiting", unit="network", leave=False):
         model = create_model(name, 5)
-        (folder / name).mkdir()
         clips = clips_of(files, window=model.window)
         epoch = fit(model, TrainingLoader(clips, 4, 4), recipe, SIZE, folder / name, device).history[-1]
         row = {"device": device.type, "network": name, "batch": 4, "videos a second": videos / epoch["seconds"]}

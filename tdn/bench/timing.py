@@ -4,7 +4,7 @@ import ctypes
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from tdn.model.folding import optimize
 from tdn.utils import worker_pool
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
+Make = Callable[[], Callable[[], None]]  # prepares the call that is measured
 
 
 class Form(NamedTuple):
@@ -35,11 +36,9 @@ class Form(NamedTuple):
         return f"{'training step' if self.training else 'inference'}, {precision}{', compiled' * self.compiled}"
 
 
-def devices() -> Iterator[torch.device]:
+def devices() -> list[torch.device]:
     """The CPU, and the first GPU where there is one."""
-    yield torch.device("cpu")
-    if torch.cuda.is_available():
-        yield torch.device("cuda", 0)
+    return [torch.device("cpu")] + [torch.device("cuda", 0)] * torch.cuda.is_available()
 
 
 def wall_clock() -> float:
@@ -58,16 +57,12 @@ def prepared(
 ) -> Callable[[], None]:
     """A call that computes `form` of `network` for a batch of random clips. A network taken `as_is` is neither
     optimised, nor laid out channels-last, nor compiled."""
-    if form.training:
-        network = (network if as_is else to_device(network, device)).to(device).train()
-    elif as_is:
-        network = network.to(device, form.precision).eval()
-    else:
-        network = to_device(optimize(network), device).to(form.precision)
+    if not as_is:
+        network = to_device(network if form.training else optimize(network), device)
+    network.train(form.training).to(device, torch.float32 if form.training else form.precision)
     clips = torch.randn(batch, network.num_segments, network.window, 3, size, size, device=device)
-    called = network
-    if form.compiled and not as_is:
-        called = torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else None)
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    called = torch.compile(network, mode=mode) if form.compiled and not as_is else network
     labels = torch.zeros(batch, dtype=torch.long, device=device)
 
     def infer() -> None:
@@ -109,14 +104,23 @@ def summary(seconds: pd.DataFrame, videos: int, base: str) -> pd.DataFrame:
     return table.rename_axis("network")
 
 
-def peak_memory(make: Callable[[], Callable[[], None]], device: torch.device) -> float:
+def timed(makes: Mapping[str, Make], rounds: int) -> pd.DataFrame:
+    """`interleaved`, of the calls that these functions prepare."""
+    return interleaved({name: make() for name, make in makes.items()}, rounds)
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    with worker_pool(1) as alone:
+        return alone.submit(function, *arguments).result()
+
+
+def peak_memory(make: Make, device: torch.device) -> float:
     """MB that the call which `make` prepares needs at most beyond weights and clips: on a CPU of resident memory, NaN
     where the system is not Linux; on a GPU of what torch allocates. In a process of its own."""
-    with worker_pool(1) as alone:
-        return alone.submit(_peak, make, device).result()
+    return in_own_process(_peak, make, device)
 
 
-def _peak(make: Callable[[], Callable[[], None]], device: torch.device) -> float:
+def _peak(make: Make, device: torch.device) -> float:
     call = make()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
