@@ -13,27 +13,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 LAUNCHED = "LOCAL_RANK" in os.environ  # set by torchrun
+CPU = torch.device("cpu")
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
     """Joins the processes of torchrun, by nccl on GPUs and gloo on CPUs; does nothing in a process of its own."""
-    if not LAUNCHED:
-        yield
-        return
-    gpu = device()
-    if gpu.type == "cuda":
-        torch.cuda.set_device(gpu)
-    dist.init_process_group("nccl" if gpu.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+    if LAUNCHED:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(device())
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(hours=2))
     yield
-    dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
+    if LAUNCHED:
+        dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
 
 
 def device() -> torch.device:
     """This process's GPU, or the CPU where there is none."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else CPU
 
 
 def rank() -> int:
@@ -47,19 +44,17 @@ def world_size() -> int:
 
 def broadcast(value: Any) -> Any:
     """The first process's `value`, in every process."""
-    if world_size() == 1:
-        return value
     box = [value]
-    dist.broadcast_object_list(box, device=device())
+    if world_size() > 1:
+        dist.broadcast_object_list(box, device=device())
     return box[0]
 
 
 def all_gather(value: Any) -> list[Any]:
     """The values of all processes in order of rank, in every process."""
-    if world_size() == 1:
-        return [value]
-    values = [None] * world_size()
-    dist.all_gather_object(values, value)
+    values = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(values, value)
     return values
 
 
@@ -97,9 +92,8 @@ class RunningStatistics:
         self.buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
 
     def start(self) -> None:
-        self.before = [buffer.clone() for buffer in self.buffers]
+        self.before, self.count = [buffer.clone() for buffer in self.buffers], 0
         self.sums = [torch.zeros_like(buffer) for buffer in self.buffers]
-        self.count = 0
 
     def end_micro_batch(self) -> None:
         for buffer, before, total in zip(self.buffers, self.before, self.sums, strict=True):
@@ -110,8 +104,8 @@ class RunningStatistics:
     def finish(self) -> None:
         if not self.buffers:
             return
-        flat = all_reduce(torch.cat([*self.sums, torch.tensor([self.count], device=self.buffers[0].device)]))
-        if flat[-1]:
-            means = (flat[:-1] / flat[-1]).split([len(buffer) for buffer in self.buffers])
-            for buffer, mean in zip(self.buffers, means, strict=True):
-                buffer.copy_(mean)
+        flat = all_reduce(torch.cat([*self.sums, self.sums[0].new_tensor([self.count])]))
+        *sums, count = flat.split([*map(len, self.buffers), 1])
+        if count:
+            for buffer, total in zip(self.buffers, sums, strict=True):
+                buffer.copy_(total / count)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
 from tdn.data.clips import TestClips, Unreadable, collate
@@ -60,24 +60,19 @@ class Evaluation:
         return len(self.labels) + len(self.unreadable)
 
     def save(self, path: Path) -> None:
-        arrays = {"scores": self.scores, "labels": self.labels, "videos": self.videos}
         rows = [(str(video.path), video.reason) for video in self.unreadable]
-        arrays["unreadable"] = np.array(rows, dtype=str).reshape(len(rows), 2)
+        arrays = vars(self) | {"unreadable": np.array(rows, dtype=str).reshape(len(rows), 2)}
         write_whole(path, lambda file: np.savez(file, **arrays))
 
     @classmethod
     def load(cls, path: Path) -> "Evaluation":
         with np.load(path) as stored:
             unreadable = [Unreadable(Path(of), reason) for of, reason in stored["unreadable"].tolist()]
-            return cls(stored["scores"], stored["labels"], stored["videos"], unreadable)
+            return cls(**{**stored, "unreadable": unreadable})
 
 
 def evaluate(
-    model: VideoResNet,
-    clips: TestClips,
-    device: torch.device,
-    batch: int = 64,
-    precision: torch.dtype = torch.float32,
+    model: VideoResNet, clips: TestClips, device: torch.device, batch: int = 64, precision: torch.dtype = torch.float32
 ) -> Evaluation:
     """Scores every readable video of `clips` once, the mean over its views; the model ends as it was.
 
@@ -87,9 +82,8 @@ def evaluate(
     Raises FloatingPointError where a score is not finite.
     """
     views, videos = clips.views, clips.videos.videos
-    batches = torch.arange(len(clips)).split(max(batch // views.crops, 1))[rank() :: world_size()]
-    sampler = [indices.tolist() for indices in batches]
-    loader = DataLoader(clips, batch_sampler=sampler, collate_fn=collate, num_workers=worker_count(clips))
+    batches = list(BatchSampler(range(len(clips)), max(batch // views.crops, 1), False))[rank() :: world_size()]
+    loader = DataLoader(clips, batch_sampler=batches, collate_fn=collate, num_workers=worker_count(clips))
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
     unreadable: dict[Path, str] = {}
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)

@@ -29,14 +29,10 @@ def predict(
     """The scores `(classes,)` of a video, float32 on the CPU, before the softmax: the mean over its views, as
     `evaluate` has them.
 
-    Args:
-        model: any network of `list_models()`, on any device; it ends as it was.
-        video, reader: as `network_input`.
-        views: clips x crops, and the size that the network was trained for.
+    `model` is any network of `list_models()`, on any device; it ends as it was. `video` and `reader` as
+    `network_input`; the size of `views` is the one that the network was trained for.
 
-    Raises:
-        VideoError, ValueError: as `network_input`.
-        FloatingPointError: a score is not finite.
+    Raises VideoError and ValueError as `network_input`, FloatingPointError where a score is not finite.
     """
     inputs = network_input(model, video, views, reader)
     with in_eval_mode(model), torch.inference_mode():
@@ -64,20 +60,16 @@ def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Vi
         if not video.isfinite().all():
             raise ValueError("the clip has values that are not finite")
         return video[None].to(parameter)
-    with TensorVideo(_checked(video)) if isinstance(video, Tensor) else open_video(video, reader) as opened:
+    if isinstance(video, Tensor) and (video.dtype != torch.uint8 or video.ndim != 4 or video.shape[1] != 3):
+        raise ValueError(
+            "a video is uint8 (frames, 3, height, width) or a normalised float clip (T, L, 3, height, width), not "
+            f"{video.dtype} {tuple(video.shape)}"
+        )
+    with TensorVideo(video) if isinstance(video, Tensor) else open_video(video, reader) as opened:
         windows = [views.windows(opened.num_frames, model.num_segments, model.window, i) for i in range(views.clips)]
         frames, crops = read_crops(opened, np.stack(windows), views.squares(opened.height, opened.width))
     clips = [clip.to(parameter.device) for clip in frames for _ in crops]
     return to_input(clips, crops * len(frames), views.size).to(parameter.dtype)
-
-
-def _checked(frames: Tensor) -> Tensor:
-    if frames.dtype == torch.uint8 and frames.ndim == 4 and frames.shape[1] == 3 and len(frames):
-        return frames
-    raise ValueError(
-        "a video is uint8 (frames, 3, height, width) or a normalised float clip (T, L, 3, height, width), not "
-        f"{frames.dtype} {tuple(frames.shape)}"
-    )
 
 
 @contextmanager

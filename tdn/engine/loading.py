@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import os
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -30,11 +29,8 @@ def micro_batches(order: Sequence[int], batch: int, size: int) -> list[list[list
 class TrainingLoader:
     """The clips of a training, step by step; each of n processes gets every n-th micro-batch of a step.
 
-    Every step has `batch` videos, or all where there are fewer. Their order depends on the clips' seed and the epoch.
-
-    Args:
-        batch: videos of a step, over all processes.
-        micro_batch: videos that go through the network at once.
+    Every step has `batch` videos over all processes, or all where there are fewer; `micro_batch` of them go through the
+    network at once. Their order depends on the clips' seed and the epoch.
 
     Raises ValueError where no video is readable, or where there are more processes than micro-batches.
     """
@@ -69,14 +65,10 @@ class TrainingLoader:
         shards = [step[rank() :: world_size()] for step in steps]
         # Video by video: a whole micro-batch of large videos would wait in memory for every worker.
         indices = [index for shard in shards for micro_batch in shard for index in micro_batch]
-        workers = {"num_workers": worker_count(self.clips), "generator": generator, "collate_fn": _unchanged}
-        items = iter(DataLoader(self.clips, batch_size=None, sampler=indices, **workers))
+        workers = worker_count(self.clips)
+        items = iter(DataLoader(self.clips, None, sampler=indices, num_workers=workers, generator=generator))
         for shard in shards:
             yield [collate(list(itertools.islice(items, len(micro_batch)))) for micro_batch in shard]
-
-
-def _unchanged(item: Sample | Unreadable) -> Sample | Unreadable:
-    return item
 
 
 def worker_count(clips: TrainingClips | TestClips) -> int:
@@ -117,17 +109,3 @@ def one_ahead(items: Iterable[T]) -> Iterator[T]:
         while (item := following.result()) is not end:
             following = thread.submit(next, items, end)
             yield item
-
-
-class Timed(Iterator[T]):
-    """The same items; `seconds` counts the time waited for them."""
-
-    def __init__(self, items: Iterable[T]):
-        self.items, self.seconds = iter(items), 0.0
-
-    def __next__(self) -> T:
-        start = time.monotonic()
-        try:
-            return next(self.items)
-        finally:
-            self.seconds += time.monotonic() - start
