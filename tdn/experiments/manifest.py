@@ -12,24 +12,15 @@ from tdn.utils import CHECKOUT
 
 
 def environment() -> dict[str, Any]:
-    """Commit, versions and device of this process."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
-        "commit": _commit(),
-        "device": gpu or f"CPU, {torch.get_num_threads()} threads",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def _commit() -> str:
-    """The commit of this checkout, marked where files under version control differ from it."""
+    """Commit (marked where files of tdn/ differ from it), versions and device of this process."""
     git = ["git", "-C", str(CHECKOUT)]
     try:
         commit = subprocess.check_output([*git, "rev-parse", "HEAD"], stderr=subprocess.DEVNULL, text=True).strip()
-        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno", "tdn"], text=True).strip()
+        if subprocess.check_output([*git, "status", "--porcelain", "-uno", "tdn"], text=True).strip():
+            commit += " with uncommitted changes in tdn/"
     except (OSError, subprocess.CalledProcessError):
-        return "unknown: not a git checkout"
-    return f"{commit} with uncommitted changes in tdn/" if changed else commit
+        commit = "unknown: not a git checkout"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__}
+    device = gpu or f"CPU, {torch.get_num_threads()} threads"
+    return {"commit": commit, "device": device, "python": platform.python_version(), **versions}

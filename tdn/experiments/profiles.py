@@ -66,13 +66,12 @@ class Profile:
 
     @property
     def trains_in_notebooks(self) -> bool:
-        """Whether notebooks train what is missing: where that takes no days."""
+        """Whether notebooks train what is missing: where that does not take days."""
         return self.pretraining is not None
 
     def runs(self, row: Row, table: Table) -> list[Run]:
         """The runs of a row, one per seed."""
-        setting = self.settings[table.setting]
-        return [self._run(row, setting, seed) for seed in self.seeds[: row.max_seeds]]
+        return [self._run(row, self.settings[table.setting], seed) for seed in self.seeds[: row.max_seeds]]
 
     def transfer_runs(self, target: str, transferred: bool = True) -> list[Run]:
         """One run per split of `target`, initialised from the network on `transfer.source`; or, to compare, from that
@@ -91,24 +90,18 @@ class Profile:
         data, recipe = self.pretraining
         model = f"{system}_resnet{self.depths[deep]}"
         options = tuple(resolve_options(model, dict(self.options)).items())
-        views = next(iter(self.settings.values())).views
-        return Run(model, options, 2, data, self.size, self.scales, views, recipe, seed=0)
+        return Run(model, options, 2, data, self.size, self.scales, self.settings["ssv1"].views, recipe, seed=0)
 
     def _run(self, row: Row, setting: Setting, seed: int) -> Run:
         model = f"{row.system}_resnet{self.depths[row.deep]}"
         options = tuple(resolve_options(model, {**self.options, **row.options}).items())
+        # Equation (7) sums over channels: with fewer of them the TD loss keeps the weight that it has in ResNet-50.
+        channels = _td_channels(model, options)
+        td_lambda = row.td_lambda * TD_CHANNELS / channels if channels else 0.0
+        recipe = dataclasses.replace(setting.recipe, td_lambda=td_lambda)
         pretrained = self.pretrained("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn", row.deep)
-        recipe = dataclasses.replace(setting.recipe, td_lambda=td_lambda(row, model, options))
-        segments = row.times * self.num_segments
-        of = (model, options, segments, setting.data, self.size, self.scales, setting.views, recipe)
-        return Run(*of, seed=seed, pretrained=pretrained)
-
-
-def td_lambda(row: Row, model: str, options: tuple[tuple[str, Any], ...]) -> float:
-    """The row's lambda, scaled so that the TD loss has the weight that it has in ResNet-50: equation (7) sums over
-    channels, of which there may be fewer. 0 for a network without TD loss."""
-    channels = _td_channels(model, options)
-    return row.td_lambda * TD_CHANNELS / channels if channels else 0.0
+        of = (model, options, row.times * self.num_segments, setting.data, self.size, self.scales, setting.views)
+        return Run(*of, recipe, seed, pretrained)
 
 
 @functools.lru_cache
@@ -124,34 +117,26 @@ ADAMW = Recipe(epochs=7, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05
 TDN_8, TDN_16 = Row("TDN, 8 frames", "tdn"), Row("TDN, 16 frames", "tdn", times=2)
 
 
-def _pocket(
-    name: str, data: PocketSpec, num_segments: int, width: int, seeds: tuple[int, ...], *epochs: int
-) -> Profile:
+def _pocket(name: str, data: PocketSpec, segments: int, width: int, seeds: tuple[int, ...], *epochs: int) -> Profile:
     """`epochs` of the 2D network, of all others, and of fine-tuning."""
-    pretraining, training, fine_tuning = epochs
-    recipe = dataclasses.replace(ADAMW, epochs=training)
+    # The rate of fine-tuning is the best of three on the tuning split.
+    flat, recipe, tuned = (dataclasses.replace(ADAMW, epochs=number) for number in epochs)
     views = Views(size=48, scale=48 / 56)  # 48 of the videos' 56 pixels: cropped, never resized
-    setting = Setting(data, recipe, views)
-    target = PocketPart(data, ("both",))
-    tuned = dataclasses.replace(recipe, epochs=fine_tuning)  # the best of three rates on the tuning split
-    parts = tuple(Setting(dataclasses.replace(target, split=split), tuned, views) for split in OFFICIAL_SPLITS)
+    source = Setting(PocketPart(data, ("short", "long")), recipe, views)
+    target = tuple(Setting(PocketPart(data, ("both",), split), tuned, views) for split in OFFICIAL_SPLITS)
     return Profile(
         name,
-        settings=dict.fromkeys(("ssv1", "ssv2", "k400", "tdrl"), setting),
-        transfer=Transfer(
-            source=Setting(PocketPart(data, ("short", "long")), recipe, views),
-            targets={"pocket, family both": parts},
-            row=TDN_8,
-        ),
+        settings=dict.fromkeys(("ssv1", "ssv2", "k400", "tdrl"), Setting(data, recipe, views)),
+        transfer=Transfer(source, {"pocket, family both": target}, TDN_8),
         depths=(10, 18),
-        num_segments=num_segments,
+        num_segments=segments,
         size=views.size,
         scales=(views.scale,),
         seeds=seeds,
         many_views=dataclasses.replace(views, clips=3, crops=3),
         pictures=data,
         options={"width": width, "dropout": 0.0},
-        pretraining=(data, dataclasses.replace(ADAMW, epochs=pretraining, lr=0.01)),
+        pretraining=(data, dataclasses.replace(flat, lr=0.01)),
     )
 
 
@@ -161,6 +146,10 @@ SMOKE = _pocket("smoke", PocketSpec(train=54, val=18), 4, 8, (0,), 1, 1, 1)  # t
 # Paper: one clip and the centre crop on Something-Something, ten and three on Kinetics and what comes from it.
 ONE_VIEW, THIRTY_VIEWS = Views(), Views(10, 3, size=256, scale=1.0)
 K400 = Setting(DatasetSpec("k400"), KINETICS, THIRTY_VIEWS)
+TARGETS = {
+    name: tuple(Setting(DatasetSpec(name, split), UCF_HMDB, THIRTY_VIEWS) for split in OFFICIAL_SPLITS)
+    for name in ("ucf101", "hmdb51")
+}
 PAPER = Profile(
     "paper",
     settings={
@@ -169,15 +158,7 @@ PAPER = Profile(
         "k400": K400,
         "tdrl": Setting(DatasetSpec("ssv1"), TDRL, ONE_VIEW),
     },
-    transfer=Transfer(
-        source=K400,
-        targets={
-            name: tuple(Setting(DatasetSpec(name, split), UCF_HMDB, THIRTY_VIEWS) for split in OFFICIAL_SPLITS)
-            for name in ("ucf101", "hmdb51")
-        },
-        row=TDN_16,
-        options={"dropout": UCF_HMDB_DROPOUT},
-    ),
+    transfer=Transfer(K400, TARGETS, TDN_16, options={"dropout": UCF_HMDB_DROPOUT}),
     depths=(50, 101),
     num_segments=8,
     size=224,
@@ -192,8 +173,7 @@ def own_run(data: DatasetSpec, model: str, num_segments: int, pretrained: str | 
     """A network on one's own data, with the recipe and views of Something-Something; `pretrained=None` trains it from
     scratch. Raises ValueError for an unknown model."""
     options = tuple(resolve_options(model, {}).items())
-    views, recipe = PAPER.settings["ssv1"].views, PAPER.settings["ssv1"].recipe
-    return Run(model, options, num_segments, data, PAPER.size, PAPER.scales, views, recipe, 0, pretrained)
+    return Run(model, options, num_segments, data, PAPER.size, PAPER.scales, ONE_VIEW, SOMETHING, 0, pretrained)
 
 
 PROFILES = {profile.name: profile for profile in (SMOKE, POCKET, PAPER)}

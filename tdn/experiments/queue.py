@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -42,31 +42,25 @@ def train(
 
     On a CPU each run has one thread, however many cores there are: the small networks gain little from a second
     one, and a run ends in the same bits whatever is trained next to it. Under torchrun all processes train one run
-    after the other. The first error of a run ends all of them; an interrupted run resumes next time.
-
-    Raises whatever a run raises; RuntimeError where a process was killed.
+    after the other. The first error of a run ends all of them and is raised; RuntimeError where a process was killed.
     """
     to_do = plan.to_do
     if not to_do:
         return
     jobs = 1 if LAUNCHED else min(jobs or default_jobs(), len(to_do))
     if rank() == 0:
-        networks = f"{len(plan.done) + len(to_do)} networks, {len(plan.done)} there"
-        print(f"needs {networks}, {_time_needed(to_do, results, data, jobs)}", flush=True)
+        time_needed = _time_needed(to_do, results, data, jobs)
+        print(f"needs {len(plan.done) + len(to_do)} networks, {len(plan.done)} there, {time_needed}", flush=True)
     if LAUNCHED:
         for config in to_do:
             result = experiment.run(config, results, data, compute, pretrained=pretrained)
             if rank() == 0:
                 print(_summary(config, result), flush=True)
         return
-    for spec in dict.fromkeys(config.data for config in to_do):
-        experiment.videos(spec, data)  # rendered here, not in every worker
     counter = context.Value("L", 0)
-    total = sum(steps(config, data) for config in to_do)
-    with (
-        worker_pool(jobs, _start_worker, counter) as pool,
-        tqdm(total=total, desc=f"{len(to_do)} runs", unit="step", file=sys.stdout) as progress,
-    ):
+    total = sum(steps(config, data) for config in to_do)  # renders the videos here, not in every worker
+    progress = tqdm(total=total, desc=f"{len(to_do)} runs", unit="step", file=sys.stdout)
+    with worker_pool(jobs, _start_worker, counter) as pool, progress:
         waiting, training = list(to_do), {}
         while waiting or training:
             unfinished = {*waiting, *training.values()}
@@ -77,22 +71,29 @@ def train(
             progress.update(counter.get_obj().value - progress.n)  # no lock: a killed worker may hold it
             for future in done:
                 config = training.pop(future)
-                _raise_error(future, jobs)
+                try:
+                    future.result()
+                except BrokenProcessPool as error:
+                    raise RuntimeError(
+                        f"one of {jobs} training processes was killed or did not start; if memory ran out, train fewer "
+                        "at a time (--jobs). The next call resumes from the last finished epochs."
+                    ) from error
                 progress.set_description(f"{len(waiting) + len(training)} runs")
                 progress.write(_summary(config, stored(config, results)))
 
 
 def _summary(config: Run, result: Result) -> str:
-    seconds = result.manifest["seconds"]
-    return f"{config.name} seed {config.seed}: top-1 {result.metrics['top1']:.1%} after {seconds:.0f} s"
+    top1, seconds = result.metrics["top1"], result.manifest["seconds"]
+    return f"{config.name} seed {config.seed}: top-1 {top1:.1%} after {seconds:.0f} s"
 
 
 def _time_needed(to_do: list[Run], results: Path, data: Path, jobs: int) -> str:
     """In words. Estimated from runs that are complete below `results`; where there is none, from the constant."""
-    rendered = not any(isinstance(config.data, DatasetSpec) for config in to_do)
-    rate = _measured_rate(results) or (SECONDS_PER_SEGMENT if rendered and device().type == "cpu" else None)
+    rate = _measured_rate(results)
     if rate is None:
-        return "the time is known once the first is trained"
+        if device().type != "cpu" or any(isinstance(config.data, DatasetSpec) for config in to_do):
+            return "the time is known once the first is trained"
+        rate = SECONDS_PER_SEGMENT
     segments = sum(steps(config, data) * config.recipe.batch * config.num_segments for config in to_do)
     minutes = segments * rate / jobs / 60
     if minutes > 90:
@@ -110,16 +111,6 @@ def _measured_rate(results: Path) -> float | None:
             trained = recipe["epochs"] * max(videos // recipe["batch"], 1) * recipe["batch"]
             seconds, segments = seconds + result.manifest["seconds"], segments + trained * result.config["num_segments"]
     return seconds / segments if seconds else None
-
-
-def _raise_error(future: Future, jobs: int) -> None:
-    try:
-        future.result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            f"one of {jobs} training processes was killed or did not start; if memory ran out, train fewer at a time "
-            "(--jobs). The next call resumes from the last finished epochs."
-        ) from error
 
 
 _steps: Synchronized  # of all workers together

@@ -18,10 +18,8 @@ def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
 
 
 def named_runs(profile: Profile, tables: Sequence[str] = ()) -> dict[Run, str]:
-    """Every run of these tables, comparisons or the transfer (default: of all), each once, and what it is there.
-
-    Raises ValueError for a name that does not exist.
-    """
+    """Every run of these tables, comparisons or the transfer (default: of all), each once, and what it is there. Raises
+    ValueError for a name that does not exist."""
     runs: dict[Run, str] = {}
     for name in tables or table_names():
         if name not in table_names():
@@ -46,8 +44,7 @@ def table_names() -> list[str]:
 
 def comparison_table(name: str) -> Table:
     """Our rows of a comparison, as a table."""
-    rows = list(OURS.values())
-    return Table(COMPARISONS[name].title, "TDN", rows, (rows[0].name,), setting=COMPARISONS[name].setting)
+    return Table(COMPARISONS[name].title, "TDN", list(OURS.values()), (), setting=COMPARISONS[name].setting)
 
 
 def with_pretrained(runs: Sequence[Run]) -> list[Run]:
@@ -88,11 +85,8 @@ class Plan:
 
 
 def plan(runs: Sequence[Run], results: Path, has_weights: bool = False) -> Plan:
-    """What there is to do for `runs` and those that they are initialised from, below `results`.
-
-    Under torchrun it is what rank 0 sees: others may be on machines that do not see the results. `has_weights`: a
-    weights file is given to initialise from.
-    """
+    """What there is to do for `runs` and those that they are initialised from, below `results`. Under torchrun it is
+    what rank 0 sees: others may be on other machines. `has_weights`: a weights file is given to initialise from."""
     every = list(dict.fromkeys(runs)) if has_weights else with_pretrained(runs)
     done = [config for config in every if stored(config, results).complete]
     complete, needed = set(done), set(runs)

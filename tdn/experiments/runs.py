@@ -24,7 +24,7 @@ from tdn.engine.evaluation import Evaluation, evaluate
 from tdn.engine.inference import to_device
 from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
-from tdn.engine.trainer import Compute, Training, fit
+from tdn.engine.trainer import Compute, fit
 from tdn.experiments.manifest import environment
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import initialise_from, load_imagenet, load_weights, read_weights
@@ -36,33 +36,24 @@ DATA = ROOT / ".data"
 IMAGENET = "imagenet"
 IMAGENET_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 RESULT_VERSION = 3  # part of every run's identity: raise it when the same configuration gives another result
-
-
 Data = pocket.PocketSpec | pocket.PocketPart | DatasetSpec
+OnStep = Callable[[int], None] | None
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training and its test: all that changes the result, and nothing else.
+    """A training and its test: all that changes the result, and nothing else."""
 
-    Attributes:
-        model: as in `create_model`; `options` as `zoo.resolve_options` gives them.
-        data: the pocket benchmark, a part of it, or a data set on disk.
-        size: side of the training crops after resizing, pixels.
-        scales: sides of the training crops, as fractions of the video's shorter side.
-        views: of the test.
-        pretrained: initialised from the weights of this run, from ImageNet's (IMAGENET), or from scratch (None).
-    """
-
-    model: str
-    options: tuple[tuple[str, Any], ...]
+    model: str  # as in `create_model`
+    options: tuple[tuple[str, Any], ...]  # as `zoo.resolve_options` gives them
     num_segments: int
     data: Data
-    size: int
-    scales: tuple[float, ...]
-    views: Views
+    size: int  # side of the training crops after resizing, pixels
+    scales: tuple[float, ...]  # sides of the training crops, as fractions of the video's shorter side
+    views: Views  # of the test
     recipe: Recipe
     seed: int
+    # Initialised from the weights of this run, from ImageNet's (IMAGENET), or from scratch (None).
     pretrained: "Run | str | None" = None
 
     @property
@@ -116,8 +107,7 @@ def stored(config: Run, results: Path) -> Result:
 
 
 def impossible(config: Run, has_weights: bool = False) -> str | None:
-    """Why this machine cannot train `config`, in one line; None where it can. `has_weights`: a weights file is given to
-    initialise from."""
+    """Why this machine cannot train `config`, in one line; None where it can. `has_weights` as in `registry.plan`."""
     if isinstance(config.data, DatasetSpec) and (reason := config.data.missing()):
         return reason
     if isinstance(config.pretrained, Run) and not has_weights:
@@ -129,8 +119,8 @@ def impossible(config: Run, has_weights: bool = False) -> str | None:
     if dict(config.options).get("conv2", "dense") != "dense":
         return f"torchvision has no ImageNet weights of the Res2Net in {config.model}; {choice}"
     if backbone not in IMAGENET_RESNETS or SYSTEMS[system].network is not VideoResNet:
-        has = ", ".join(IMAGENET_RESNETS)
-        return f"torchvision has no ImageNet weights for {config.model}, only for networks on {has}; {choice}"
+        only = ", ".join(IMAGENET_RESNETS)
+        return f"torchvision has no ImageNet weights for {config.model}, only for networks on {only}; {choice}"
     return None
 
 
@@ -139,7 +129,7 @@ def run(
     results: Path,
     data: Path = DATA,
     compute: Compute = Compute(),  # noqa: B008 (it is frozen)
-    on_step: Callable[[int], None] | None = None,
+    on_step: OnStep = None,
     pretrained: Path | None = None,
 ) -> Result:
     """The stored result of `config`. A missing run is trained, an interrupted one resumes from its last checkpoint.
@@ -158,7 +148,15 @@ def run(
             if rank() == 0:
                 (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     if rank() == 0:
-        _print_unreadable(result)
+        metrics = result.metrics
+        for role, unreadable, of in (
+            ("training", metrics["train_unreadable"], metrics["train_of"]),
+            ("validation", metrics["unreadable"], metrics["of"]),
+        ):
+            if unreadable:
+                print(f"{result.folder.name}: {len(unreadable)} of {of} {role} videos could not be read:")
+                more = "  ..." if len(unreadable) > 10 else ""
+                print("\n".join(f"  {path}: {reason}" for path, reason in unreadable[:10]), more)
     return result
 
 
@@ -169,10 +167,14 @@ def lock_on_rank0(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     seconds = 0
-    while not broadcast(rank() == 0 and _acquire(lock, seconds)):  # in turns, or waiting ranks run into a timeout
-        if rank() == 0 and not seconds:
-            print(f"{folder.name} is being trained by another process; waiting for it", flush=True)
-        seconds = 30
+    while not broadcast(lock.is_locked):  # asked again and again, or waiting ranks run into a timeout
+        try:
+            if rank() == 0:
+                lock.acquire(timeout=seconds)
+        except Timeout:
+            if not seconds:
+                print(f"{folder.name} is being trained by another process; waiting for it", flush=True)
+            seconds = 30
     try:
         if rank() == 0:
             for part in folder.glob(".*.part"):  # of a killed process: no other one holds the lock
@@ -181,14 +183,6 @@ def lock_on_rank0(folder: Path) -> Iterator[None]:
     finally:
         if rank() == 0:
             lock.release()
-
-
-def _acquire(lock: FileLock, seconds: float) -> bool:
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout:
-        return False
-    return True
 
 
 def trained(config: Run, results: Path) -> VideoResNet:
@@ -226,14 +220,7 @@ def steps(config: Run, data: Path = DATA) -> int:
     return config.recipe.epochs * max(len(videos(config.data, data)[0]) // config.recipe.batch, 1)
 
 
-def _train(
-    config: Run,
-    pretrained: Path | None,
-    folder: Path,
-    data: Path,
-    compute: Compute,
-    on_step: Callable[[int], None] | None,
-) -> None:
+def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compute: Compute, on_step: OnStep) -> None:
     train_set, val_set = videos(config.data, data)
     for video_set in (train_set, val_set):
         video_set.reader = compute.reader
@@ -242,8 +229,9 @@ def _train(
         readable = len(train_set) - len(train_set.known_unreadable)
         print(f"training on {readable} of {len(train_set)} videos, the others are missing or unreadable")
     model = config.create_model()
+    digest = hashlib.sha256(pretrained.read_bytes()).hexdigest() if pretrained else None
     if rank() == 0:  # the others get its weights
-        _write_config(folder, config, pretrained)
+        _write_config(folder, config, digest)
         if pretrained:
             initialise_from(model, read_weights(pretrained))
         elif config.pretrained == IMAGENET:
@@ -264,18 +252,27 @@ def _train(
     about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}
     weights = {"model": model.state_dict(), **about}
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
-    write_text(folder / "manifest.json", json.dumps(_manifest(config, training, compute, pretrained), indent=1))
-    unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
-    metrics = _metrics(evaluation, val_set) | {
-        "train_of": len(train_set),
-        "train_unreadable": [[path, reason] for path, reason in unreadable.items()],
+    manifest = {
+        "run": config.name,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(sum(row["seconds"] for row in training.history), 1),
+        "seed": config.seed,
+        **environment(),
+        "processes": world_size(),
+        **asdict(compute),
     }
+    if isinstance(config.data, DatasetSpec):
+        manifest["data"] = f"annotation {config.data.fingerprint()}"
+    if pretrained:
+        manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
+    unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
+    metrics = _metrics(evaluation, val_set) | {"train_of": len(train_set), "train_unreadable": [*unreadable.items()]}
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
 
 
-def _write_config(folder: Path, config: Run, pretrained: Path | None) -> None:
+def _write_config(folder: Path, config: Run, digest: str | None) -> None:
     """Writes config.json. Raises ValueError where an interrupted training was initialised from another file."""
-    digest = hashlib.sha256(pretrained.read_bytes()).hexdigest() if pretrained else None
     file = folder / "config.json"
     if (folder / "checkpoint.pt").exists() and file.exists():
         before = json.loads(file.read_text()).get("pretrained_sha256")
@@ -285,18 +282,6 @@ def _write_config(folder: Path, config: Run, pretrained: Path | None) -> None:
                 f"with those, or remove {folder}"
             )
     write_text(file, json.dumps(asdict(config) | {"pretrained_sha256": digest}, indent=1))
-
-
-def _print_unreadable(result: Result) -> None:
-    metrics = result.metrics
-    for role, videos, of in (
-        ("training", metrics["train_unreadable"], metrics["train_of"]),
-        ("validation", metrics["unreadable"], metrics["of"]),
-    ):
-        if videos:
-            print(f"{result.folder.name}: {len(videos)} of {of} {role} videos could not be read:")
-            more = "  ..." if len(videos) > 10 else ""
-            print("\n".join(f"  {path}: {reason}" for path, reason in videos[:10]), more)
 
 
 def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
@@ -314,21 +299,3 @@ def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
             for name in dict.fromkeys(val_set.groups)
         }
     return metrics
-
-
-def _manifest(config: Run, training: Training, compute: Compute, pretrained: Path | None) -> dict[str, Any]:
-    manifest = {
-        "run": config.name,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(sum(row["seconds"] for row in training.history), 1),
-        "seed": config.seed,
-        **environment(),
-        "processes": world_size(),
-        **asdict(compute),
-    }
-    if isinstance(config.data, DatasetSpec):
-        manifest["data"] = f"annotation {config.data.fingerprint()}"
-    if pretrained:
-        digest = hashlib.sha256(pretrained.read_bytes()).hexdigest()
-        manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
-    return manifest
