@@ -13,7 +13,7 @@ from tdn.experiments import runs
 from tdn.experiments.runs import DATA, Run
 from tdn.model.tdrl import ProgressiveEnhancement, temporal_diversity_loss
 
-SHOWN = 10 / 64  # TDRL's Figure 3 picks ten channels, where ResNet-50 has 64
+SHOWN = 10 / 64  # TDRL's Figure 3 picks ten of 64 channels
 
 
 def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> tuple[Tensor, Tensor]:
@@ -21,28 +21,21 @@ def validation_clips(config: Run, videos: Sequence[int], data: Path = DATA) -> t
     frames of the windows, and normalised clips `(N, T, L, 3, H, W)`. Raises VideoError where one can't be read."""
     _, val = runs.videos(config.data, data)
     window, views = config.create_model().window, dataclasses.replace(config.views, clips=1, crops=1)
-    clips, crops = [], []
+    read = []
     for index in videos:
         with val.open(index) as video:
             windows = views.windows(video.num_frames, config.num_segments, window, 0)
-            clip, (crop,) = read_crops(video, windows, views.squares(video.height, video.width))
-        clips.append(clip)
-        crops.append(crop)
-    inputs = to_input(clips, crops, views.size)
+            read.append(read_crops(video, windows, views.squares(video.height, video.width)))
+    inputs = to_input([clip for clip, _ in read], [crop for _, (crop,) in read], views.size)
     return to_pixels(inputs[:, :, window // 2]) / 255, inputs
 
 
 def before_and_after(network: nn.Module, module: nn.Module, clips: Tensor) -> tuple[Tensor, Tensor]:
     """Input and output of `module` in `network` (in eval mode) for normalised clips: each `(N, T, C, H, W)`."""
     seen = []
-    hook = module.register_forward_hook(lambda _, inputs, output: seen.extend((inputs[0], output)))
-    try:
-        with torch.no_grad():
-            network.eval()(clips)
-    finally:
-        hook.remove()
-    before, after = (features.unflatten(0, clips.shape[:2]) for features in seen)
-    return before, after
+    with torch.no_grad(), module.register_forward_hook(lambda _, inputs, output: seen.extend((inputs[0], output))):
+        network.eval()(clips)
+    return tuple(features.unflatten(0, clips.shape[:2]) for features in seen)
 
 
 def enhancement(pem: ProgressiveEnhancement, before: Tensor) -> Tensor:
@@ -55,11 +48,8 @@ def raised_and_lowered(weights: Tensor, before: Tensor) -> tuple[Tensor, Tensor]
     """Means over the channels of `before` (N, T, C, H, W) with the largest and with the smallest `weights` (N, T, C) in
     each segment: each `(N, T, H, W)`. Weights expanded from `(N, 1, C)` choose the same channels in all segments."""
     number = max(round(SHOWN * weights.shape[2]), 1)
-
-    def mean(channels: Tensor) -> Tensor:
-        return before.gather(2, channels[..., None, None].expand(*channels.shape, *before.shape[-2:])).mean(2)
-
-    return mean(weights.topk(number, 2).indices), mean((-weights).topk(number, 2).indices)
+    both = (values.topk(number, 2).indices[..., None, None] for values in (weights, -weights))
+    return tuple(before.gather(2, channels.expand(-1, -1, -1, *before.shape[-2:])).mean(2) for channels in both)
 
 
 def colours(features: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """The figures of the notebooks, and how they are stored."""
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -22,7 +22,6 @@ from tdn.utils import write_whole
 FIGURE_BYTES = 200_000  # figures are committed
 FAMILY_COLOURS = {"short": "tab:orange", "long": "tab:blue", "both": "tab:green"}
 VERDICT_COLOURS = {"supported": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
-MEASURED = ("measured top-1", "95% low", "95% high")
 
 
 def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
@@ -50,14 +49,12 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     left.set_yticks(rows, table["network"])
     title = "Not run" if top1.isna().all() else "Measured, 95 % interval"
     left.set(xlim=(0, 100), xlabel="top-1 (%)", title=title)
-    families = [name for name in FAMILY_COLOURS if name in table]
-    for index, family in enumerate(families):
-        style = {"height": 0.22, "color": FAMILY_COLOURS[family], "label": family}
-        right.barh(rows + 0.25 * (1 - index), table[family], **style)
+    families = {name: colour for name, colour in FAMILY_COLOURS.items() if name in table}
+    for shift, (family, colour) in zip((0.25, 0, -0.25), families.items(), strict=False):
+        right.barh(rows + shift, table[family], height=0.22, color=colour, label=family)
         right.legend(fontsize=8)
     right.set(xlim=(0, 100), xlabel="top-1 (%)", title="By family of classes", visible=bool(families))
-    figure.tight_layout()
-    return figure
+    return _tight(figure)
 
 
 def plot_claims(claims: pd.DataFrame) -> Figure:
@@ -68,11 +65,10 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
     rows = np.arange(len(claims))[::-1]
     axis.axvline(0, color="black", linewidth=0.8)
     for verdict, colour in VERDICT_COLOURS.items():
-        of = (claims["verdict"] == verdict).to_numpy()
-        measured, half = claims["measured"][of], claims["±"][of]
-        axis.errorbar(measured, rows[of], xerr=half, fmt="o", color=colour, capsize=3, label=verdict)
-    style = {"marker": "D", "s": 18, "facecolors": "none", "edgecolors": "black", "label": "published"}
-    axis.scatter(claims["published"], rows, **style)
+        of = claims[claims["verdict"] == verdict]
+        here = rows[claims["verdict"] == verdict]
+        axis.errorbar(of["measured"], here, xerr=of["±"], fmt="o", color=colour, capsize=3, label=verdict)
+    axis.scatter(claims["published"], rows, 18, marker="D", facecolors="none", edgecolors="black", label="published")
     axis.set_yticks(rows, claims["claim"], fontsize=8)
     title = "Measured difference, 95 % interval" if claims["measured"].notna().any() else "Not run"
     axis.set(xlabel="points of top-1", title=title)
@@ -98,14 +94,13 @@ def plot_training(lines: Sequence[Line]) -> Figure:
     figure, axis = plt.subplots(figsize=(8, 3.2))
     for line in lines:
         if line.results:
-            history = line.results[0].history
-            axis.plot(history["epoch"], history["loss"], label=line.row.name)
+            axis.plot("epoch", "loss", data=line.results[0].history, label=line.row.name)
     axis.set(xlabel="epoch", ylabel="training loss")
     return _with_legend(figure)
 
 
 def plot_published_costs(table: pd.DataFrame) -> Figure:
-    """The difference of each count of `printed_costs` from the published figure, in %: convolutions and linear layers
+    """The difference of each count of `compare_costs` from the published figure, in %: convolutions and linear layers
     alone, with sums over neighbours, with norms and biases too. The bar is the rounding of the published figure."""
     figure, axis = plt.subplots(figsize=(8, 0.2 * len(table) + 1))
     rows = np.arange(len(table))[::-1]
@@ -117,8 +112,7 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     labels = ("convolutions and linear layers", "with sums over neighbours", "with norms and biases")
     for marker, label, more in zip("osD", labels, (0, sums, sums + norms), strict=True):
         axis.scatter(100 * ((table["GMACs"] + more) / published - 1), rows, marker=marker, s=16, label=label)
-    names = table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")"
-    axis.set_yticks(rows, names, fontsize=7)
+    axis.set_yticks(rows, table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")", fontsize=7)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
     axis.legend(fontsize=8)
@@ -153,7 +147,7 @@ def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: s
     return figure
 
 
-def label_points(axis: Axes, points: np.ndarray, texts: Sequence[str], avoid: np.ndarray) -> None:
+def label_points(axis: plt.Axes, points: np.ndarray, texts: Sequence[str], avoid: np.ndarray) -> None:
     """Labels points (x, y) so that no text covers another text, a point (those of `avoid` included) or the legend,
     where there is room. A line leads to a text that is not next to its point."""
     renderer = axis.figure.canvas.get_renderer()
@@ -162,11 +156,10 @@ def label_points(axis: Axes, points: np.ndarray, texts: Sequence[str], avoid: np
     taken += [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in pixels]
     directions = [(1, 0.3), (-1, 0.3), (0, 1), (0, -1), (1, -1), (-1, -1), (1, 1), (-1, 1)]
     for point, text in zip(points, texts, strict=True):
-        for far, (right, up) in ((far, direction) for far in (5, 14, 24, 36, 50) for direction in directions):
+        for far, (right, up) in itertools.product((5, 14, 24, 36, 50), directions):
             line = {"arrowstyle": "-", "linewidth": 0.4, "color": "tab:gray"} if far > 5 else None
-            style = {"fontsize": 6, "va": "center", "ha": {1: "left", 0: "center", -1: "right"}[right]}
-            offset = (far * right, far * up)
-            note = axis.annotate(text, point, offset, textcoords="offset points", arrowprops=line, **style)
+            style = {"fontsize": 6, "va": "center", "ha": ("center", "left", "right")[right], "arrowprops": line}
+            note = axis.annotate(text, point, (far * right, far * up), textcoords="offset points", **style)
             note.update_positions(renderer)
             box = Text.get_window_extent(note, renderer)  # without the line
             inside = axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max)
@@ -198,8 +191,7 @@ def plot_views(table: pd.DataFrame) -> Figure:
         axis.set_xticks(sorted(table["views"].unique()), sorted(table["views"].unique()))
         axis.set_xlabel("views of a video")
         axis.legend(fontsize=8)
-    figure.tight_layout()
-    return figure
+    return _tight(figure)
 
 
 def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
@@ -220,8 +212,7 @@ def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     right.set_yticks(rows, measured["data"] + "\nfrom " + measured["initialised from"], fontsize=8)
     title = "Mean of three splits, 95 % interval; one dot per split" if top1.notna().any() else "Not run"
     right.set(xlim=(0, 100), ylim=(-1, len(measured)), xlabel="measured top-1 (%)", title=title)
-    figure.tight_layout()
-    return figure
+    return _tight(figure)
 
 
 def plot_images(rows: Sequence[tuple[str, Tensor]], side: float = 0.9) -> Figure:
@@ -235,22 +226,19 @@ def plot_images(rows: Sequence[tuple[str, Tensor]], side: float = 0.9) -> Figure
         for axis, value in zip(line, values, strict=True):
             _show(axis, value, **limits)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    figure.tight_layout(pad=0.3)
-    return figure
+    return _tight(figure, 0.3)
 
 
 def plot_windows(clip: Tensor) -> Figure:
     """A clip `(T, L, C, H, W)`, uint8: one column per segment; the frame of the 2D network has a red border."""
     segments, window = clip.shape[:2]
     figure, axes = plt.subplots(window, segments, figsize=(0.85 * segments, 0.85 * window + 0.2), squeeze=False)
-    for segment in range(segments):
-        for frame in range(window):
-            _show(axes[frame, segment], clip[segment, frame])
-        for spine in axes[window // 2, segment].spines.values():
-            spine.set(visible=True, color="tab:red", linewidth=2)
-        axes[0, segment].set_title(f"segment {segment + 1}", fontsize=8)
-    figure.tight_layout(pad=0.3)
-    return figure
+    for axis, frame in zip(axes.T.flat, clip.flatten(0, 1), strict=True):
+        _show(axis, frame)
+    for number, column in enumerate(axes.T, start=1):
+        column[window // 2].spines[:].set(visible=True, color="tab:red", linewidth=2)
+        column[0].set_title(f"segment {number}", fontsize=8)
+    return _tight(figure, 0.3)
 
 
 def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
@@ -259,15 +247,12 @@ def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
     figure, axes = plt.subplots(2, window, figsize=(1.6 * window, 3.4))
     stacked = differences.unflatten(0, (window - 1, channels)).mean(1)
     limit = stacked.abs().max() or 1.0
-    for frame in range(window):
-        _show(axes[0, frame], clip[frame])
-        axes[0, frame].set_title(f"x{frame + 1}", fontsize=9)
-    for frame in range(window - 1):
-        _show(axes[1, frame], stacked[frame], cmap="RdGy", vmin=-limit, vmax=limit)
-        axes[1, frame].set_title(f"x{frame + 2} - x{frame + 1}", fontsize=9)
+    for n, frame in enumerate(clip):
+        _show(axes[0, n], frame, f"x{n + 1}")
+    for n, change in enumerate(stacked):
+        _show(axes[1, n], change, f"x{n + 2} - x{n + 1}", cmap="RdGy", vmin=-limit, vmax=limit)
     axes[1, -1].axis("off")
-    figure.tight_layout()
-    return figure
+    return _tight(figure)
 
 
 def plot_localisation(table: pd.DataFrame, baselines: Sequence[str]) -> Figure:
@@ -278,8 +263,7 @@ def plot_localisation(table: pd.DataFrame, baselines: Sequence[str]) -> Figure:
         axis.barh(table["maps of"], table[what], color=colours, height=0.6)
         axis.set(xlabel=what, xlim=(0, max(60, table[what].max() + 5)))
     axes[0].invert_yaxis()
-    figure.tight_layout()
-    return figure
+    return _tight(figure)
 
 
 def plot_curves(table: pd.DataFrame) -> Figure:
@@ -292,14 +276,18 @@ def plot_curves(table: pd.DataFrame) -> Figure:
         axis.set(title=f"{kind}: area under the curve", xlabel="of the pixels, highest activation first", ylim=(0, 100))
         axis.legend(fontsize=8)
     axes[0].set_ylabel("probability of the true class (%)")
-    figure.tight_layout()
-    return figure
+    return _tight(figure)
 
 
 def _top1_and_errors(table: pd.DataFrame) -> tuple[pd.Series, list[pd.Series]]:
     """Measured top-1, and the distances to the ends of its interval as matplotlib takes them."""
-    top1, low, high = (table[name].astype(float) for name in MEASURED)
+    top1, low, high = (table[name].astype(float) for name in ("measured top-1", "95% low", "95% high"))
     return top1, [top1 - low, high - top1]
+
+
+def _tight(figure: Figure, pad: float = 1.08) -> Figure:
+    figure.tight_layout(pad=pad)
+    return figure
 
 
 def _with_legend(figure: Figure) -> Figure:
@@ -321,9 +309,9 @@ def _not_run(figure: Figure) -> Figure:
     return figure
 
 
-def _show(axis: Axes, image: Tensor, **kwargs: object) -> None:
+def _show(axis: plt.Axes, image: Tensor, title: str = "", **kwargs: object) -> None:
     """An image `(C, H, W)` or a map `(H, W)` without ticks and frame."""
     axis.imshow((image.permute(1, 2, 0) if image.ndim == 3 else image).numpy(), **kwargs)
     axis.set(xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    axis.set_title(title, fontsize=9)
+    axis.spines[:].set_visible(False)

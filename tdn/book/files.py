@@ -7,8 +7,6 @@ import pandas as pd
 
 from tdn.utils import CHECKOUT
 
-BENCH = CHECKOUT / "results" / "bench"
-
 
 def find_file(path: str | os.PathLike) -> Path:
     """The file or folder with this path: absolute, or relative to the current directory, to the directory in which
@@ -20,14 +18,13 @@ def find_file(path: str | os.PathLike) -> Path:
     for folder in folders:
         if (folder / path).exists():  # an absolute path stays as it is
             return folder / path
-    if path.is_absolute():
-        raise FileNotFoundError(f"{path} does not exist")
-    raise FileNotFoundError(f"there is no {path} in {' or in '.join(map(str, folders))}")
+    where = "" if path.is_absolute() else f" in {' or in '.join(map(str, folders))}"
+    raise FileNotFoundError(f"there is no {path}{where}")
 
 
 def bench_table(kind: str) -> pd.DataFrame:
     """The committed benchmarks of a kind ("networks", "data", "waiting" or "memory"), which `make bench` measured:
     results/bench/<machine>-<kind>.csv of all machines, with a column `machine`."""
-    paths = sorted(BENCH.glob(f"*-{kind}.csv"))
-    tables = [pd.read_csv(path).assign(machine=path.stem.removesuffix(f"-{kind}")) for path in paths]
-    return pd.concat(tables).set_index("machine").reset_index()
+    paths = sorted((CHECKOUT / "results/bench").glob(f"*-{kind}.csv"))
+    tables = {path.stem.removesuffix(f"-{kind}"): pd.read_csv(path) for path in paths}
+    return pd.concat(tables, names=["machine"]).reset_index("machine").reset_index(drop=True)

@@ -1,8 +1,7 @@
 """Are activation maps right? The pocket benchmark has the mask of its objects in every frame.
 
 CAM energy inside the object mask (Wang et al., Score-CAM, CVPR workshops 2020), pointing game (Zhang et al., IJCV
-2018), deletion and insertion curves (Petsiuk et al., BMVC 2018), here for clips: all frames of a clip share one scale
-and one ranking. Two baselines use no network: the uniform map and the centre prior.
+2018), deletion and insertion curves (Petsiuk et al., BMVC 2018); all frames of a clip share one scale and one ranking.
 """
 
 import dataclasses
@@ -30,6 +29,7 @@ FRACTIONS = tuple(step / 10 for step in range(11))  # of the pixels deleted, or 
 BATCH = 32
 MAPS_VERSION = 2  # of stored measurements: raise it when the same network would get others
 UNIFORM, CENTRE = BASELINES = ("uniform map", "centre prior")
+WORDS = {"better": "better than", "worse": "worse than", "inconclusive": "inconclusive vs."}  # of verdicts
 MEASURES = {  # columns of `measure_localisation`: of the network, the uniform map and the centre prior
     "energy inside": ("energy", "energy uniform", "energy centre"),
     "pointing game": ("pointing", "energy uniform", "pointing centre"),
@@ -58,30 +58,24 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
 
 def pointing(maps: Tensor, masks: Tensor) -> Tensor:
     """1 where the maximum of the clip's maps lies inside the object mask, else 0: `(N,)`; NaN for a map of zeros."""
-    maximum = maps.flatten(1).argmax(1, keepdim=True)
-    hit = masks.flatten(1).gather(1, maximum)[:, 0].round()
+    hit = masks.flatten(1).gather(1, maps.flatten(1).argmax(1, keepdim=True))[:, 0].round()
     return torch.where(maps.flatten(1).any(1), hit, torch.nan)
 
 
 def curves(model: nn.Module, clips: Tensor, maps: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The probability of `targets` (N,) as pixels are deleted, and as they are inserted, highest activation first:
-    each `(N, len(FRACTIONS))`.
-
-    A pixel of a segment is deleted in all frames of its window: it gets the mean colour of its clip. Clips
-    `(N, T, L, C, H, W)`, maps `(N, T, H, W)`.
-    """
+    """The probability of `targets` (N,) as pixels are deleted, and as they are inserted, highest activation first: each
+    `(N, len(FRACTIONS))`. A deleted pixel gets the mean colour of its clip, in all frames of its window. Clips
+    `(N, T, L, C, H, W)`, maps `(N, T, H, W)`."""
     mean = clips.mean((1, 2, 4, 5), keepdim=True)
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1) / maps[0].numel()  # 0 for the highest activation
     rank = rank.view(*maps.shape[:2], 1, 1, *maps.shape[2:]).to(clips.device)
-
-    def probability(inputs: Tensor) -> Tensor:
-        return model(inputs).softmax(1).gather(1, targets[:, None])
-
+    found = []
     with torch.inference_mode():
-        deletion = [probability(torch.where(rank < fraction, mean, clips)) for fraction in FRACTIONS]
-        insertion = [probability(torch.where(rank < fraction, clips, mean)) for fraction in FRACTIONS]
-    return torch.cat(deletion, 1).cpu(), torch.cat(insertion, 1).cpu()
+        for first, rest in ((mean, clips), (clips, mean)):
+            scores = (model(torch.where(rank < fraction, first, rest)) for fraction in FRACTIONS)
+            found.append(torch.cat([of.softmax(1).gather(1, targets[:, None]) for of in scores], 1).cpu())
+    return tuple(found)
 
 
 def centre_prior(shape: Sequence[int]) -> Tensor:
@@ -94,8 +88,8 @@ def measure_localisation(
     config: Run, results: Path, videos: Sequence[int], layer: str, data: Path = DATA
 ) -> pd.DataFrame:
     """`energy_inside` and `pointing` of the Grad-CAM maps of a complete run, for the true classes of validation videos
-    of the pocket benchmark; and of the two baselines: one row per video, columns as in `MEASURES`. Stored next to the
-    run, so each video is measured once. `layer` as in `cam`."""
+    of the pocket benchmark, and of the baselines: one row per video, columns as in `MEASURES`. Stored next to the run,
+    so each video is measured once. `layer` as in `cam`."""
 
     def measure(_: nn.Module, clips: Tensor, maps: Tensor, some: Sequence[int]) -> pd.DataFrame:
         masks = object_masks(config.data, some, config.num_segments, clips.shape[2], config.views)
@@ -116,8 +110,8 @@ def measure_curves(config: Run, results: Path, videos: Sequence[int], layer: str
         prior = centre_prior(maps.shape).contiguous()
         both = curves(network, clips, maps, targets) + curves(network, clips, prior, targets)
         kinds = ("deletion", "insertion", "centre deletion", "centre insertion")
-        names = [f"{kind} {fraction}" for kind in kinds for fraction in FRACTIONS]
-        return pd.DataFrame(torch.cat(both, 1).numpy(), columns=names)
+        columns = [f"{kind} {fraction}" for kind in kinds for fraction in FRACTIONS]
+        return pd.DataFrame(torch.cat(both, 1).numpy(), columns=columns)
 
     return _measured(config, results, videos, layer, data, "curves", measure)
 
@@ -178,20 +172,18 @@ def video_maps(
     config: Run, results: Path, videos: Sequence[int], frames: str, layer: str | None = None, data: Path = DATA
 ) -> list[Maps]:
     """The maps of a complete run for the true classes of validation videos, as `cam`."""
-    _, val = runs.videos(config.data, data)
     network = to_device(trained(config, results), device())
     views = dataclasses.replace(config.views, clips=1, crops=1)
-    shown = [val.videos[video] for video in videos]
-    return [cam(network, video.path, frames, video.label, layer, views=views) for video in shown]
+    every = runs.videos(config.data, data)[1].videos
+    return [cam(network, every[i].path, frames, every[i].label, layer, views=views) for i in videos]
 
 
 def localisation_table(
     networks: Mapping[str, Sequence[Run]], results: Path, videos: Sequence[int], layer: str, data: Path = DATA
 ) -> pd.DataFrame:
     """Energy inside the object mask and pointing game in %: one row per network, mean over clips and seeds (a sequence
-    of runs), the first one the reference; then the two baselines. `±` are half widths of 95 % intervals for the choice
-    of clips (differences are paired) and for the seed (pooled over the networks). Clips whose map is zero in any of the
-    runs are left out of all rows."""
+    of runs), the first one the reference; then the baselines. `±` are half widths of 95 % intervals for the choice of
+    clips (paired) and for the seed (pooled over the networks). Clips with a zero map in any run are left out."""
     measured = {
         name: [measure_localisation(config, results, videos, layer, data) for config in configs]
         for name, configs in networks.items()
@@ -213,21 +205,17 @@ def localisation_table(
             rows[name][f"{what} (%)"] = 100 * mean.mean()
             rows[name][f"{what}, vs {reference}"] = "" if name == reference else f"{points:+.1f} ± {half:.1f}"
             rows[name][f"{what}: verdict"] = "reference" if name == reference else verdict(points, half)
-    for name, row in rows.items():
-        seeds = len(networks[name]) if name in networks else None
-        row |= {"seeds": seeds, "clips": int(whole.sum()), "zero maps": int((~whole).sum())}
-    return pd.DataFrame(list(rows.values())).astype({"seeds": "Int64"})
+    seeds = pd.array([len(networks[name]) if name in networks else None for name in rows], "Int64")
+    return pd.DataFrame(rows.values()).assign(seeds=seeds, clips=whole.sum(), **{"zero maps": (~whole).sum()})
 
 
 def curves_table(
     networks: Mapping[str, Run], results: Path, videos: Sequence[int], layer: str, data: Path = DATA
 ) -> pd.DataFrame:
     """Mean probability of the true class, in %, when a fraction of the pixels is deleted or inserted, highest
-    activation first: one row per network and kind of curve, one column per fraction.
-
-    `area` is the area under the curve. Networks can't be compared by it: some need less of a clip than others,
-    whatever the map. So each is compared with the centre prior for the same network (paired, 95 % interval for the
-    choice of clips). Better is a smaller area of deletion and a larger one of insertion.
+    activation first: one row per network and kind of curve, one column per fraction. `area` is under the curve. It does
+    not compare networks, as some need less of a clip whatever the map. So each is compared with the centre prior for
+    the same network (paired, 95 % interval for the choice of clips): better is less for deletion, more for insertion.
     """
     rows = []
     for name, config in networks.items():
@@ -246,14 +234,13 @@ def curves_table(
 def findings(localisation: pd.DataFrame, stages: pd.DataFrame, curves: pd.DataFrame) -> str:
     """The tables' findings (`stages` are `localisation_table`s with a column `layer`), as sentences in markdown."""
     reference = localisation.iloc[0]["maps of"]
-    is_baseline = localisation["maps of"].isin(BASELINES)
+    networks = localisation[~localisation["maps of"].isin(BASELINES)]
     sentences = []
     for what in MEASURES:
-        rows = localisation[~is_baseline]
-        best = localisation[is_baseline][f"{what} (%)"].max()
-        values = ", ".join(f"{row['maps of']} {row[f'{what} (%)']:.1f} %" for _, row in rows.iterrows())
+        best = localisation[localisation["maps of"].isin(BASELINES)][f"{what} (%)"].max()
+        values = ", ".join(f"{row['maps of']} {row[f'{what} (%)']:.1f} %" for _, row in networks.iterrows())
         sentences.append(f"{what.capitalize()}: {values}; the better baseline {best:.1f} %.")
-        sentences += [_compared(row, what, reference, row["maps of"]) for _, row in rows.iloc[1:].iterrows()]
+        sentences += [_compared(row, what, reference, row["maps of"]) for _, row in networks.iloc[1:].iterrows()]
     for layer, of_layer in stages.groupby("layer"):
         last = of_layer[~of_layer["maps of"].isin(BASELINES)].iloc[-1]
         sentences.append(_compared(last, "energy inside", reference, f"Energy inside in {layer}, {last['maps of']}"))
@@ -262,17 +249,13 @@ def findings(localisation: pd.DataFrame, stages: pd.DataFrame, curves: pd.DataFr
             sentences[-1] += f" It is less than a fifth above the uniform map's {uniform:.1f} %."
     for _, row in curves.iterrows():
         subject = f"{row['curve'].capitalize()} by the maps of {row['maps of']}"
-        sentences.append(f"{subject}: {_word(row['verdict'])} the {CENTRE} (area {row[f'vs {CENTRE}']}).")
+        sentences.append(f"{subject}: {WORDS[row['verdict']]} the {CENTRE} (area {row[f'vs {CENTRE}']}).")
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _compared(row: pd.Series, what: str, reference: str, subject: str) -> str:
-    word = _word(row[f"{what}: verdict"]).replace("better", "more").replace("worse", "less")
+    word = WORDS[row[f"{what}: verdict"]].replace("better", "more").replace("worse", "less")
     return f"{subject}: {word} {reference} ({row[f'{what}, vs {reference}']} points)."
-
-
-def _word(verdict: str) -> str:
-    return f"{verdict} than" if verdict in ("better", "worse") else "inconclusive vs."
 
 
 def _mean(values: np.ndarray | pd.Series) -> tuple[float, float]:
