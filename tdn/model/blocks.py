@@ -72,9 +72,7 @@ class SplitBottleneck(ResidualBlock):
     expansion = 4
     first_kernel = 1
 
-    def __init__(
-        self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None, *, first: bool = False
-    ):
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample=None, *, first: bool = False):
         super().__init__()
         narrow, outputs = 4 * (planes * 26 // 64), planes * self.expansion
         kernel = self.first_kernel
@@ -98,14 +96,17 @@ class SplitBasicBlock(SplitBottleneck):
 
 
 def stem(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False),
-            bn=nn.BatchNorm2d(width),
-            relu=nn.ReLU(inplace=True),
-            pool=nn.MaxPool2d(3, stride=2, padding=1),
-        )
-    )
+    conv, pool = nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False), nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(width), relu=nn.ReLU(inplace=True), pool=pool))
+
+
+def initialise(model: nn.Module, fc_std: float) -> None:
+    """Convolutions as He et al. (ICCV 2015); the classifier near zero. Batch norms keep 1 and 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.normal_(model.fc.weight, 0, fc_std)
+    nn.init.zeros_(model.fc.bias)
 
 
 def residual_stage(block: type, channels: int, planes: int, blocks: int, number: int) -> nn.Sequential:

@@ -21,6 +21,5 @@ def require_clips(clips: Tensor, num_segments: int, window: int) -> None:
     """Raises ValueError for clips that are not `(N, T, L, 3, H, W)` with T `num_segments` and L `window`."""
     expected = (num_segments, window, 3)
     if clips.ndim != 6 or tuple(clips.shape[1:4]) != expected:
-        raise ValueError(
-            f"clips must be (N, T, L, C, H, W) with (T, L, C) = {expected} for this network, got {tuple(clips.shape)}"
-        )
+        needed = f"(N, T, L, C, H, W) with (T, L, C) = {expected}"
+        raise ValueError(f"clips must be {needed} for this network, got {tuple(clips.shape)}")

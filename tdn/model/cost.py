@@ -1,12 +1,12 @@
 """What a network costs: multiply-adds and parameters."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from tdn.model.fused import PointwiseNorm
@@ -23,9 +23,9 @@ SUMS_OF_NEIGHBOURS = (TemporalConv, TemporalAggregation)
 class Cost:
     """Cost of one view of `segments` x `window` frames at `size` x `size` pixels.
 
-    `gmacs` are 10^9 multiply-adds (what the papers call FLOPs) of convolutions and linear layers, without norms,
-    activations, element-wise products and sums over neighbouring segments (`neighbour_products`, 0.03 GMACs in the
-    full-size TDN). `params` are in millions. `gmacs_by_module` has the sum of every named submodule.
+    `gmacs` are 10^9 multiply-adds (the papers' FLOPs) of convolutions and linear layers, without norms, activations,
+    products and sums over neighbouring segments (`neighbour_products`, 0.03 GMACs in the full-size TDN). `params` are
+    in millions. `gmacs_by_module` has the sum of every named submodule.
     """
 
     gmacs: float
@@ -37,10 +37,8 @@ class Cost:
 
 
 def measure_cost(model: nn.Module, size: int = 224) -> Cost:
-    """Counts a forward pass of one clip on torch's meta device: no memory, no arithmetic, any size.
-
-    The model itself is left as it is (weights, device, training mode).
-    """
+    """Counts a forward pass of one clip on torch's meta device: no memory, no arithmetic, any size. The model itself
+    (weights, device, training mode) is left as it is."""
     with FlopCounterMode(display=False) as counter:
         _pass_through(model, size)
     root = type(model).__name__
@@ -79,21 +77,11 @@ def neighbour_products(model: nn.Module, size: int = 224) -> float:
 
 def _outputs(model: nn.Module, size: int, each: Callable[[str, nn.Module], int]) -> float:
     """10^9 values of the modules' outputs, each module's times what `each` gives for it."""
-    operations = []
-    times = {module: n for name, module in model.named_modules() if (n := each(name, module))}
-    with _hooked(times, lambda module, _, out: operations.append(times[module] * out.numel())):
+    outputs = []
+    names = {module: name for name, module in model.named_modules()}
+    with register_module_forward_hook(lambda module, _, out: outputs.append((module, out))):
         _pass_through(model, size)
-    return sum(operations) / 1e9
-
-
-@contextmanager
-def _hooked(modules: Iterable[nn.Module], hook: Callable) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return sum(n * out.numel() for module, out in outputs if (n := each(names[module], module))) / 1e9
 
 
 def _pass_through(model: nn.Module, size: int) -> None:
@@ -116,18 +104,17 @@ def cost_by_stage(model: VideoResNet, size: int = 224) -> "pd.DataFrame":
     """
     import pandas as pd  # a quarter of a second, for this table alone
 
-    shapes = []
-    with _hooked(model.stages, lambda _, __, out: shapes.append(out.shape)):
+    outputs, rows = {}, []
+    with register_module_forward_hook(lambda module, _, out: outputs.update({module: out})):
         gmacs = measure_cost(model, size).gmacs_by_module
-    rows = []
-    for number, (stage, shape) in enumerate(zip(model.stages, shapes, strict=True), start=1):
+    for number, stage in enumerate(model.stages, start=1):
         blocks = [] if number == 1 else list(stage)
         temporal = dict(blocks[0].temporal.named_children()) if blocks else {}
         names = ["S-TDM"] * (str(number) in model.s_tdm)
         names += [{"l_tdm": "L-TDM", "conv": "temporal convolution"}.get(name, name) for name in temporal]
         network, s_tdm = gmacs[f"stage{number}"], gmacs.get(f"s_tdm.{number}", 0.0)
         l_tdm = sum(gmacs.get(f"stage{number}.{block}.temporal.l_tdm", 0.0) for block in range(len(blocks)))
-        features = " x ".join(str(n) for n in shape[1:])
+        features = " x ".join(str(n) for n in outputs[stage].shape[1:])
         costs = network - l_tdm, s_tdm, l_tdm, network + s_tdm
         rows.append((f"stage {number}", len(blocks) or "stem", features, ", ".join(names), *costs))
     columns = ["stage", "blocks", "features", "temporal modules", "network", "S-TDM", "L-TDM", "total"]

@@ -11,10 +11,8 @@ ONE_BY_ONE = (1, 1), (0, 0), (1, 1), False, (0, 0), 1  # stride, padding, dilati
 
 
 def half_size(clips: Tensor) -> Tensor:
-    """`avg_pool2d(frames, 2)` of clips `(N, T, L, C, H, W)`: `(N*T, L, C, H//2, W//2)`.
-
-    Saves two thirds of its time on a CPU.
-    """
+    """`avg_pool2d(frames, 2)` of clips `(N, T, L, C, H, W)`: `(N*T, L, C, H//2, W//2)`. Saves two thirds of its
+    time on a CPU."""
     height, width = clips.shape[-2] // 2 * 2, clips.shape[-1] // 2 * 2
     clips = clips.flatten(0, 1)[..., :height, :width]
     rows = clips[..., 0::2, :] + clips[..., 1::2, :]
@@ -22,11 +20,8 @@ def half_size(clips: Tensor) -> Tensor:
 
 
 def each_direction(layers: Callable[[Tensor], Tensor], directions: list[Tensor], training: bool) -> list[Tensor]:
-    """`[layers(x) for x in directions]`.
-
-    In training each direction has its own batch statistics, as released. In eval mode both go through the layers as
-    one batch, which saves half of the calls.
-    """
+    """`[layers(x) for x in directions]`: in training each direction has its own batch statistics, as released. In eval
+    mode both go through the layers as one batch, which saves half of the calls."""
     if training:
         return [layers(x) for x in directions]
     return list(layers(torch.cat(directions)).unflatten(0, (len(directions), -1)).unbind())
@@ -52,10 +47,8 @@ def gated_by(features: Tensor, directions: Sequence[Tensor], restore: "Pointwise
 
 
 class Gated(torch.autograd.Function):
-    """`gated` of 1x1 convolutions, of each direction `(x, weight, bias)`.
-
-    G has as many channels as F, x a sixteenth: the maps of G are recomputed in the backward pass instead of stored.
-    """
+    """`gated` of 1x1 convolutions, of each direction `(x, weight, bias)`. G has as many channels as F, x a sixteenth:
+    the maps of G are recomputed in the backward pass instead of stored."""
 
     @staticmethod
     def forward(ctx, features: Tensor, *directions: Tensor) -> Tensor:
@@ -84,12 +77,9 @@ def _by_three(tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:
 
 
 class PointwiseNorm(nn.Sequential):
-    """A 1x1 convolution to many channels, then its batch norm.
-
-    The mean and the variance of what the convolution gives follow from the mean and the covariance of its few
-    inputs, so that its weights can be normalised beforehand. Saves reading the outputs for their statistics, and
-    storing them for the gradient.
-    """
+    """A 1x1 convolution to many channels, then its batch norm. The mean and the variance of the outputs follow from the
+    mean and the covariance of the few inputs, so that the weights can be normalised beforehand. Saves reading the
+    outputs for their statistics, and storing them for the gradient."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out))

@@ -13,35 +13,27 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from tdn.model.blocks import initialise
 from tdn.model.checks import require_clips, require_counts
 
 # Blocks of the residual stages 2 to 5 of a ResNet-50; 1 where a block's first convolution is 3x1x1 instead of 1x1x1.
-Inflation = tuple[tuple[int, ...], ...]
-EVERY_SECOND: Inflation = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))
-LATE: Inflation = ((0,) * 3, (0,) * 4, (1,) * 6, (1,) * 3)
-EVERYWHERE: Inflation = ((1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3)
+EVERY_SECOND = (1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)
+LATE = (0,) * 3, (0,) * 4, (1,) * 6, (1,) * 3
+EVERYWHERE = (1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3
 
 
-def _resnet50(
-    width: int, stem_kernel: int, inflation: Inflation, *, lateral: int = 0, last_stride: int = 2
-) -> OrderedDict[str, nn.Module]:
-    """The stem and the residual stages 2 to 5, all without temporal stride. `lateral` channels join the stem's `width`
-    before stage 2; later they grow as the network's own do. `last_stride` is the spatial stride of stage 5."""
-    padding = (stem_kernel // 2, 3, 3)
-    stem = nn.Sequential(
-        nn.Conv3d(3, width, (stem_kernel, 7, 7), stride=(1, 2, 2), padding=padding, bias=False),
-        nn.BatchNorm3d(width),
-        nn.ReLU(inplace=True),
-        nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
-    )
-    inputs = [scale * (width + lateral) for scale in (1, 4, 8, 16)]
-    return OrderedDict(
-        stem=stem,
-        stage2=_stage(inputs[0], width, inflation[0], 1),
-        stage3=_stage(inputs[1], 2 * width, inflation[1], 2),
-        stage4=_stage(inputs[2], 4 * width, inflation[2], 2),
-        stage5=_stage(inputs[3], 8 * width, inflation[3], last_stride),
-    )
+def _resnet50(width: int, kernel: int, inflation: tuple, lateral: int = 0, last_stride: int = 2) -> OrderedDict:
+    """The stem, whose kernel spans `kernel` frames, and the residual stages 2 to 5, all without temporal stride.
+    `lateral` channels join the stem's `width` before stage 2; later they grow as the network's own do."""
+    conv = nn.Conv3d(3, width, (kernel, 7, 7), stride=(1, 2, 2), padding=(kernel // 2, 3, 3), bias=False)
+    pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+    stages = OrderedDict(stem=nn.Sequential(conv, nn.BatchNorm3d(width), nn.ReLU(inplace=True), pool))
+    for number, inflated, inputs, stride in zip(
+        range(2, 6), inflation, (1, 4, 8, 16), (1, 2, 2, last_stride), strict=True
+    ):
+        planes = width * 2 ** (number - 2)
+        stages[f"stage{number}"] = _stage(inputs * (width + lateral), planes, inflated, stride)
+    return stages
 
 
 def _stage(channels: int, planes: int, inflation: tuple[int, ...], stride: int) -> nn.Sequential:
@@ -62,11 +54,8 @@ def _stage(channels: int, planes: int, inflation: tuple[int, ...], stride: int) 
 
 def _lateral(channels: int, alpha: int, kernel: int) -> nn.Sequential:
     """Fast to slow: as many frames as `[::alpha]` leaves, whatever T is, and twice the channels."""
-    return nn.Sequential(
-        nn.Conv3d(channels, 2 * channels, (kernel, 1, 1), (alpha, 1, 1), (kernel // 2, 0, 0), bias=False),
-        nn.BatchNorm3d(2 * channels),
-        nn.ReLU(inplace=True),
-    )
+    conv = nn.Conv3d(channels, 2 * channels, (kernel, 1, 1), (alpha, 1, 1), (kernel // 2, 0, 0), bias=False)
+    return nn.Sequential(conv, nn.BatchNorm3d(2 * channels), nn.ReLU(inplace=True))
 
 
 def _pooled(stages: OrderedDict[str, nn.Module]) -> nn.Sequential:
@@ -104,20 +93,11 @@ class Network3D(nn.Module):
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
-        self._initialise()
+        initialise(self, fc_std=0.01)  # as torchvision's VideoResNet
 
     def forward(self, clips: Tensor) -> Tensor:
         require_clips(clips, self.num_segments, self.window)
-        frames = clips[:, :, 0].transpose(1, 2)
-        return self.fc(self.dropout(self.backbone(frames)))
-
-    def _initialise(self) -> None:
-        """As torchvision's VideoResNet; batch norms are initialised at 1 and 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.fc.weight, 0, 0.01)
-        nn.init.zeros_(self.fc.bias)
+        return self.fc(self.dropout(self.backbone(clips[:, :, 0].transpose(1, 2))))
 
 
 class InflatedResNet(Network3D):
@@ -144,32 +124,16 @@ class SlowOnly(Network3D):
 class SlowFast(Network3D):
     """SlowFast on a ResNet-50 (Feichtenhofer et al., ICCV 2019): few frames wide, all frames narrow.
 
-    `num_segments` counts the frames of the fast pathway, which sees all. The defaults are "8x8": 8 slow of 32 fast
-    frames, 50.31 GMACs at 224 px and 65.71 at 256, 34.05 M parameters. "4x16" is `alpha=8, lateral_kernel=5`: 27.64,
-    36.10 and 33.96. Unlike in the published training, the blocks are not initialised as identities.
+    The slow pathway reads the frames 0, `alpha`, 2 `alpha`, ... of `num_segments` (the published code spreads them from
+    the first to the last); the lateral convolutions, fast to slow, are centred on them and span `lateral_kernel`
+    frames, an odd number. The fast pathway has an eighth of `width`, a multiple of 8. The defaults are "8x8": 8 slow of
+    32 fast frames, 50.31 GMACs at 224 px and 65.71 at 256, 34.05 M parameters. "4x16" is `alpha=8, lateral_kernel=5`:
+    27.64, 36.10 and 33.96. Unlike in the published training, the blocks are not initialised as identities."""
 
-    Args:
-        alpha: the slow pathway reads the frames 0, alpha, 2 alpha, ...; so do the lateral convolutions, which are
-            centred on them. (The published code spreads the slow frames from the first to the last.)
-        lateral_kernel: frames that a lateral convolution, fast to slow, spans; odd.
-        width: a multiple of 8: the fast pathway has an eighth.
-    """
-
-    def __init__(
-        self,
-        num_classes: int = 174,
-        num_segments: int = 32,
-        *,
-        alpha: int = 4,
-        lateral_kernel: int = 7,
-        width: int = 64,
-        dropout: float = 0.5,
-    ):
+    def __init__(self, num_classes=174, num_segments=32, *, alpha=4, lateral_kernel=7, width=64, dropout=0.5):
         if alpha < 1 or lateral_kernel < 1 or lateral_kernel % 2 == 0 or width < 8 or width % 8:
-            raise ValueError(
-                "need alpha from 1 on, an odd lateral_kernel and a width that is a multiple of 8: "
-                f"{alpha=}, {lateral_kernel=}, {width=}"
-            )
+            needed = "need alpha from 1 on, an odd lateral_kernel and a width that is a multiple of 8"
+            raise ValueError(f"{needed}: {alpha=}, {lateral_kernel=}, {width=}")
         channels = 32 * (width + width // 8)
         super().__init__(_TwoPathways(alpha, lateral_kernel, width), channels, num_classes, num_segments, dropout)
 
@@ -188,13 +152,10 @@ def r2plus1d(num_classes: int = 174, num_segments: int = 32, *, dropout: float =
 def s3d(num_classes: int = 174, num_segments: int = 64, *, dropout: float = 0.5) -> Network3D:
     """S3D (Xie et al., ECCV 2018), torchvision's: 71.91 GMACs for 64 frames at 224 px, 8.09 M parameters.
 
-    Takes 8 frames and 17 pixels or more, because its pool is the average over all of time and space. torchvision's
-    spans 2 x 7 x 7, moves by one, and averages the scores: at 224 px and 16 frames both give the same scores; from
-    17 frames on, where more than two time steps reach the pool, torchvision's counts the first and the last step half
-    as much as any other, this one all alike. It also classifies once (0.001 GMACs less at 64 frames).
-
-    The batch norms' running statistics move by 0.001 per step, as in torchvision: fewer than some thousand steps of
-    training leave them near their initial values, and evaluation far from training. ValueError for fewer than 8 frames.
+    Takes 8 frames (else ValueError) and 17 pixels or more. Its pool is the average over time and space; torchvision's
+    spans 2 x 7 x 7 and moves by one: at 224 px and 16 frames both give the same scores; from 17 frames on torchvision's
+    counts the first and the last time step half. The batch norms' running statistics move by 0.001 per step, as in
+    torchvision: fewer than some thousand steps of training leave evaluation far from training.
     """
     from torchvision.models.video import S3D
 

@@ -1,8 +1,5 @@
-"""The ResNet that hosts the temporal modules: stage 1 is the stem, stages 2 to 5 are the residual stages.
-
-Figure 2 of TDN (Wang et al., CVPR 2021) is `VideoResNet.forward`; `tdn.model.blocks` has the blocks of He et al., CVPR
-2016, and the places of the modules in them.
-"""
+"""The ResNet that hosts the temporal modules: stage 1 is the stem, stages 2 to 5 are the residual stages. Figure 2 of
+TDN (Wang et al., CVPR 2021) is `VideoResNet.forward`; `tdn.model.blocks` has the places of the modules in a block."""
 
 import functools
 import inspect
@@ -13,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tdn.model import temporal
-from tdn.model.blocks import BasicBlock, Bottleneck, SplitBasicBlock, SplitBottleneck, residual_stage, stem
+from tdn.model.blocks import BasicBlock, Bottleneck, SplitBasicBlock, SplitBottleneck, initialise, residual_stage, stem
 from tdn.model.checks import require, require_clips, require_counts
 from tdn.model.tdm import S_TDM_INPUTS, WINDOW, LongTermTDM, ShortTermTDM
 from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity
@@ -27,7 +24,6 @@ BLOCKS = {
     101: (Bottleneck, (3, 4, 23, 3)),
 }
 SPLIT = {BasicBlock: SplitBasicBlock, Bottleneck: SplitBottleneck}
-CONV2 = ("dense", "split", "mta")
 BEFORE = {  # in front of a block's first convolution
     "shift": temporal.TemporalShift,
     "tim": temporal.TemporalConv,
@@ -56,8 +52,7 @@ class VideoResNet(nn.Module):
         s_tdm_stages: stages with an S-TDM, from 1 on without a gap.
         l_tdm_stages: residual stages whose every block has an L-TDM.
         temporal_conv_stages: residual stages whose every block has a temporal convolution.
-        s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None as released: (0.5, 0.5) for 8 segments,
-            (0.75, 0.25) for any other number.
+        s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None: (0.5, 0.5) for T 8, else (0.75, 0.25).
         s_tdm_input: "diff", or "concat" for the window's frames without subtraction.
         s_tdm_fusion, l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as the two modules.
         before: modules in front of the first convolution of every residual block, in this order, names of `BEFORE`.
@@ -65,14 +60,12 @@ class VideoResNet(nn.Module):
             block of each of the last three stages (TDRL section 4.2).
         between: modules after that convolution, names of `BETWEEN`; they follow L-TDM and temporal convolution.
         cmm: STM's channel-wise motion module beside every 3x3 convolution.
-        conv2: the blocks' 3x3 convolution (a basic block's second): "dense", "split" as in Res2Net, or "mta", the
-            same with TEA's temporal convolutions.
+        conv2: that convolution: "dense", "split" as in Res2Net, or "mta", with TEA's temporal convolutions too.
         td_fraction: fraction of the channels that the TD loss takes, above 0 and up to 1.
         dropout: before the classifier.
 
     Raises:
-        ValueError: a stage, module or form that does not exist, S-TDM stages with a gap, no segment, no class; a form
-            of a module that the network does not have.
+        ValueError: a stage, module or form that does not exist or would do nothing, no segment, no class.
     """
 
     def __init__(
@@ -123,12 +116,11 @@ class VideoResNet(nn.Module):
         in_stages = {"conv": temporal_conv_stages, "l_tdm": l_tdm_stages}
         self._add_temporal_modules(makers, before, between, in_stages, cmm, conv2 == "mta")
         self._motion_branch(block, sizes, width, s_tdm_stages, **s_tdm)
-        self._initialise()
+        initialise(self, fc_std=0.001)
 
     def _backbone(self, block: type, sizes: tuple, width: int) -> int:
         """The stages 1 to 5 without temporal modules; returns the channels of the last."""
-        self.stage1 = stem(3, width)
-        channels = width
+        self.stage1, channels = stem(3, width), width
         for number, blocks in enumerate(sizes, start=2):
             planes = width * 2 ** (number - 2)
             setattr(self, f"stage{number}", residual_stage(block, channels, planes, blocks, number))
@@ -138,8 +130,7 @@ class VideoResNet(nn.Module):
     def _add_temporal_modules(
         self, makers: Mapping, before: Sequence[str], between: Sequence[str], in_stages: Mapping, cmm: bool, mta: bool
     ) -> None:
-        """Into every block of the stages 2 to 5. `makers` make a module from its channels and T; those of `in_stages`
-        are only in these stages."""
+        """`makers` make a module from its channels and T; those of `in_stages` are only in these stages."""
         for number, stage in enumerate(self.stages[1:], start=2):
             for index, block in enumerate(stage):
                 left_out = set() if number > 2 and block is stage[-1] else {"td_loss"}
@@ -196,13 +187,6 @@ class VideoResNet(nn.Module):
     def stages(self) -> list[nn.Module]:
         return [self.stage1, self.stage2, self.stage3, self.stage4, self.stage5]
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.fc.weight, 0, 0.001)
-        nn.init.zeros_(self.fc.bias)
-
 
 def _check_stages(s_tdm: Stages, l_tdm: Stages, temporal_conv: Stages) -> None:
     if sorted(s_tdm) != list(range(1, len(s_tdm) + 1)) or len(s_tdm) > 4:
@@ -214,9 +198,8 @@ def _check_stages(s_tdm: Stages, l_tdm: Stages, temporal_conv: Stages) -> None:
 
 def _check_forms(module: str, stages: Stages, forms: Mapping[str, Any]) -> None:
     """A form of a module that the network does not have would be ignored in silence."""
-    options = {f"{module}_{name}": value for name, value in forms.items()}
-    parameters = inspect.signature(VideoResNet).parameters
-    idle = [option for option, value in options.items() if value != parameters[option].default]
+    defaults = {name: parameter.default for name, parameter in inspect.signature(VideoResNet).parameters.items()}
+    idle = [f"{module}_{name}" for name, value in forms.items() if value != defaults[f"{module}_{name}"]]
     if idle and not stages:
         raise ValueError(f"{', '.join(idle)} would do nothing in this network: {module}_stages is empty")
 
@@ -227,7 +210,7 @@ def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, con
             require(f"a module in {option}", name, valid)
         if len(set(names)) < len(names):
             raise ValueError(f"{option} takes each module once; got {tuple(names)}")
-    require("conv2", conv2, CONV2)
+    require("conv2", conv2, ("dense", "split", "mta"))
     if cmm and conv2 != "dense":
         raise ValueError(f"cmm needs a dense 3x3 convolution beside it; conv2 is {conv2!r}")
     if not 0 < td_fraction <= 1:

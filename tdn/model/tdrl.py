@@ -1,7 +1,5 @@
-"""Temporal Distinct Representation Learning (TDRL; Weng et al., ECCV 2020): a module and a loss.
-
-Features are folded to `(N*T, C, H, W)`: N videos, T segments.
-"""
+"""Temporal Distinct Representation Learning (TDRL; Weng et al., ECCV 2020): a module and a loss. Features are folded to
+`(N*T, C, H, W)`: N videos, T segments."""
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +15,7 @@ class ProgressiveEnhancement(nn.Module):
         super().__init__()
         self.num_segments = num_segments
         squeezed = max(channels // reduction, 8)
-        self.f1 = nn.Linear(channels, squeezed)
-        self.f2 = nn.Linear(channels, squeezed)
+        self.f1, self.f2 = nn.Linear(channels, squeezed), nn.Linear(channels, squeezed)
         self.gate = nn.Linear(2 * squeezed, 1)
         self.restore = nn.Linear(squeezed, channels)
 
@@ -42,17 +39,13 @@ class ProgressiveEnhancement(nn.Module):
 
 
 class TemporalDiversity(nn.Module):
-    """Where the TD loss is taken: hands features on as they are and, in training, keeps their loss for `take`.
-
-    The first `fraction` of the channels (above 0 and up to 1) is regularised; the text leaves open which. A loss that
-    is not taken holds its activations in memory until the next clips, and the module cannot be copied.
-    """
+    """Where the TD loss is taken: hands features on as they are and, in training, keeps their loss for `take`. The
+    first `fraction` of the channels (above 0 and up to 1) is regularised; the text leaves open which. A loss that is
+    not taken holds its activations in memory until the next clips, and the module cannot be copied."""
 
     def __init__(self, channels: int, num_segments: int, fraction: float):
         super().__init__()
-        self.channels = channels
-        self.num_segments = num_segments
-        self.fraction = fraction
+        self.channels, self.num_segments, self.fraction = channels, num_segments, fraction
         self._loss: Tensor | None = None
 
     def forward(self, features: Tensor) -> Tensor:
@@ -82,8 +75,7 @@ def temporal_diversity_loss(features: Tensor, num_segments: int, eps: float = 1e
 
     Takes `(N*T, C, H, W)`. A map whose norm is `eps` or less (shifts leave maps of zeros at the ends of a clip) has no
     direction: its similarities count as 0. One segment alone has no pair and loss 0. The gradient of a map is of size
-    1 / norm, so `eps` bounds it too. The sum over pairs is the squared sum of all unit vectors without their own
-    squares: T steps, not T^2.
+    1 / norm, so `eps` bounds it too. Pairs are summed as the squared sum of all unit vectors without their own squares.
     """
     if num_segments == 1:
         return features.new_zeros(len(features))

@@ -1,7 +1,5 @@
-"""The temporal modules TDN is compared with. Features are folded to `(N*T, C, H, W)`: N videos, T segments.
-
-Every module is made from `(channels, num_segments)`; features keep their shape.
-"""
+"""The temporal modules TDN is compared with, each made from `(channels, num_segments)`. Features are folded to
+`(N*T, C, H, W)`, N videos, T segments, and keep their shape."""
 
 import math
 
@@ -18,8 +16,7 @@ class TemporalShift(nn.Module):
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__()
-        self.num_segments = num_segments
-        self.fold = channels // 8
+        self.num_segments, self.fold = num_segments, channels // 8
 
     def forward(self, features: Tensor) -> Tensor:
         x, fold = features.unflatten(0, (-1, self.num_segments)), self.fold
@@ -34,10 +31,9 @@ class TemporalShift(nn.Module):
 class TemporalConv(nn.Module):
     """Depthwise temporal convolution over three neighbouring segments, zero padded.
 
-    T-Conv (TDN section 3.4 and Table 1f) and, in front of a block, the temporal interaction module TIM of TEINet
-    (Liu et al., AAAI 2020). Initialised as a shift, as in the released network: the first eighth of the channels reads
-    the next segment, the second the previous one, the others themselves; STM and TEA shift another number (`fold`).
-    """
+    T-Conv (TDN section 3.4 and Table 1f) and, in front of a block, the temporal interaction module TIM of TEINet (Liu
+    et al., AAAI 2020). Initialised as a shift, as in the released network: the first `fold` channels (an eighth; STM
+    and TEA differ) read the next segment, as many the previous one, the others themselves."""
 
     def __init__(self, channels: int, num_segments: int, fold: int | None = None):
         super().__init__()
@@ -55,11 +51,8 @@ class TemporalConv(nn.Module):
 
 def convolve_segments(features: Tensor, weight: Tensor, num_segments: int) -> Tensor:
     """A depthwise convolution over the segments, zero padded; `weight` (C, 1, 3): taps of the previous, this and the
-    next segment.
-
-    Features that are channels-last in memory, (N, T, H, W, C), are so as images of height T and width H * W too:
-    nothing is moved, where a one-dimensional convolution needs time as the last axis.
-    """
+    next segment. Features that are channels-last in memory are so as images of height T and width H * W too: nothing is
+    moved, where a one-dimensional convolution needs time as the last axis."""
     images = features.unflatten(0, (-1, num_segments)).transpose(1, 2)  # (N, C, T, H, W)
     out = F.conv2d(images.flatten(3), weight.unsqueeze(-1), padding=(1, 0), groups=len(weight))
     return out.unflatten(3, features.shape[2:]).transpose(1, 2).flatten(0, 1)
@@ -77,16 +70,13 @@ class FullTemporalConv(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         x = features.unflatten(0, (-1, self.num_segments))  # (N, T, C, H, W)
         lines = x.permute(0, 3, 4, 2, 1).flatten(0, 2)  # (N*H*W, C, T)
-        out = self.conv(lines).unflatten(0, (x.shape[0], *x.shape[3:]))
-        return out.permute(0, 4, 3, 1, 2).flatten(0, 1)
+        return self.conv(lines).unflatten(0, (x.shape[0], *x.shape[3:])).permute(0, 4, 3, 1, 2).flatten(0, 1)
 
 
 class MotionEnhancement(nn.Module):
     """MEM of TEINet (Liu et al., AAAI 2020): a weight in (0, 1) for every channel of a segment, from the difference
-    of its pooled features to the next segment's. The last segment has no next one and stays as it is.
-
-    No code was released; as TDRL's section 3 describes it. The reduction is not reported: 8, as for PEM.
-    """
+    of its pooled features to the next segment's. The last segment has no next one and stays as it is. No code was
+    released; as TDRL's section 3 describes it. The reduction is not reported: 8, as for PEM."""
 
     def __init__(self, channels: int, num_segments: int, reduction: int = 8):
         super().__init__()
@@ -119,28 +109,18 @@ class TemporalAggregation(nn.Module):
 class TemporalAdaptive(nn.Module):
     """The temporal adaptive module of TANet (Liu et al., ICCV 2021): each video has a temporal kernel of its own.
 
-    From the spatially pooled features, `global_branch` makes a kernel of three taps per channel (a softmax; its
-    weights are shared by the channels and depend on T), `local_branch` a weight in (0, 1) for every channel of a
-    segment; the features, so weighted, are convolved with the kernel, zero padded.
-    """
+    From the pooled features, `global_branch` makes a kernel of three taps per channel (a softmax; its weights are
+    shared by the channels), `local_branch` a weight in (0, 1) for every channel of a segment; the features, so
+    weighted, are convolved with the kernel, zero padded."""
 
     def __init__(self, channels: int, num_segments: int):
         super().__init__()
         self.num_segments = num_segments
-        self.global_branch = nn.Sequential(
-            nn.Linear(num_segments, 2 * num_segments, bias=False),
-            nn.BatchNorm1d(2 * num_segments),
-            nn.ReLU(inplace=True),
-            nn.Linear(2 * num_segments, 3, bias=False),
-            nn.Softmax(-1),
-        )
-        self.local_branch = nn.Sequential(
-            nn.Conv1d(channels, channels // 4, 3, padding=1, bias=False),
-            nn.BatchNorm1d(channels // 4),
-            nn.ReLU(inplace=True),
-            nn.Conv1d(channels // 4, channels, 1, bias=False),
-            nn.Sigmoid(),
-        )
+        t, squeezed = num_segments, channels // 4
+        first = nn.Linear(t, 2 * t, bias=False), nn.BatchNorm1d(2 * t), nn.ReLU(inplace=True)
+        self.global_branch = nn.Sequential(*first, nn.Linear(2 * t, 3, bias=False), nn.Softmax(-1))
+        first = nn.Conv1d(channels, squeezed, 3, padding=1, bias=False), nn.BatchNorm1d(squeezed), nn.ReLU(inplace=True)
+        self.local_branch = nn.Sequential(*first, nn.Conv1d(squeezed, channels, 1, bias=False), nn.Sigmoid())
 
     def forward(self, features: Tensor) -> Tensor:
         pooled = features.mean((2, 3)).unflatten(0, (-1, self.num_segments)).transpose(1, 2)  # (N, C, T)
@@ -171,12 +151,10 @@ class SplitConv(nn.Module):
         super().__init__()
         width = channels // 4
         self.first = first
-        self.convs = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-            )
-            for _ in range(3)
-        )
+        self.convs = nn.ModuleList()
+        for _ in range(3):
+            conv = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+            self.convs.append(nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)))
         self.last = nn.AvgPool2d(3, stride, 1) if first else nn.Identity()
         self.temporal = nn.ModuleList(nn.Identity() for _ in range(4))
 
@@ -188,10 +166,10 @@ class SplitConv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         outputs = []
-        for i, (group, temporal) in enumerate(zip(features.chunk(4, dim=1), self.temporal, strict=True)):
+        convs = (*self.convs, self.last)
+        for i, (group, temporal, conv) in enumerate(zip(features.chunk(4, dim=1), self.temporal, convs, strict=True)):
             if i in (1, 2) and not self.first:
                 group = group + outputs[-1]
-            conv = self.convs[i] if i < 3 else self.last
             outputs.append(conv(temporal(group)))
         return torch.cat(outputs, 1)
 
@@ -211,12 +189,11 @@ class ChannelMotion(nn.Module):
 
     def __init__(self, channels: int, num_segments: int, stride: int = 1):
         super().__init__()
-        self.num_segments = num_segments
+        self.num_segments, self.stride = num_segments, stride
         squeezed = max(channels // 16, 4)
         self.squeeze = nn.Conv2d(channels, squeezed, 1, bias=False)
         self.align = nn.Conv2d(squeezed, squeezed, 3, padding=1, groups=squeezed, bias=False)
         self.restore = nn.Conv2d(squeezed, channels, 1, bias=False)
-        self.stride = stride
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)

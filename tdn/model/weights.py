@@ -17,11 +17,11 @@ from tdn.model.zoo import create_model
 
 # Released name -> ours, applied in this order after `module.` is gone.
 RELEASED_NAMES = [
-    (r"^base_model\.(conv|bn)1\.", r"stage1.\1."),
+    (r"^(?:base_model\.)?(conv|bn)1\.", r"stage1.\1."),  # torchvision's names are these without base_model and _bak
     (r"^base_model\.conv1_5\.0\.", "s_tdm.1.cnn.conv."),
     (r"^base_model\.conv1_5\.1\.", "s_tdm.1.cnn.bn."),
     (r"^base_model\.resnext_layer1\.", "s_tdm.2.cnn."),
-    (r"^base_model\.layer(\d)_bak\.", lambda match: f"stage{int(match[1]) + 1}."),
+    (r"^(?:base_model\.)?layer(\d)(?:_bak)?\.", lambda match: f"stage{int(match[1]) + 1}."),
     (r"\.shift\.conv\.", ".temporal.conv."),
     (r"\.mse\.conv1\.", ".temporal.l_tdm.squeeze.0."),
     (r"\.mse\.bn1\.", ".temporal.l_tdm.squeeze.1."),
@@ -42,10 +42,8 @@ def load_weights(model: VideoResNet, source: str | os.PathLike | Mapping) -> Vid
     """Loads our own or the authors' released weights into `model`, strictly; gives the model back.
 
     `source` is a file or a state dict, with or without the `module.` prefix, bare or inside a checkpoint under
-    `state_dict` (released) or `model` (ours). Files are read with `weights_only=True`.
-
-    Raises FileNotFoundError; ValueError for a file that holds no weights, or with each key and shape that does not fit.
-    """
+    `state_dict` (released) or `model` (ours). Files are read with `weights_only=True`. Raises FileNotFoundError;
+    ValueError for a file that holds no weights, or with each key and shape that does not fit."""
     state = read_weights(source)
     _require_match(model.state_dict(), state, source if isinstance(source, str | os.PathLike) else "state dict")
     model.load_state_dict(state)
@@ -59,7 +57,7 @@ def read_weights(source: str | os.PathLike | Mapping) -> dict[str, Tensor]:
         if isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    return _from_released(state) if any(key.startswith("base_model.") for key in state) else state
+    return _renamed(state) if any(key.startswith("base_model.") for key in state) else state
 
 
 class Loaded(NamedTuple):
@@ -72,11 +70,9 @@ class Loaded(NamedTuple):
 
 
 def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Loaded:
-    """The network of a weights file, with its weights.
-
-    Our files hold all of it; of the authors' released ones `num_segments` must be given. Raises as `load_weights`;
-    ValueError where a file of others does not hold its network, or `num_segments` is missing or contradicts the file.
-    """
+    """The network of a weights file, with its weights. Our files hold all of it; of the authors' released ones
+    `num_segments` must be given. Raises as `load_weights`; ValueError where a file of others does not hold its network,
+    or `num_segments` is missing or contradicts the file."""
     content = _read(Path(path))
     state = read_weights(content)
     network = content.get("network")
@@ -106,14 +102,13 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
     """
     if not isinstance(model, VideoResNet):
         raise ValueError(f"a {type(model).__name__} cannot be initialised from the weights of a 2D ResNet")
-    depth, width = model.depth, model.stage1.conv.out_channels
-    if width != 64 or depth not in (18, 34, 50, 101):
-        raise ValueError(f"no ImageNet weights for depth {depth}, width {width}")
+    if model.stage1.conv.out_channels != 64 or model.depth == 10:
+        raise ValueError(f"no ImageNet weights for depth {model.depth}, width {model.stage1.conv.out_channels}")
     if not isinstance(model.stage2[0], BasicBlock | Bottleneck):
         raise ValueError("torchvision has no ImageNet weights of Res2Net, which this network is made of")
     from torchvision.models import get_model_weights  # it takes most of a second to load, for this function alone
 
-    weights = get_model_weights(f"resnet{depth}").IMAGENET1K_V1
+    weights = get_model_weights(f"resnet{model.depth}").IMAGENET1K_V1
     try:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (URLError, OSError) as error:
@@ -122,8 +117,7 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
             f"ImageNet weights could not be fetched ({error}). Put {weights.url.rsplit('/', 1)[1]} "
             f"(from {weights.url}) into {folder} and try again."
         ) from error
-
-    return initialise_from(model, {_torchvision_name(key): value for key, value in state.items()})
+    return initialise_from(model, _renamed(state))
 
 
 def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
@@ -140,14 +134,12 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
         _require_match(whole, ours, "the pretrained network")
         model.load_state_dict(ours, strict=False)
         return model
-    for key in list(ours):
-        stage, rest = key[len("stage")], key.split(".", 1)[1]
-        if stage in model.s_tdm:
-            ours[f"s_tdm.{stage}.cnn.{rest}"] = ours[key]
+    for number in model.s_tdm:
+        stage, branch = f"stage{number}.", f"s_tdm.{number}.cnn."
+        ours |= {branch + key.removeprefix(stage): ours[key] for key in ours if key.startswith(stage)}
     if "1" in model.s_tdm:
-        channels = model.s_tdm["1"].cnn.conv.in_channels
         mean = ours["stage1.conv.weight"].mean(1, keepdim=True)
-        ours["s_tdm.1.cnn.conv.weight"] = mean.repeat(1, channels, 1, 1)
+        ours["s_tdm.1.cnn.conv.weight"] = mean.repeat(1, model.s_tdm["1"].cnn.conv.in_channels, 1, 1)
     expected = {key: value for key, value in whole.items() if not any(own in key for own in NOT_IN_2D)}
     _require_match(expected, ours, "the 2D network")
     model.load_state_dict(ours, strict=False)
@@ -166,12 +158,9 @@ def _read(path: Path) -> Mapping:
     return state
 
 
-def _from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames the authors' keys and folds the biases of their convolutions into the batch norms that follow.
-
-    A bias in front of a batch norm only moves the mean that the norm subtracts: `running_mean - bias` gives the same
-    scores, and in training the batch's own mean removes it anyway.
-    """
+def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Renames the authors' or torchvision's keys, and folds biases of convolutions into the batch norms that follow:
+    `running_mean - bias` gives the same scores, and in training the batch's own mean removes a bias anyway."""
     ours = {}
     for key, value in state.items():
         if not key.startswith(RELEASED_UNUSED):
@@ -188,16 +177,9 @@ def _from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _require_match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: object) -> None:
     problems = [f"missing {key}" for key in expected if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in expected]
-    problems += [
-        f"{key} is {tuple(state[key].shape)}, the network has {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in state and state[key].shape != value.shape
-    ]
+    for key, value in expected.items():
+        if key in state and state[key].shape != value.shape:
+            problems.append(f"{key} is {tuple(state[key].shape)}, the network has {tuple(value.shape)}")
     if problems:
         shown = "\n  ".join(problems[:20] + (["..."] if len(problems) > 20 else []))
         raise ValueError(f"{source} does not fit this network, {len(problems)} differences:\n  {shown}")
-
-
-def _torchvision_name(key: str) -> str:
-    key = re.sub(r"^(conv|bn)1\.", r"stage1.\1.", key)
-    return re.sub(r"^layer(\d)\.", lambda match: f"stage{int(match[1]) + 1}.", key)

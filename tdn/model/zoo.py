@@ -16,8 +16,7 @@ from tdn.utils import unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-LATE, ALL = (3, 4, 5), (2, 3, 4, 5)
-R50 = ("resnet50",)
+R50, SLOWFAST, TEINET = ("resnet50",), "Feichtenhofer et al., ICCV 2019", "Liu et al., AAAI 2020"
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,17 @@ class System:
     size: int = 224
 
 
+T_CONV = {"temporal_conv_stages": (2, 3, 4, 5)}
+TDN = {"s_tdm_stages": (1, 2), "l_tdm_stages": (3, 4, 5), "temporal_conv_stages": (3, 4, 5)}
 SYSTEMS = {
     "tsn": System("Wang et al., ECCV 2016", "nothing: a 2D network, scores averaged over segments"),
-    "tconv": System(
-        "TDN, Table 1(f)", "a depthwise temporal convolution in every block", {"temporal_conv_stages": ALL}
-    ),
+    "tconv": System("TDN, Table 1(f)", "a depthwise temporal convolution in every block", T_CONV),
     "tconv_full": System(
         "none", "a dense temporal convolution in every block: what T-Conv would cost", {"between": ("full_conv",)}
     ),
     "tsm": System("Lin et al., ICCV 2019", "a quarter of the channels shifted in time", {"before": ("shift",)}),
-    "tim": System("Liu et al., AAAI 2020", "TIM: the shift, learned", {"before": ("tim",)}),
-    "teinet": System(
-        "Liu et al., AAAI 2020", "MEM, a weight per channel from differences; TIM", {"before": ("mem", "tim")}
-    ),
+    "tim": System(TEINET, "TIM: the shift, learned", {"before": ("tim",)}),
+    "teinet": System(TEINET, "MEM, a weight per channel from differences; TIM", {"before": ("mem", "tim")}),
     "res2net": System("Gao et al., PAMI 2019", "nothing: the 2D network of TEA", {"conv2": "split"}),
     "tea": System("Li et al., CVPR 2020", "ME and MTA in the blocks of Res2Net", {"between": ("me",), "conv2": "mta"}),
     "stm": System("Jiang et al., ICCV 2019", "CSTM and CMM in every block", {"between": ("cstm",), "cmm": True}),
@@ -57,25 +54,17 @@ SYSTEMS = {
     "tdn": System(
         "Wang et al., CVPR 2021, section 3.4",
         "S-TDM in stages 1 and 2, L-TDM and a temporal convolution in stages 3 to 5",
-        {"s_tdm_stages": (1, 2), "l_tdm_stages": LATE, "temporal_conv_stages": LATE},
+        TDN,
     ),
-    "i3d": System("Wang and Gupta, ECCV 2018", "a 3D network: inflated kernels", {}, InflatedResNet, R50, segments=32),
-    "slowonly": System(
-        "Feichtenhofer et al., ICCV 2019", "a 3D network: temporal kernels in stages 4 and 5", {}, SlowOnly, R50
-    ),
+    "i3d": System("Wang and Gupta, ECCV 2018", "a 3D network: inflated kernels", {}, InflatedResNet, R50, 32),
+    "slowonly": System(SLOWFAST, "a 3D network: temporal kernels in stages 4 and 5", {}, SlowOnly, R50),
     "slowfast": System(
-        "Feichtenhofer et al., ICCV 2019",
-        "a 3D network of two pathways: 8 frames wide, all 32 narrow",
-        {},
-        SlowFast,
-        R50,
-        segments=32,
-        size=256,
+        SLOWFAST, "a 3D network of two pathways: 8 frames wide, all 32 narrow", {}, SlowFast, R50, 32, 256
     ),
     "r2plus1d": System(
-        "Tran et al., CVPR 2018", "a 3D network: space, then time", {}, r2plus1d, ("resnet34",), segments=32, size=112
+        "Tran et al., CVPR 2018", "a 3D network: space, then time", {}, r2plus1d, ("resnet34",), 32, 112
     ),
-    "s3d": System("Xie et al., ECCV 2018", "a 3D network: space, then time", {}, s3d, ("inception",), segments=64),
+    "s3d": System("Xie et al., ECCV 2018", "a 3D network: space, then time", {}, s3d, ("inception",), 64),
 }
 
 
@@ -93,15 +82,13 @@ def create_model(name: str, num_classes: int = 174, num_segments: int = 8, **opt
     """
     options = resolve_options(name, options)
     system, backbone = name.rsplit("_", 1)
-    if SYSTEMS[system].network is VideoResNet:
-        return VideoResNet(int(backbone.removeprefix("resnet")), num_classes, num_segments, **options)
-    return SYSTEMS[system].network(num_classes, num_segments, **options)
+    depth = (int(backbone.removeprefix("resnet")),) if SYSTEMS[system].network is VideoResNet else ()
+    return SYSTEMS[system].network(*depth, num_classes, num_segments, **options)
 
 
 def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that make the network `name` with `options`: what its system sets, and what else differs from the
-    defaults, sorted, so that each network has one form. Raises as `create_model`.
-    """
+    defaults, sorted, so that each network has one form. Raises as `create_model`."""
     if name not in model_names():
         every = " or ".join(f"_resnet{depth}" for depth in BLOCKS)
         plain = ", ".join(key for key, system in SYSTEMS.items() if system.network is VideoResNet)
