@@ -2,9 +2,13 @@
 
 import argparse
 import importlib
+import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
+
+from tdn.commands import options as all_options
 
 COMMANDS = {
     "train": "train the study, or one network on your videos",
@@ -34,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def command_line(command: str | None) -> Parser:
-    """The parser of `tdn`. Only the module of `command` is imported: it adds its options and what to `run`."""
+    """The parser of `tdn`, with the options of `command`."""
     raw = argparse.RawDescriptionHelpFormatter
     what = "Temporal Difference Networks: the networks, and the study book about them."
     parser = Parser("tdn", usage="tdn COMMAND ...", description=what, epilog=MOST_USED, formatter_class=raw)
@@ -42,9 +46,10 @@ def command_line(command: str | None) -> Parser:
     for name, about in COMMANDS.items():
         one = commands.add_parser(name, help=about, formatter_class=raw)
         if name == command:
-            module = importlib.import_module(f"tdn.commands.{name}")
-            one.description, one.epilog = module.__doc__, module.EXAMPLES
-            module.add_options(one)
+            add_options = getattr(all_options, f"{name}_options")
+            one.description = f"{about.capitalize()}."
+            one.epilog = "examples:\n" + textwrap.indent(inspect.getdoc(add_options), "  ")
+            add_options(one)
     return parser
 
 
@@ -55,37 +60,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises SystemExit where argparse ends the program: for --help and for options that are not valid.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = argparse.Namespace(interrupted="nothing was done")
-    name = f"tdn {arguments[0]}" if arguments else "tdn"
+    options = argparse.Namespace(interrupted="what was finished is kept")
     try:
         command_line(arguments[0] if arguments else None).parse_args(arguments, options)
         return _run(options)
     except KeyboardInterrupt:
-        return _say(f"{name}: interrupted; {options.interrupted}", 130)
+        answer, status = f"interrupted; {options.interrupted}", 130
     except ASKED_WRONGLY as error:
-        return _say(f"{name}: {error}", 2)
+        answer, status = error, 2
     except (OSError, RuntimeError, FloatingPointError) as error:
-        return _say(f"{name}: {error}", 1)
+        answer, status = error, 1
+    print(f"tdn {' '.join(arguments[:1])}: {answer}", file=sys.stderr)
+    return status
 
 
 def _run(options: argparse.Namespace) -> int:
-    # Here, as it imports torch, which takes seconds: --help needs none of it.
+    # Here, as they import torch, which takes seconds: --help needs none of it.
     from torch.distributed.elastic.multiprocessing.errors import record
 
     from tdn.data.video import VideoError
 
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
-    # torchrun shows the error that `record` writes to this file.
-    run = record(options.run) if "TORCHELASTIC_ERROR_FILE" in os.environ else options.run
+    run = importlib.import_module(f"tdn.commands.{options.command}").run
     try:
-        return run(options) or 0
+        # torchrun shows the error that `record` writes to this file.
+        return (record(run) if "TORCHELASTIC_ERROR_FILE" in os.environ else run)(options) or 0
     except VideoError as error:
         raise RuntimeError(str(error)) from error
-
-
-def _say(line: str, status: int) -> int:
-    print(line, file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

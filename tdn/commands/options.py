@@ -1,9 +1,9 @@
-"""What several commands have in common."""
+"""The options of every command; docstrings are the examples of its help. Imports no torch, which takes seconds."""
 
 import argparse
 from pathlib import Path
 
-from tdn.engine.inference import Network, load_network
+from tdn.experiments.tables import COMPARISONS, TABLES
 
 
 def positive(text: str) -> int:
@@ -14,27 +14,135 @@ def positive(text: str) -> int:
 
 
 def add_reader(options: argparse._ActionsContainer) -> None:
-    options.add_argument(
-        "--reader", default="pyav", choices=("pyav", "decord"), help="what decodes video files (default: %(default)s)"
-    )
+    what = "what decodes video files (default: %(default)s)"
+    options.add_argument("--reader", default="pyav", choices=("pyav", "decord"), help=what)
+
+
+def add_precision(options: argparse._ActionsContainer) -> None:
+    options.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"), help="default: %(default)s")
+
+
+def add_profile(options: argparse._ActionsContainer) -> None:
+    options.add_argument("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
 
 
 def add_network(parser: argparse.ArgumentParser, required: bool = True) -> argparse._ArgumentGroup:
-    """The options of a trained network, of which `predict` and `cam` make a `network`."""
+    """The options of a trained network, as `load_network` takes them. `classes` is a list of names, or None."""
     options = parser.add_argument_group("the network")
     add = options.add_argument
     add("--weights", type=Path, required=required, metavar="FILE", help="weights of ours or of the authors")
     add("--segments", type=positive, metavar="T", help="segments, where the file does not tell: 8 or 16")
-    add("--classes", type=Path, metavar="FILE", help="names of the classes, one per line, in the order of the outputs")
+    what = "names of the classes, one per line, in the order of the outputs"
+    add("--classes", type=lambda path: Path(path).read_text().splitlines(), metavar="FILE", help=what)
     add("--size", type=positive, metavar="PIXELS", help="side of the crop that the network sees")
     return options
 
 
-def class_names(options: argparse.Namespace) -> list[str] | None:
-    """The lines of `--classes`. Raises OSError where the file can't be read."""
-    return options.classes.read_text().splitlines() if options.classes else None
+def train_options(parser: argparse.ArgumentParser) -> None:
+    """tdn train                                                   all of the pocket benchmark
+    tdn train --profile paper --table temporal_modules --list   what there is to train, with a command for each run
+    tdn train --dataset ./mine --pretrained weights.pt          one network on your videos
+    torchrun --nproc-per-node 8 -m tdn train --profile paper    every run on 8 GPUs together"""
+    # No option may begin one of torchrun's, which would take it (`--run-path`, ...).
+    study = parser.add_argument_group("the study")
+    add_profile(study)
+    add = study.add_argument
+    tables = ", ".join([*TABLES, *COMPARISONS, "transfer"])
+    add("--table", nargs="+", default=[], help=f"only the runs of these: {tables}")
+    add("--runs", nargs="+", default=[], help="only these runs and those they are initialised from, by name")
+    add("--shard", default="1/1", metavar="I/N", help="every n-th of the runs to do, from the i-th on (1 to n)")
+    add("--list", action="store_true", help="print the runs with their commands and train nothing")
+    add = parser.add_argument_group("your own data").add_argument
+    add("--dataset", help="train on this data set, by its name or folder, with the recipe of the profile paper")
+    add("--model", default="tdn_resnet50", help="default: %(default)s")
+    add("--segments", type=positive, default=8, help="default: %(default)s")
+    training = parser.add_argument_group("how it is trained")
+    add = training.add_argument
+    what = "weights file to initialise from, not ImageNet's or another run's; none, with --dataset: random weights"
+    add("--pretrained", metavar="FILE|none", help=what)
+    add_precision(training)
+    add("--compile", action="store_true", help="networks by torch.compile")
+    add("--device-batch", type=positive, help="clips on a device at once, where a micro-batch is too large for it")
+    add("--jobs", type=positive, help="runs at a time (default: 1 on a GPU, else one per core, as the memory allows)")
+    add_reader(training)
+    parser.set_defaults(interrupted="the same command resumes from the last checkpoint")
 
 
-def network(options: argparse.Namespace, views: str | None = None) -> Network:
-    """As `load_network`, from the options of `add_network`."""
-    return load_network(options.weights, options.segments, class_names(options), options.size, views)
+def evaluate_options(parser: argparse.ArgumentParser) -> None:
+    """tdn evaluate --weights weights.pt --dataset ssv1
+    tdn evaluate --weights released.pth.tar --segments 8 --dataset k400 --views 1x1 10x3
+    tdn evaluate --ensemble results/paper/runs/ssv1-...-8-... results/paper/runs/ssv1-...-16-...
+    torchrun --nproc-per-node 8 -m tdn evaluate --weights weights.pt --dataset ssv1"""
+    add_network(parser, required=False)
+    add = parser.add_argument_group("the videos").add_argument
+    add("--dataset", help="its name or folder, as tdn data lists them")
+    add("--split", type=positive, default=1, help="of the official splits of ucf101 and hmdb51")
+    add("--views", nargs="+", default=["1x1"], help="clips x crops, one or more (default: 1x1)")
+    computed = parser.add_argument_group("how it is computed")
+    add_reader(computed)
+    add_precision(computed)
+    computed.add_argument("--batch", type=positive, default=16, help="views on a device at once (default: %(default)s)")
+    add = parser.add_argument_group("in place of all this").add_argument
+    add("--ensemble", nargs="+", type=Path, metavar="SCORES", help="folders of kept scores to average")
+
+
+def predict_options(parser: argparse.ArgumentParser) -> None:
+    """tdn predict clip.mp4 --weights weights.pt
+    tdn predict *.mp4 --weights weights.pt --views 10x3 --json
+    tdn predict clip.mp4 --weights released.pth.tar --segments 8 --classes names.txt"""
+    add = parser.add_argument
+    add("videos", nargs="+", metavar="VIDEO", help="video files, or folders of JPEG or PNG frames")
+    add("--top", type=positive, default=5, help="number of classes to print (default: %(default)s)")
+    add("--json", action="store_true", help="print json with the scores of all classes")
+    add_reader(parser)
+    add_network(parser).add_argument("--views", help="clips x crops of a video (default: 1x1)")
+
+
+def cam_options(parser: argparse.ArgumentParser) -> None:
+    """tdn cam clip.mp4 --weights weights.pt
+    tdn cam clip.mp4 --weights weights.pt --frames all --target "Opening a book" -o maps
+    tdn cam clip.mp4 --weights released.pth.tar --segments 8 --layer stage4 --method LayerCAM"""
+    add = parser.add_argument
+    add("video", metavar="VIDEO", help="a video file, or a folder of JPEG or PNG frames")
+    add("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: %(default)s")
+    add_reader(parser)
+    add = parser.add_argument_group("the maps").add_argument
+    add("--frames", default="center", choices=("center", "all"), help="of which segments (default: %(default)s)")
+    add("--target", metavar="CLASS", help="number or name of the class to explain (default: the likeliest)")
+    add("--layer", help="stage1 to stage5, or a module between (default: the last with 6 x 6 features or more)")
+    methods = ("GradCAM", "HiResCAM", "GradCAMElementWise", "GradCAMPlusPlus", "XGradCAM", "LayerCAM")
+    add("--method", default="GradCAM", choices=methods, help="default: %(default)s")
+    add_network(parser)
+
+
+def data_options(parser: argparse.ArgumentParser) -> None:
+    """tdn data                  list the data sets
+    tdn data check ssv1       check a data set; says how to get one that is not there
+    tdn data check ./mine     check a folder of your own videos"""
+    commands = parser.add_subparsers(title="commands", dest="action", metavar="COMMAND", prog="tdn data")
+    what = "try the first and the last frame of every video, and keep the outcome in an index"
+    one = commands.add_parser("check", help=what, description=f"{what.capitalize()}.")
+    one.add_argument("dataset", help="its name, or the path of its folder (./mine, /data/mine)")
+    one.add_argument("--split", type=positive, default=1, help="of the three official splits of ucf101 and hmdb51")
+    add_reader(one)
+    one.set_defaults(interrupted="the same command resumes from there")
+
+
+def bench_options(parser: argparse.ArgumentParser) -> None:
+    """tdn bench             all, one after the other: an hour
+    tdn bench data        clips per second and core, of PIL and of tdn"""
+    what = "minutes: memory 5, data 3, waiting 2, networks 30; default: all; tables go to results/bench/"
+    parser.add_argument("measurement", nargs="?", choices=("memory", "data", "waiting", "networks"), help=what)
+
+
+def book_options(parser: argparse.ArgumentParser) -> None:
+    """tdn book execute --profile smoke          every notebook, in minutes
+    tdn book execute --notebook 3 8           two of them, at the default scale
+    tdn book pages --profile smoke            their pages, in results/smoke/book"""
+    parts = parser.add_subparsers(title="commands", dest="action", metavar="COMMAND", prog="tdn book", required=True)
+    for action, what in (("execute", "execute the notebooks"), ("pages", "make a site of the executed notebooks")):
+        one = parts.add_parser(action, help=what, description=f"{what.capitalize()}.")
+        add_profile(one)
+    add = parts.choices["execute"].add_argument
+    add("--notebook", nargs="+", metavar="NUMBER", help="only these (default: all)")
+    add("--jobs", type=positive, help="notebooks at a time (default: 1 while runs are missing)")

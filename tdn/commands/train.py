@@ -1,59 +1,17 @@
-"""Train the runs of the study that are missing, or, with --dataset, one network on a data set."""
+"""`tdn train`: the runs of the study that are missing, or one network on a data set."""
 
 import argparse
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from tdn.commands.options import add_reader, positive
 from tdn.data.disk.catalog import dataset_named
 from tdn.engine.distributed import LAUNCHED, device, process_group, rank, world_size
-from tdn.engine.trainer import PRECISIONS, Compute
+from tdn.engine.trainer import Compute
 from tdn.experiments import queue
 from tdn.experiments.profiles import PAPER, Profile, get_profile, own_run
-from tdn.experiments.registry import (
-    Plan,
-    all_runs,
-    command,
-    named_runs,
-    plan,
-    select,
-    shard,
-    table_names,
-    with_pretrained,
-)
+from tdn.experiments.registry import Plan, all_runs, command, named_runs, plan, select, shard, with_pretrained
 from tdn.experiments.runs import IMAGENET, Run, stored
-
-EXAMPLES = """\
-examples:
-  tdn train                                                   all of the pocket benchmark
-  tdn train --profile paper --table temporal_modules --list   what there is to train, with a command for each run
-  tdn train --dataset ./mine --pretrained weights.pt          one network on your videos
-  torchrun --nproc-per-node 8 -m tdn train --profile paper    every run on 8 GPUs together"""
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """No option may begin one of torchrun's, which would take it (`--run-path`, ...)."""
-    add = parser.add_argument_group("the study").add_argument
-    add("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
-    add("--table", nargs="+", default=[], help=f"only the runs of these: {', '.join(table_names())}")
-    add("--runs", nargs="+", default=[], help="only these runs and those they are initialised from, by name")
-    add("--shard", default="1/1", metavar="I/N", help="every n-th of the runs to do, from the i-th on (1 to n)")
-    add("--list", action="store_true", help="print the runs with their commands and train nothing")
-    add = parser.add_argument_group("your own data").add_argument
-    add("--dataset", help="train on this data set, by its name or folder, with the recipe of the profile paper")
-    add("--model", default="tdn_resnet50", help="default: %(default)s")
-    add("--segments", type=positive, default=8, help="default: %(default)s")
-    options = parser.add_argument_group("how it is trained")
-    add = options.add_argument
-    what = "weights file to initialise from, not ImageNet's or another run's; none, with --dataset: random weights"
-    add("--pretrained", metavar="FILE|none", help=what)
-    add("--precision", default="fp32", choices=PRECISIONS, help="default: %(default)s")
-    add("--compile", action="store_true", help="networks by torch.compile")
-    add("--device-batch", type=positive, help="clips on a device at once, where a micro-batch is too large for it")
-    add("--jobs", type=positive, default=queue.default_jobs(), help="runs at a time (default: %(default)s)")
-    add_reader(options)
-    parser.set_defaults(run=run, interrupted="the same command resumes from the last checkpoint")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -73,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(next(iter(todo.impossible.values())))
         if todo.to_do:
             if rank() == 0:
-                _announce(todo.to_do, compute, options.jobs)
+                _announce(todo.to_do, compute, options.jobs or queue.default_jobs())
             queue.train(todo, profile.results, jobs=options.jobs, compute=compute, pretrained=weights)
         if options.dataset and rank() == 0:
             print(f"weights, scores and manifest: {stored(runs[0], profile.results).folder}")
