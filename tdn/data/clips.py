@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,33 +29,16 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+@dataclass(eq=False)
 class VideoSet:
-    """Labelled videos; `open` opens one, from memory after `keep_in_memory`.
+    """Labelled videos; `open` opens one, from memory after `keep_in_memory`."""
 
-    Args:
-        videos: files, or folders of frames, and labels, 0-based.
-        class_names: one for each label.
-        groups: a group for each label where accuracy is also wanted by group (the pocket benchmark's
-            families), else None.
-        known_unreadable: why videos that an earlier check found unreadable or missing are so, by index. They are not
-            tried again.
-        reader: as `open_video`.
-    """
-
-    def __init__(
-        self,
-        videos: Sequence[Video],
-        class_names: Sequence[str],
-        groups: Sequence[str] | None = None,
-        known_unreadable: Mapping[int, str] | None = None,
-        reader: str = "pyav",
-    ):
-        self.videos = list(videos)
-        self.class_names = list(class_names)
-        self.groups = list(groups) if groups else None
-        self.known_unreadable = dict(known_unreadable or {})
-        self.reader = reader
-        self._memory: list[TensorVideo | None] | None = None
+    videos: Sequence[Video]  # files, or folders of frames, and labels, 0-based
+    class_names: Sequence[str]  # one for each label
+    groups: Sequence[str] | None = None  # of the labels, where accuracy is wanted by group (the pocket families)
+    known_unreadable: dict[int, str] = field(default_factory=dict)  # why, by index; these are not tried again
+    reader: str = "pyav"  # as `open_video`
+    _memory: list[TensorVideo | None] | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -108,42 +91,27 @@ class VideoSet:
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip of a video.
+    """One clip of a video."""
 
-    Attributes:
-        clip: uint8 frames `(T, L, C, H, W)`, the smallest part of them that holds the crops.
-        label: already exchanged if the crop is mirrored.
-        crops: to be taken on the device.
-        video: index in the set.
-        number: which of the video's clips it is.
-    """
-
-    clip: Tensor
-    label: int
-    crops: tuple[Crop, ...]
-    video: int
-    number: int = 0
+    clip: Tensor  # uint8 frames `(T, L, C, H, W)`, the smallest part of them that holds the crops
+    label: int  # already exchanged if the crop is mirrored
+    crops: tuple[Crop, ...]  # to be taken on the device
+    video: int  # index in the set
+    number: int = 0  # which of the video's clips it is
 
 
 class TrainingClips(Dataset):
-    """One random clip of every video of a set.
+    """One random clip of every video of a set, for a network of T = `num_segments` and L = `window`.
 
-    Everything random about a clip is drawn from (seed, epoch, video), whatever process reads it and in whatever
-    order: call `start_epoch` before each epoch.
-
-    Args:
-        num_segments, window: T and L of the network.
-        scales: sides of the square crop as fractions of the shorter side of the video.
+    Everything random about a clip is drawn from (seed, epoch, video), whatever process reads it and in whatever order:
+    call `start_epoch` before each epoch. `scales`: sides of the square crop as fractions of the video's shorter side.
     """
 
     def __init__(
         self, videos: VideoSet, num_segments: int, window: int, scales: Sequence[float] = (0.875,), seed: int = 0
     ):
-        self.videos = videos
-        self.num_segments, self.window = num_segments, window
-        self.scales = tuple(scales)
-        self.seed = seed
-        self.epoch = 0
+        self.videos, self.num_segments, self.window = videos, num_segments, window
+        self.scales, self.seed, self.epoch = tuple(scales), seed, 0
         self._unreadable: dict[str, str] = {}
         self._mirrored = mirrored_labels(videos.class_names)
 
@@ -178,9 +146,7 @@ class TestClips(Dataset):
     __test__ = False  # for pytest: no test
 
     def __init__(self, videos: VideoSet, num_segments: int, window: int, views: Views):
-        self.videos = videos
-        self.num_segments, self.window = num_segments, window
-        self.views = views
+        self.videos, self.num_segments, self.window, self.views = videos, num_segments, window, views
 
     def __len__(self) -> int:
         return len(self.videos) * self.views.clips

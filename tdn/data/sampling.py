@@ -16,17 +16,12 @@ def sample_windows(
     The possible starts of a window are cut into T equal parts; each gives one start, drawn from `rng` while
     training; at test (`rng=None`) it is at `offset` of its part, 0 to below 1, by default in its middle.
 
-    Short videos, in training and test alike: where fewer windows fit than there are segments, windows may run
-    over the end and repeat the last frame, just so far that there are as many starts as segments; a video
-    with fewer frames than segments spreads the segments over all its frames.
-
-    Raises:
-        ValueError: `num_frames`, `num_segments` or `window` below 1.
+    Short videos, in training and test: where fewer windows fit than there are segments, windows may run over the end
+    and repeat the last frame, just so far that there are as many starts as segments; a video with fewer frames than
+    segments spreads the segments over all its frames. Raises ValueError for a number below 1.
     """
     if min(num_frames, num_segments, window) < 1:
-        raise ValueError(
-            f"need at least one frame, segment and window frame: {num_frames=}, {num_segments=}, {window=}"
-        )
+        raise ValueError(f"need at least one of each: {num_frames=}, {num_segments=}, {window=}")
     possible_starts = max(num_frames - window + 1, min(num_frames, num_segments))
     offset = np.full(num_segments, offset) if rng is None else rng.random(num_segments)
     starts = ((np.arange(num_segments) + offset) * possible_starts / num_segments).astype(int)

@@ -14,12 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as torchvision's weights expect
-MIRRORED_WORDS = {
-    "left": "right",
-    "right": "left",
-    "clockwise": "counterclockwise",
-    "counterclockwise": "clockwise",
-}
+MIRRORED_WORDS = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
 
 
 class Crop(NamedTuple):
@@ -32,18 +27,15 @@ class Crop(NamedTuple):
 
 
 def random_crop(rng: np.random.Generator, height: int, width: int, scales: Sequence[float], flip: bool) -> Crop:
-    """A square at a random place, its side one of `scales` of the shorter side; mirrored half the time
-    where `flip` allows it."""
+    """A square at a random place, its side one of `scales` of the shorter side; mirrored half the time with `flip`."""
     side = round(rng.choice(scales) * min(height, width))
     top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
     return Crop(int(top), int(left), side, bool(flip and rng.random() < 0.5))
 
 
 def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tensor:
-    """Normalised network input `(N, T, L, C, size, size)` from N uint8 clips `(T, L, C, H, W)`.
-
-    The clips may differ in H and W; the result is on their device.
-    """
+    """Normalised network input `(N, T, L, C, size, size)` from N uint8 clips `(T, L, C, H, W)` of any H and W, on their
+    device."""
     squares = []
     for clip, crop in zip(clips, crops, strict=True):
         square = clip[..., crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
@@ -62,8 +54,7 @@ def to_pixels(inputs: Tensor) -> Tensor:
 
 
 def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
-    return mean, std
+    return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
 
 
 def mirrored_labels(class_names: Sequence[str]) -> list[int | None]:
