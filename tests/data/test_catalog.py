@@ -1,4 +1,4 @@
-"""Data sets on disk: the labels of each layout, and what is said of mistakes."""
+"""Data sets on disk: the labels of each layout, and the messages for mistakes."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from helpers import layouts
 from torchvision.io import decode_image
 
 from tdn.data.clips import Video
-from tdn.data.disk import catalog as datasets
+from tdn.data.disk import catalog
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.video import VideoError
 
@@ -22,86 +22,63 @@ def first_and_last(videos, index):
         return video.read([0, video.num_frames - 1])
 
 
-def said(videos, root):
-    """Class names of what is in a set: short path to name."""
+def content(videos, root):
+    """Class names of the videos of a set: short path to name."""
     return {str(path.relative_to(root)): videos.class_names[label] for path, label in videos.videos}
 
 
+LONG = "something-something-v2-{}.json"
+
+
+def videos_of(form, *videos):
+    """`content` for a layout with paths of this form, which has the folder of the class and the rest."""
+    pairs = [video.rsplit(" ", 1) for video in videos]
+    return {form.format(name.replace(" ", "_"), rest): name for name, rest in pairs}
+
+
+SSV1, SSV2 = "20bn-something-something-v1/{1}", "20bn-something-something-v2/{1}.webm"
+UCF101, HMDB51 = "UCF-101/{0}/v_{0}_{1}_c01.avi", "hmdb51_org/{0}/{1[0]}_{0}_u_nm_np1_ba_med_{1[1]}.avi"
+PETS = "petting animal (not cat)"
 EXPECTED = {
     "ssv1": (
         [H, R, L],  # in order of the names, not of the file
-        {f"20bn-something-something-v1/{n}": c for n, c in {101: L, 102: H, 103: R, 104: H, 105: L}.items()},
-        {f"20bn-something-something-v1/{n}": c for n, c in {106: H, 107: L, 108: R}.items()},
+        videos_of(SSV1, f"{L} 101", f"{H} 102", f"{R} 103", f"{H} 104", f"{L} 105"),
+        videos_of(SSV1, f"{H} 106", f"{L} 107", f"{R} 108"),
     ),
     "ssv2": (
         [H, L, R],
-        {f"20bn-something-something-v2/{n}.webm": c for n, c in {201: L, 202: H, 203: R, 204: H, 205: L}.items()},
-        {f"20bn-something-something-v2/{n}.webm": c for n, c in {206: H, 207: L, 208: R}.items()},
+        videos_of(SSV2, f"{L} 201", f"{H} 202", f"{R} 203", f"{H} 204", f"{L} 205"),
+        videos_of(SSV2, f"{H} 206", f"{L} 207", f"{R} 208"),
     ),
     "k400": (
-        ["abseiling", "petting animal (not cat)", "playing drums"],
-        {
-            "train/playing_drums/aaaaaaaaaaa_000010_000020.mp4": "playing drums",
-            "train/abseiling/bbbbbbbbbbb_000000_000010.mp4": "abseiling",
-            "train/petting_animal_(not_cat)/-cc_ccccccc_000127_000137.mp4": "petting animal (not cat)",
-            "train/abseiling/ddddddddddd_000033_000043.mp4": "abseiling",
-            "train/playing_drums/_e-eeeeeeee_000008_000018.mp4": "playing drums",
-            "train/petting_animal_(not_cat)/fffffffffff_000001_000011.mp4": "petting animal (not cat)",
-        },
-        {
-            "val/playing_drums/ggggggggggg_000020_000030.mp4": "playing drums",
-            "val/abseiling/hhhhhhhhhhh_000005_000015.mp4": "abseiling",
-        },
+        ["abseiling", PETS, "playing drums"],
+        videos_of("train/{0}/{1}.mp4", "playing drums aaaaaaaaaaa_000010_000020", "abseiling bbbbbbbbbbb_000000_000010")
+        | videos_of("train/{0}/{1}.mp4", f"{PETS} -cc_ccccccc_000127_000137", f"{PETS} fffffffffff_000001_000011")
+        | videos_of("train/{0}/{1}.mp4", "abseiling ddddddddddd_000033_000043")
+        | videos_of("train/{0}/{1}.mp4", "playing drums _e-eeeeeeee_000008_000018"),
+        videos_of("val/{0}/{1}.mp4", "playing drums ggggggggggg_000020_000030", "abseiling hhhhhhhhhhh_000005_000015"),
     ),
     "ucf101": (
         ["ApplyEyeMakeup", "Archery", "Basketball"],
-        {
-            "UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g02_c01.avi": "ApplyEyeMakeup",
-            "UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g03_c01.avi": "ApplyEyeMakeup",
-            "UCF-101/Basketball/v_Basketball_g02_c01.avi": "Basketball",
-            "UCF-101/Archery/v_Archery_g02_c01.avi": "Archery",
-            "UCF-101/Archery/v_Archery_g03_c01.avi": "Archery",
-        },
-        {
-            "UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi": "ApplyEyeMakeup",
-            "UCF-101/Basketball/v_Basketball_g01_c01.avi": "Basketball",
-            "UCF-101/Archery/v_Archery_g01_c02.avi": "Archery",
-        },
+        videos_of(UCF101, "ApplyEyeMakeup g02", "ApplyEyeMakeup g03", "Basketball g02", "Archery g02", "Archery g03"),
+        videos_of(UCF101, "ApplyEyeMakeup g01", "Basketball g01")
+        | {"UCF-101/Archery/v_Archery_g01_c02.avi": "Archery"},
     ),
     "hmdb51": (
         ["brush_hair", "climb", "climb_stairs"],
-        {
-            "hmdb51_org/brush_hair/B_brush_hair_u_nm_np1_ba_med_1.avi": "brush_hair",
-            "hmdb51_org/climb/B_climb_u_nm_np1_ba_med_1.avi": "climb",
-            "hmdb51_org/climb_stairs/B_climb_stairs_u_nm_np1_ba_med_1.avi": "climb_stairs",
-            "hmdb51_org/climb_stairs/C_climb_stairs_u_nm_np1_ba_med_2.avi": "climb_stairs",
-        },
-        {
-            "hmdb51_org/brush_hair/A_brush_hair_u_nm_np1_ba_med_0.avi": "brush_hair",
-            "hmdb51_org/climb/A_climb_u_nm_np1_ba_med_0.avi": "climb",
-            "hmdb51_org/climb_stairs/A_climb_stairs_u_nm_np1_ba_med_0.avi": "climb_stairs",
-        },
+        videos_of(HMDB51, "brush_hair B1", "climb B1", "climb_stairs B1", "climb_stairs C2"),
+        videos_of(HMDB51, "brush_hair A0", "climb A0", "climb_stairs A0"),
     ),
     "lists": (
         ["waving", "clapping hands", "nodding"],
-        {
-            "my videos/take 1.mp4": "nodding",
-            "my videos/take 2.mp4": "waving",
-            "frames/a 3": "clapping hands",
-            "frames/b": "clapping hands",
-            "c.mp4": "waving",
-        },
+        {"my videos/take 1.mp4": "nodding", "my videos/take 2.mp4": "waving", "c.mp4": "waving"}
+        | {"frames/a 3": "clapping hands", "frames/b": "clapping hands"},
         {"my videos/take 3.mp4": "waving", "frames/d": "nodding", "frames/e 7": "clapping hands"},
     ),
     "folder": (
         ["clapping hands", "nodding", "waving"],
-        {
-            "clapping hands/a.mp4": "clapping hands",
-            "nodding/3.mp4": "nodding",
-            "nodding/d.mp4": "nodding",
-            "waving/b.MP4": "waving",
-            "waving/c": "waving",
-        },
+        {"clapping hands/a.mp4": "clapping hands"}
+        | {"nodding/3.mp4": "nodding", "nodding/d.mp4": "nodding", "waving/b.MP4": "waving", "waving/c": "waving"},
         {"clapping hands/c": "clapping hands", "nodding/f.mp4": "nodding", "waving/a.mp4": "waving"},
     ),
 }
@@ -113,7 +90,7 @@ def test_videos_and_labels_are_those_of_the_annotation(name, place, home):
     class_names, *expected = EXPECTED[name]
     spec = DatasetSpec(name)
     sets = spec.videos(home)
-    assert [said(videos, root) for videos in sets] == expected
+    assert [content(videos, root) for videos in sets] == expected
     assert spec.num_classes == 3 and spec.missing() is None
     for videos in sets:
         assert videos.class_names == class_names
@@ -131,20 +108,14 @@ def test_frames_of_something_something_v1_start_at_1(place, home):
         assert video.num_frames == 12 and torch.equal(video.read([0, 1, 11]), torch.stack(shown))
 
 
-def test_annotations_of_something_something_v2_by_their_long_names(place, home):
-    root = place("ssv2", names="something-something-v2-{}.json")
-    train, _ = DatasetSpec("ssv2").videos(home)
-    assert said(train, root) == EXPECTED["ssv2"][1]
-
-
 def test_splits(place, home):
     ucf, hmdb = place("ucf101"), place("hmdb51", folder=".")
     for split, (groups, climb) in {2: ({"g02"}, "C"), 3: ({"g03"}, "B")}.items():
         train, test = DatasetSpec("ucf101", split).videos(home)
-        assert {path[-11:-8] for path in said(test, ucf)} == groups
-        assert len(train) + len(test) == 8 and not groups & {path[-11:-8] for path in said(train, ucf)}
+        assert {path[-11:-8] for path in content(test, ucf)} == groups
+        assert len(train) + len(test) == 8 and not groups & {path[-11:-8] for path in content(train, ucf)}
         train, test = DatasetSpec("hmdb51", split).videos(home)
-        assert f"climb/{climb}_climb_u_nm_np1_ba_med_{'ABC'.index(climb)}.avi" in said(test, hmdb)
+        assert f"climb/{climb}_climb_u_nm_np1_ba_med_{'ABC'.index(climb)}.avi" in content(test, hmdb)
         assert len(train) + len(test) == 7, "one is in neither set"
         first_and_last(train, 0)
     for name, split, valid in (("ucf101", 4, "1 to 3"), ("hmdb51", 0, "1 to 3"), ("ssv1", 2, "only 1")):
@@ -152,15 +123,13 @@ def test_splits(place, home):
             DatasetSpec(name, split)
 
 
-@pytest.mark.parametrize("arguments", [{"flat": True}, {"blank": " "}, {"val": "validate"}])
-def test_kinetics_in_other_folders(arguments, place, home):
-    root = place("k400", **arguments)
-    sets = DatasetSpec("k400").videos(home)
-    for videos, expected in zip(sets, EXPECTED["k400"][1:], strict=True):
-        assert {Path(path).name: label for path, label in said(videos, root).items()} == {
-            Path(path).name: label for path, label in expected.items()
-        }
-        assert all(path.exists() for path, _ in videos.videos)
+@pytest.mark.parametrize("argument", [("flat", True), ("blank", " "), ("val", "validate"), ("names", LONG)])
+def test_other_names_of_folders_and_lists(argument, place, home):
+    name = "ssv2" if argument == ("names", LONG) else "k400"
+    root = place(name, **dict([argument]))
+    for videos, expected in zip(DatasetSpec(name).videos(home), EXPECTED[name][1:], strict=True):
+        found, wanted = ({Path(path).name: c for path, c in each.items()} for each in (content(videos, root), expected))
+        assert found == wanted and all(path.exists() for path, _ in videos.videos)
 
 
 @pytest.mark.parametrize("blank", [" ", "_"])
@@ -168,8 +137,12 @@ def test_a_missing_video_stays_and_is_reported_where_it_would_be(blank, place, h
     root = place("k400", blank=blank)
     lost = root / f"train/playing{blank}drums/_e-eeeeeeee_000008_000018.mp4"
     lost.unlink()
+    second = root / "train/petting_animal (not cat)"  # beside the other folder of this class
+    second.mkdir()
+    pet = next(root.glob("train/petting*/-cc*"))
+    moved = pet.rename(second / pet.name)
     train, _ = DatasetSpec("k400").videos(home)
-    assert len(train) == 6 and train.videos[4] == Video(lost, 2)
+    assert len(train) == 6 and train.videos[4] == Video(lost, 2) and train.videos[2] == Video(moved, 1)
     with pytest.raises(VideoError, match=r"_e-eeeeeeee_000008_000018.mp4: No such file"):
         first_and_last(train, 4)
 
@@ -179,7 +152,7 @@ def test_lists_count_frames_or_not_and_need_no_names(place, home, tmp_path):
     train, val = DatasetSpec("lists").videos(home)
     numbers = {"waving": "0", "clapping hands": "1", "nodding": "2"}
     for videos, expected in zip((train, val), EXPECTED["lists"][1:], strict=True):
-        assert said(videos, root) == {path: numbers[name] for path, name in expected.items()}
+        assert content(videos, root) == {path: numbers[name] for path, name in expected.items()}
     assert first_and_last(train, 2).shape == (2, 3, 56, 56), "the number of frames in the list is wrong"
 
     (root / "classes.txt").write_bytes("\ufeffja\r\nnein\r\nvielleicht\r\n".encode())  # as some editors write
@@ -193,6 +166,11 @@ def test_lists_count_frames_or_not_and_need_no_names(place, home, tmp_path):
     assert val.videos[-1] == Video(elsewhere, 0)
     assert val.videos[0].path == root / f"my videos/take 3.mp4 {layouts.FRAMES + 300}"
 
+    (root / "classes.txt").unlink()
+    edited(root / "train.txt", f"take 1.mp4 {layouts.FRAMES + 300} 2", "take 1.mp4 3")
+    with pytest.raises(ValueError, match=r"train.txt: .* no video has the label 2, .*classes.txt"):
+        DatasetSpec("lists").videos(home)
+
 
 def test_folders_of_training_and_validation(place, home):
     root = place("folder", split=True)
@@ -201,16 +179,20 @@ def test_folders_of_training_and_validation(place, home):
     layouts.write(root / "train/.DS_Store", ["hidden"])
     (root / "train/no videos").mkdir()
     train, val = DatasetSpec("folder").videos(home)
-    assert said(train, root) == {f"train/{path}": name for path, name in EXPECTED["folder"][1].items()}
-    assert said(val, root) == {f"validation/{path}": name for path, name in EXPECTED["folder"][2].items()}
+    assert content(train, root) == {f"train/{path}": name for path, name in EXPECTED["folder"][1].items()}
+    assert content(val, root) == {f"validation/{path}": name for path, name in EXPECTED["folder"][2].items()}
 
 
 def test_more_videos_in_a_folder_move_none_to_the_other_set(place, home):
     root = place("folder")
-    before = [set(said(videos, root)) for videos in DatasetSpec("folder").videos(home)]
+    spec = DatasetSpec("folder")
+    before, fingerprint = [set(content(videos, root)) for videos in spec.videos(home)], spec.fingerprint()
+    layouts.write(root / "waving/.hidden", ["x"])
+    assert spec.fingerprint() == fingerprint
     for number in range(200):
         (root / f"nodding/{number:03d} more.mp4").touch()
-    after = [set(said(videos, root)) for videos in DatasetSpec(str(root)).videos(home)]
+    assert spec.fingerprint() != fingerprint
+    after = [set(content(videos, root)) for videos in DatasetSpec(str(root)).videos(home)]
     assert before[0] < after[0] and before[1] < after[1]
     assert 20 <= len(after[1] - before[1]) <= 60, "about one in five"
 
@@ -221,99 +203,72 @@ def edited(file, old, new):
     file.write_text(text.replace(old, new))
 
 
+SPLITS = "testTrainMulti_7030_splits/climb_test_split1.txt"
+
+
 @pytest.mark.parametrize(
     ("name", "file", "old", "new", "message"),
     [
-        (
-            "ssv1",
-            "something-something-v1-train.csv",
-            "102;Hold",
-            "102;Hodl",
-            r"line 2: 'Hodling something' is no label",
-        ),
-        ("ssv1", "something-something-v1-validation.csv", "107;", "107,", r"line 2: not of the form id;label"),
-        ("ssv1", "something-something-v1-labels.csv", H, R, r"line 2: .* twice"),
+        ("ssv1", "something-something-v1-train.csv", "102;Hold", "102;Hodl", "line 2: 'Hodling something' is no label"),
+        ("ssv1", "something-something-v1-validation.csv", "107;", "107,", "line 2: not of the form id;label"),
+        ("ssv1", "something-something-v1-labels.csv", H, R, "line 2: .* twice"),
         ("ssv2", "labels/train.json", "Holding [so", "Hodling [so", r"video 2 \(id 202\): 'Hodling something' is no"),
-        ("ssv2", "labels/validation.json", '"template"', '"tmplate"', r"video 1: has no id or no template"),
+        ("ssv2", "labels/validation.json", '"template"', '"tmplate"', "video 1: has no id or no template"),
         ("ssv2", "labels/train.json", '"id": "203",', '"id": "203"', r"line \d+: Expecting ',' delimiter"),
         ("ssv2", "labels/labels.json", '"2"', '"3"', "the labels must be 0 to 2, each once"),
-        (
-            "k400",
-            "val.csv",
-            "\nplaying drums",
-            "\nplaying a drum",
-            r"line 2: 'playing a drum' is no class of train.csv",
-        ),
-        ("k400", "train.csv", "bbbbbbbbbbb,0", "bbbbbbbbbbb,zero", r"line 3: not of the form label,youtube_id,time"),
-        ("k400", "train.csv", "time_start", "start", r"line 1: the columns must be"),
-        (
-            "ucf101",
-            "ucfTrainTestlist/trainlist01.txt",
-            "Archery_g02_c01.avi 2",
-            "Archery_g02_c01.avi 3",
-            "line 4: Arch",
-        ),
-        ("ucf101", "ucfTrainTestlist/testlist01.txt", "Basketball/", "Basket/", r"line 2: no class of classInd.txt"),
-        ("ucf101", "ucfTrainTestlist/classInd.txt", "2 Archery", "1 Archery", r"line 2: expected 2"),
-        ("hmdb51", "testTrainMulti_7030_splits/climb_test_split1.txt", "avi 2", "avi 3", r"line 1: .* 0, 1 or 2"),
-        ("lists", "train.txt", "take 2.mp4 0", "take 2.mp4 3", r"line 2: label 3 is not one of 0 to 2"),
-        ("lists", "val.txt", "frames/d 2", "frames/d", r"line 2: neither"),
-        ("lists", "classes.txt", "waving\n", "waving\n\n", r"line 3: a blank line"),
+        ("k400", "val.csv", "\nplaying drums", "\nplaying a drum", "line 2: 'playing a drum' is no class of train.csv"),
+        ("k400", "train.csv", "bbbbbbbbbbb,0", "bbbbbbbbbbb,zero", "line 3: not of the form label,youtube_id,time"),
+        ("k400", "train.csv", "time_start", "start", "line 1: the columns must be"),
+        ("ucf101", "ucfTrainTestlist/trainlist01.txt", "ery_g02_c01.avi 2", "ery_g02_c01.avi 3", "line 4: Archery"),
+        ("ucf101", "ucfTrainTestlist/testlist01.txt", "Basketball/", "Basket/", "line 2: no class of classInd.txt"),
+        ("ucf101", "ucfTrainTestlist/classInd.txt", "2 Archery", "1 Archery", "line 2: expected 2"),
+        ("hmdb51", SPLITS, "avi 2", "avi 3", "line 1: .* 0, 1 or 2"),
+        ("lists", "train.txt", "take 2.mp4 0", "take 2.mp4 3", "line 2: label 3 is not one of 0 to 2"),
+        ("lists", "val.txt", "frames/d 2", "frames/d", "line 2: neither"),
+        ("lists", "classes.txt", "waving\n", "waving\n\n", "line 3: a blank line"),
     ],
 )
-def test_a_mistake_in_an_annotation_is_told_with_its_place(name, file, old, new, message, place, home):
+def test_a_mistake_in_an_annotation_is_reported_with_its_place(name, file, old, new, message, place, home):
     edited(place(name) / file, old, new)
     with pytest.raises(ValueError, match=f"{re.escape(file)}.*{message}"):
         DatasetSpec(name).videos(home)
 
 
-def test_labels_without_names_must_be_consecutive(place, home):
-    root = place("lists", names=False)
-    edited(root / "train.txt", "take 1.mp4 2", "take 1.mp4 3")
-    with pytest.raises(ValueError, match=r"train.txt: .* no video has the label 2, .*classes.txt"):
-        DatasetSpec("lists").videos(home)
-
-
 @pytest.mark.parametrize(
-    ("arrange", "message"),
+    ("files", "message"),
     [
-        (lambda root: layouts.write(root / "waving/notes.txt", ["x"]), r"found: .*waving/notes\.txt"),
-        (lambda root: None, "found: nothing"),
-        (lambda root: layouts.video_file(root / "a/b/c.mp4", 1), r"a/b holds videos: .* not one deeper"),
-        (lambda root: layouts.video_file(root / "a/b.mp4", 1), r"all of so few videos \(1\) fall into the same set"),
-        (
-            lambda root: [layouts.video_file(root / path, 1) for path in ("train/a/b.mp4", "val/c/b.mp4")],
-            r"val/c: .*/train has no videos of this class",
-        ),
-        (lambda root: layouts.write(root / "train.txt", ["a.mp4 0"]), r"has no val\.txt"),
+        (["waving/notes.txt"], r"found: .*waving/notes\.txt"),
+        ([], "found: nothing"),
+        (["a/b/c.mp4"], "a/b holds videos: .* not one deeper"),
+        (["a/b.mp4"], r"all of so few videos \(1\) fall into the same set"),
+        (["train/a/b.mp4", "val/c/b.mp4"], "val/c: .*/train has no videos of this class"),
+        (["train.txt"], r"no val\.txt"),
     ],
 )
-def test_a_folder_that_is_no_data_set_is_told_what_is_wrong(arrange, message, home, tmp_path):
+def test_a_folder_that_is_no_data_set_is_explained(files, message, home, tmp_path):
     (tmp_path / "mine").mkdir()
-    arrange(tmp_path / "mine")
+    for file in files:
+        layouts.write(tmp_path / "mine" / file, ["a.mp4 0"])
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         DatasetSpec(str(tmp_path / "mine")).videos(home)
-
-
-# where they are
 
 
 def test_the_environment_goes_before_the_configuration(home, tmp_path, monkeypatch):
     for name in ("first", "second"):
         layouts.folder(tmp_path / name)
     (home / ".datasets.toml").write_text(f'my-set = "{tmp_path}/first"\nssv1 = "../gone"\n')
-    assert datasets.location("my-set") == tmp_path / "first"
+    assert catalog.location("my-set") == tmp_path / "first"
     monkeypatch.setenv("TDN_MY_SET", str(tmp_path / "second"))
     monkeypatch.setenv("TDN_NUMBER_2", str(tmp_path / "first"))
-    assert datasets.location("my-set") == tmp_path / "second"
-    assert datasets.location("number-2") == tmp_path / "first"
+    assert catalog.location("my-set") == tmp_path / "second"
+    assert catalog.location("number-2") == tmp_path / "first"
     train, _ = DatasetSpec("my-set").videos(home)
     assert train.videos[0].path.is_relative_to(tmp_path / "second")
-    with pytest.raises(FileNotFoundError, match=r"ssv1: there is no folder .*gone\. .*\.datasets\.toml says so"):
-        datasets.location("ssv1")
+    with pytest.raises(FileNotFoundError, match=r"ssv1: there is no folder .*gone\. .*from .*\.datasets\.toml"):
+        catalog.location("ssv1")
 
 
-def test_what_is_missing_is_said_with_what_to_do(home, monkeypatch):
+def test_a_missing_set_is_reported_with_what_to_do(home, monkeypatch):
     for name, classes in {"ssv1": 174, "ssv2": 174, "k400": 400, "ucf101": 101, "hmdb51": 51}.items():
         text = DatasetSpec(name).missing()
         assert "https://" in text and f"TDN_{name.upper()}=" in text and str(home / ".datasets.toml") in text
@@ -326,7 +281,7 @@ def test_what_is_missing_is_said_with_what_to_do(home, monkeypatch):
         DatasetSpec("home").videos(home)  # TDN_HOME is none
 
     monkeypatch.setenv("TDN_UCF101", "/nowhere")
-    assert "no folder /nowhere. the environment variable TDN_UCF101 says so" in DatasetSpec("ucf101").missing()
+    assert "no folder /nowhere. The path is from the environment variable TDN_UCF101" in DatasetSpec("ucf101").missing()
     assert DatasetSpec("ucf101").num_classes == 101
     with pytest.raises(ValueError, match="did you mean ucf101"):
         DatasetSpec("UCF101").missing()  # not a set of one's own, in a layout of one's own

@@ -11,64 +11,44 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tdn.data.clips import VideoSet
-from tdn.data.disk import check as index
-from tdn.data.disk import published as layouts
+from tdn.data.disk import check, published
 from tdn.data.disk.own import own
 from tdn.data.disk.published import Labelled, Layout
 from tdn.utils import HOME, home, unknown_name
 
 PREFIX = "TDN_"  # of environment variables; TDN_HOME is no data set
+CONFIGURATION = ".datasets.toml"  # below home()
 
 
 class Published(NamedTuple):
-    """A published data set: how many classes it has, where it is had, and what lies in its folder."""
+    """A published data set: its name in texts, its number of classes and official splits, and its files."""
 
     title: str
     num_classes: int
-    page: str
-    holds: str
     layout: Layout
-    splits: int = 1  # official ones
+    splits: int = 1
 
 
 PUBLISHED = {
-    "ssv1": Published(
-        "Something-Something V1",
-        174,
-        "its authors no longer hand it out (paper: https://arxiv.org/abs/1706.04261); V2 is its larger successor",
-        "20bn-something-something-v1/ and something-something-v1-{labels,train,validation}.csv",
-        layouts.SSV1,
-    ),
-    "ssv2": Published(
-        "Something-Something V2",
-        174,
-        "https://www.qualcomm.com/developer/software/something-something-v-2-dataset (after registration)",
-        "20bn-something-something-v2/ and labels/{labels,train,validation}.json",
-        layouts.SSV2,
-    ),
-    "k400": Published(
-        "Kinetics-400",
-        400,
-        "https://github.com/cvdfoundation/kinetics-dataset",
-        "train/, val/, train.csv and val.csv (these two may lie in annotations/)",
-        layouts.K400,
-    ),
-    "ucf101": Published(
-        "UCF101",
-        101,
-        "https://www.crcv.ucf.edu/data/UCF101.php",
-        "UCF-101/ and ucfTrainTestlist/ (the splits for action recognition)",
-        layouts.UCF101,
-        splits=3,
-    ),
-    "hmdb51": Published(
-        "HMDB51",
-        51,
-        "https://serre.lab.brown.edu/hmdb51.html",
-        "hmdb51_org/<class>/ and testTrainMulti_7030_splits/",
-        layouts.HMDB51,
-        splits=3,
-    ),
+    "ssv1": Published("Something-Something V1", 174, published.SSV1),
+    "ssv2": Published("Something-Something V2", 174, published.SSV2),
+    "k400": Published("Kinetics-400", 400, published.K400),
+    "ucf101": Published("UCF101", 101, published.UCF101, splits=3),
+    "hmdb51": Published("HMDB51", 51, published.HMDB51, splits=3),
+}
+_PAGES = {
+    "ssv1": "no longer distributed by its authors (https://arxiv.org/abs/1706.04261); V2 is its larger successor",
+    "ssv2": "https://www.qualcomm.com/developer/software/something-something-v-2-dataset (after registration)",
+    "k400": "https://github.com/cvdfoundation/kinetics-dataset",
+    "ucf101": "https://www.crcv.ucf.edu/data/UCF101.php",
+    "hmdb51": "https://serre.lab.brown.edu/hmdb51.html",
+}
+_CONTENTS = {
+    "ssv1": "20bn-something-something-v1/ and something-something-v1-{labels,train,validation}.csv",
+    "ssv2": "20bn-something-something-v2/ and labels/{labels,train,validation}.json",
+    "k400": "train/, val/, train.csv and val.csv (these two may lie in annotations/)",
+    "ucf101": "UCF-101/ and ucfTrainTestlist/ (the splits for action recognition)",
+    "hmdb51": "hmdb51_org/<class>/ and testTrainMulti_7030_splits/",
 }
 
 
@@ -91,10 +71,7 @@ class DatasetSpec:
 
     @property
     def num_classes(self) -> int:
-        """As many as the annotation names; of a published set that is not on disk, as many as it has.
-
-        Raises ValueError for what is wrong in the annotation; one's own set raises as `location`.
-        """
+        """Of the annotation; of a published set that is not on disk, as published. Raises as `videos`."""
         try:
             return len(self.labelled().class_names)
         except OSError:
@@ -103,49 +80,38 @@ class DatasetSpec:
             return PUBLISHED[self.name].num_classes
 
     def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
-        """Training and validation videos (UCF101, HMDB51: test videos), all that the annotation has.
+        """Training and validation videos (UCF101, HMDB51: test videos), all that the annotation lists.
 
-        At once, from the index below `data`, where there is one that fits; else from the annotation. Raises as
-        `location`, FileNotFoundError for a file of the annotation that is not there, ValueError for what is wrong in
-        it.
+        Read at once from the index below `data` where there is one that fits, else from the annotation. Raises as
+        `location`; FileNotFoundError for a missing file of the annotation, ValueError for a mistake in one.
         """
-        stored = index.load(self.index_file(data), location(self.name), self.fingerprint(), self.check_command)
-        if stored:
+        command = f"tdn data check {shlex.quote(self.name)}" + (f" --split {self.split}" if self.split > 1 else "")
+        if stored := check.load(self.index_file(data), location(self.name), self.fingerprint(), command):
             return stored
         names, train, val = self.labelled()
         return VideoSet(train, names), VideoSet(val, names)
 
     def missing(self) -> str | None:
-        """What a person has to do before the set can be used; None where its folder is there.
-
-        Raises ValueError for a name that is neither published nor configured.
-        """
+        """What to do before the set can be used; None if its folder exists. Raises ValueError for an unknown name."""
         try:
             location(self.name)
         except OSError as error:
             return str(error)
         return None
 
-    @property
-    def check_command(self) -> str:
-        """The command that tries all videos and writes the index."""
-        split = f" --split {self.split}" if self.split > 1 else ""
-        return f"tdn data check {shlex.quote(self.name)}{split}"
-
     def labelled(self) -> Labelled:
-        """What the annotation says, without the index. Raises as `videos`."""
+        """The content of the annotation, without the index. Raises as `videos`."""
         return _labelled(self.name, self.split, location(self.name), self.fingerprint())
 
     def fingerprint(self) -> str:
-        """Changes with the annotation (`layouts.fingerprint`). Raises FileNotFoundError where there is none."""
+        """Changes with the annotation (`published.fingerprint`). Raises FileNotFoundError where there is none."""
         root = location(self.name)
-        return layouts.fingerprint(root, self.split, _layout(self.name, root).sources(root, self.split))
+        return published.fingerprint(root, self.split, _layout(self.name, root).sources(root, self.split))
 
     def index_file(self, data: Path) -> Path:
-        """The file in which `tdn data check` notes what it finds."""
+        """The file in which `tdn data check` keeps what it finds."""
         if self.name in PUBLISHED:
-            several = PUBLISHED[self.name].splits > 1
-            name = f"{self.name}-split{self.split}" if several else self.name
+            name = f"{self.name}-split{self.split}" if PUBLISHED[self.name].splits > 1 else self.name
         else:
             digits = hashlib.sha256(os.fsencode(self.name)).hexdigest()[:8]
             name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(self.name).name)}-{digits}"
@@ -156,7 +122,7 @@ class DatasetSpec:
 def _labelled(name: str, split: int, root: Path, fingerprint: str) -> Labelled:
     """Annotations of Kinetics take seconds: read once for as long as the fingerprint is the same."""
     layout = _layout(name, root)
-    return layout.read(root, split, layout.sources(root, split))
+    return layout.read(root, layout.sources(root, split))
 
 
 def _layout(name: str, root: Path) -> Layout:
@@ -164,56 +130,52 @@ def _layout(name: str, root: Path) -> Layout:
 
 
 def dataset_named(text: str, split: int = 1) -> DatasetSpec:
-    """A data set as a person writes it: a name, or the path of a folder (`./mine`, `~/mine`). Raises as
-    `DatasetSpec`."""
+    """A data set by its name or by the path of its folder (`./mine`, `~/mine`). Raises as `DatasetSpec`."""
     if os.sep in text or text.startswith((".", "~")):
         text = os.path.abspath(os.path.expanduser(text))
     return DatasetSpec(text, split)
 
 
-# where
-
-
 def location(name: str) -> Path:
-    """The folder of a data set: an absolute path itself; else `TDN_<NAME>` in the environment, or the line
+    """The folder of a data set: `name` if that is an absolute path; else `TDN_<NAME>` in the environment, or the line
     `name = "/path"` in `.datasets.toml` below `home()`.
 
-    Raises:
-        ValueError: a name that is neither published nor configured.
-        OSError: a published set that is not configured, a folder that is not there, a configuration that can't be
-            read; the text says what to do.
+    Raises ValueError for a name that is neither published nor configured; OSError, whose text says what to do, for a
+    published set that is not configured, a folder that does not exist, a configuration that can't be read.
     """
     if Path(name).is_absolute():
-        path, correct = Path(name), "The name of a data set may be the path of its folder, but of one that is there."
+        path, correct = Path(name), "The name of a data set may be the path of its folder, but the folder must exist."
     else:
         known = configured()
-        written = variable(name).removeprefix(PREFIX).lower()  # as `configured` has a name that only a variable gives
+        written = variable(name).removeprefix(PREFIX).lower()  # how `configured` spells a name that only a variable has
         entry = known.get(name) or (known.get(written) if written not in PUBLISHED else None)
         if entry is None and name in PUBLISHED:
-            raise FileNotFoundError(_how_to_get(name))
+            raise FileNotFoundError(
+                f"{PUBLISHED[name].title} ({name}) is not on this machine, or not configured. Where to get it: "
+                f"{_PAGES[name]}. Unpacked, its folder has {_CONTENTS[name]}. {_how_to_configure(name)}"
+            )
+        if entry is None and name.lower() in PUBLISHED:
+            raise ValueError(f"unknown data set {name!r}; did you mean {name.lower()}?")
         if entry is None:
-            if name.lower() in PUBLISHED:
-                raise ValueError(f"unknown data set {name!r}; did you mean {name.lower()}?")
             near = unknown_name("data set", name, dict.fromkeys((*PUBLISHED, *known)))
-            raise ValueError(f"{near}, or the path of a folder. {_how_to_tell(name)}")
+            raise ValueError(f"{near}, or the path of a folder. {_how_to_configure(name)}")
         path, source = entry
-        correct = f"{source} says so: correct it there, or mount the disk."
+        correct = f"The path is from {source}: correct it there, or mount the disk."
     if not path.is_dir():
         raise FileNotFoundError(f"{name}: there is no folder {path}. {correct}")
     return path
 
 
 def configured() -> dict[str, tuple[Path, str]]:
-    """Where each data set lies by the configuration, and what of the configuration says so; whether it is there is not
-    looked at. Raises OSError for a `.datasets.toml` that can't be read."""
-    file = _file()
+    """The configured path of each data set, and the file or variable that has it; the path need not exist. Raises
+    OSError for a `.datasets.toml` that can't be read."""
+    file = home() / CONFIGURATION
     try:
         entries = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
     except ValueError as error:  # no TOML, or not UTF-8
-        raise OSError(f"{file} is not valid: {error}. {_how_to_tell('ssv2')}") from error
-    for name, path in entries.items():
-        if not isinstance(path, str):
-            raise OSError(f"{file} is not valid: {name} must be a path in quotes. {_how_to_tell(name)}")
+        raise OSError(f"{file} is not valid: {error}. {_how_to_configure('ssv2')}") from error
+    if wrong := [name for name, path in entries.items() if not isinstance(path, str)]:
+        raise OSError(f"{file} is not valid: {wrong[0]} must be a path in quotes. {_how_to_configure(wrong[0])}")
     known = {name: (file.parent / Path(path).expanduser(), str(file)) for name, path in entries.items()}
     names = {variable(name): name for name in (*entries, *PUBLISHED)}
     for key, path in sorted(os.environ.items()):
@@ -224,25 +186,13 @@ def configured() -> dict[str, tuple[Path, str]]:
 
 
 def variable(name: str) -> str:
-    """The environment variable that says where a data set lies: `TDN_SSV2`."""
+    """The environment variable with the path of a data set: `TDN_SSV2`."""
     return PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def _file() -> Path:
-    return home() / ".datasets.toml"
-
-
-def _how_to_get(name: str) -> str:
-    title, _, page, holds, *_ = PUBLISHED[name]
-    return (
-        f"{title} ({name}) is not on this machine, or not configured. Where to get it: {page}. "
-        f"Unpacked as it is, its folder holds {holds}. {_how_to_tell(name)}"
-    )
-
-
-def _how_to_tell(name: str) -> str:
+def _how_to_configure(name: str) -> str:
     key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
     return (
-        f'To say where a data set lies, write {key} = "/path/to/its/folder" into {_file()}, or set '
-        f"{variable(name)}=/path/to/its/folder in the environment; tdn data check {name} then looks at it."
+        f'To configure a data set, write {key} = "/path/to/its/folder" into {home() / CONFIGURATION}, or set '
+        f"{variable(name)}=/path/to/its/folder in the environment; tdn data check {name} then checks it."
     )
