@@ -12,7 +12,6 @@ from tqdm import tqdm
 from tdn.utils import write_text
 
 TEMPLATES = Path(__file__).parent / "page_templates"
-INDEX = "index.html"
 
 
 def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[Path]:
@@ -25,32 +24,36 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
         ValueError: a notebook has no executed copy, or one that did not come to its end; names all of them.
     """
     sources = sorted(notebooks.glob("[0-9]*.ipynb"))
-    unfinished = [source.name for source in sources if not _whole(executed / source.name)]
-    if unfinished:
+    if unfinished := [source.name for source in sources if not _whole(executed / source.name)]:
         names = ", ".join(unfinished)
         raise ValueError(f"not executed to the end, in {executed}: {names}; make reproduce executes them")
     exporter = HTMLExporter(template_name="study_book", extra_template_basedirs=[str(TEMPLATES)])
     copies = [nbformat.read(executed / source.name, as_version=4) for source in sources]
     names = [f"{source.stem}.html" for source in sources]
-    titles = [title_and_question(copy) for copy in copies]
-    steps = [{"name": "Contents", "page": INDEX}] + [
-        {"name": f"{name[:2]} {title}", "page": name} for name, (title, _) in zip(names, titles, strict=True)
-    ]
-    pages = [site / INDEX]
-    for page in set(site.glob("*.html")) - {site / step["page"] for step in steps}:
-        page.unlink()  # of a notebook that is no more
-    for place, copy in enumerate(tqdm(copies, "pages", unit="page", leave=False), start=1):
-        way = [steps[0]] + [
-            {"name": f"{arrow} {steps[other]['name']}", "page": steps[other]["page"]}
-            for arrow, other in (("←", place - 1), ("→", place + 1))
-            if 0 < other < len(steps)
-        ]
-        pages.append(site / names[place - 1])
-        _write(exporter, copy, pages[-1], titles[place - 1][0], way)
-    lines = [f"1. [{title}]({name})  \n   {question}" for name, (title, question) in zip(names, titles, strict=True)]
+    titled = [(name, *title_and_question(copy)) for name, copy in zip(names, copies, strict=True)]
+    lines = [f"1. [{title}]({name})  \n   {question}" for name, title, question in titled]
     contents = nbformat.v4.new_markdown_cell("\n".join(["# The TDN study book", "", about, "", *lines]))
-    _write(exporter, nbformat.v4.new_notebook(cells=[contents]), pages[0], "The TDN study book", steps[1:2])
-    return pages
+    copies.insert(0, nbformat.v4.new_notebook(cells=[contents]))
+    names.insert(0, "index.html")
+    titles = ["The TDN study book", *(title for _, title, _ in titled)]
+    shown = ["Contents", *(f"{name[:2]} {title}" for name, title, _ in titled)]
+    for page in site.glob("*.html"):
+        if page.name not in names:
+            page.unlink()  # of a notebook that is no more
+    for place, copy in enumerate(tqdm(copies, "pages", unit="page", leave=False)):
+        way = (
+            [("", 0)] * (place > 0)
+            + [("← ", place - 1)] * (place > 1)
+            + [("→ ", place + 1)] * (place + 1 < len(copies))
+        )
+        copy.metadata["title"] = titles[place]
+        for cell in copy.cells:  # without what cells wrote to stderr: progress bars and notes of the machine
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        links = [{"name": arrow + shown[other], "page": names[other]} for arrow, other in way]
+        html, _ = exporter.from_notebook_node(copy, {"book": {"way": links}})
+        write_text(site / names[place], html)
+    return [site / name for name in names]
 
 
 def _whole(path: Path) -> bool:
@@ -67,13 +70,3 @@ def title_and_question(notebook: nbformat.NotebookNode) -> tuple[str, str]:
     title, *paragraphs = notebook.cells[0].source.split("\n\n")
     questions = [p.removeprefix("**Question.** ") for p in paragraphs if p.startswith("**Question.** ")]
     return title.removeprefix("# "), " ".join("".join(questions[:1]).split())
-
-
-def _write(exporter: HTMLExporter, notebook: nbformat.NotebookNode, path: Path, title: str, way: list[dict]) -> None:
-    """Write a page without what the cells wrote to stderr: progress bars and notes of the machine."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    notebook.metadata["title"] = title
-    html, _ = exporter.from_notebook_node(notebook, {"book": {"way": way}})
-    write_text(path, html)

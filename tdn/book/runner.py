@@ -29,18 +29,16 @@ class NotebookError(RuntimeError):
 def select(notebooks: Path, numbers: Sequence[str] | None = None) -> list[Path]:
     """The notebooks of a folder whose leading number is one of `numbers` ("2" and "02" are equal); all for None.
 
-    Raises:
-        ValueError: there is no notebook at all, or none with one of these numbers.
+    Raises ValueError where there is no notebook at all, or none with one of these numbers.
     """
     paths = {re.match(r"\d+", path.name).group(): path for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
     if not paths:
         raise ValueError(f"there is no numbered notebook in {notebooks}")
-    if numbers is None:
-        return list(paths.values())
-    for number in numbers:
-        if not number.isdecimal() or int(number) not in map(int, paths):
+    for number in numbers or ():
+        if number.zfill(2) not in paths:
             raise ValueError(f"no notebook {number!r}; there are {', '.join(paths)}")
-    return [path for number, path in paths.items() if int(number) in map(int, numbers)]
+    wanted = {number.zfill(2) for number in numbers or paths}
+    return [path for number, path in paths.items() if number in wanted]
 
 
 def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], root: Path, jobs: int) -> str:
@@ -50,27 +48,25 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
     """
     folder, start, workers = results / "notebooks", time.monotonic(), []
 
-    def meter(done: int) -> str:  # a line per notebook: a live bar would mix with the bars that cells print
-        return tqdm.format_meter(done, len(paths), time.monotonic() - start, ncols=70, unit=" notebooks")
+    def report(done: int, *name: str) -> None:  # a live bar would mix with the bars that cells print
+        meter = tqdm.format_meter(done, len(paths), time.monotonic() - start, ncols=70, unit=" notebooks")
+        print(meter, *name, flush=True)
 
-    print(meter(0), flush=True)
+    report(0)
     try:
         with worker_pool(min(jobs, len(paths))) as pool:
             waiting = {pool.submit(run_notebook, path, folder / path.name, parameters, root): path for path in paths}
             workers += [process.pid for process in multiprocessing.active_children()]
             for done, future in enumerate(as_completed(waiting), start=1):
                 future.result()
-                print(meter(done), waiting[future].name, flush=True)
+                report(done, waiting[future].name)
     finally:
         for worker in workers:
             for unfinished in folder.glob(f".*.{worker}.ipynb"):
                 unfinished.unlink()
-    counts = len(paths), len(list(results.glob("tables/*.csv"))), len(list(results.glob("figures/*.png")))
-    notebooks, tables, figures = (
-        f"{count} {name}{'s' * (count != 1)}"
-        for count, name in zip(counts, ("notebook", "table", "figure"), strict=True)
-    )
-    return f"{notebooks} ran, {tables} and {figures} in {results}; nothing failed"
+    files = {"notebook": paths, "table": [*results.glob("tables/*.csv")], "figure": [*results.glob("figures/*.png")]}
+    counts = [f"{len(found)} {name}{'s' * (len(found) != 1)}" for name, found in files.items()]
+    return f"{counts[0]} ran, {counts[1]} and {counts[2]} in {results}; nothing failed"
 
 
 def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Path) -> None:
@@ -83,62 +79,39 @@ def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Pat
         NotebookError: a cell raised or the kernel died; `output` is the copy up to there.
     """
     path, output = Path(path).resolve(), Path(output).resolve()
-    _check_parameters(path, parameters)
+    valid = list(papermill.inspect_notebook(path))
+    for name in set(parameters) - set(valid):  # papermill only warns
+        raise ValueError(f"{path.name}: {unknown_name('parameter', name, valid)}")
     # A user-level kernel of the same name must not replace the one of this environment.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     output.parent.mkdir(parents=True, exist_ok=True)
     # Named by process: two runners may execute the same notebook at the same time.
     unfinished = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
+    settings = {"kernel_name": "python3", "cwd": Path(root).resolve(), "progress_bar": False, "log_output": False}
+    settings |= {"stdout_file": sys.stdout, "stderr_file": sys.stderr}
+    settings |= {"extra_arguments": ["--log-level=ERROR"]}  # no warning that local sockets are not encrypted
+    settings |= {"coalesce_streams": True}  # keep the last state of a progress bar, not every tick
     try:
-        papermill.execute_notebook(
-            path,
-            unfinished,
-            parameters,
-            kernel_name="python3",
-            cwd=Path(root).resolve(),
-            progress_bar=False,
-            log_output=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            extra_arguments=["--log-level=ERROR"],  # no warning that local sockets are not encrypted
-            coalesce_streams=True,  # keep the last state of a progress bar, not every tick
-        )
+        papermill.execute_notebook(path, unfinished, parameters, **settings)
         os.replace(unfinished, output)
-    except PapermillExecutionError as error:
-        what = _where(unfinished) + _short(f"{error.ename}: {error.evalue}")
+    except (PapermillExecutionError, RuntimeError) as error:  # RuntimeError: the kernel did not start, or died
+        of_cell = isinstance(error, PapermillExecutionError)
+        name, text = (error.ename, error.evalue) if of_cell else (type(error).__name__, error)
+        lines = f"{path.name}: {_where(unfinished)}{name}: {text}".splitlines()
+        lines[12:] = ["..."] * (len(lines) > 12)  # compilers and CUDA append pages
         os.replace(unfinished, output)
-        raise NotebookError(f"{path.name}: {what}\nexecuted copy with the traceback: {output}") from None
-    except RuntimeError as error:  # the kernel did not start, or died (out of memory, for example)
-        what = _where(unfinished) + _short(f"{type(error).__name__}: {error}")
-        os.replace(unfinished, output)
-        raise NotebookError(f"{path.name}: {what}\nexecuted copy up to there: {output}") from error
+        lines.append(f"executed copy up to there: {output}")
+        raise NotebookError("\n".join(lines)) from (None if of_cell else error)
     finally:
         unfinished.unlink(missing_ok=True)  # there only after Ctrl-C or an unforeseen error
 
 
-def _check_parameters(path: Path, parameters: dict[str, Any]) -> None:
-    """papermill itself only warns of a parameter that nothing reads."""
-    valid = list(papermill.inspect_notebook(path))
-    for name in parameters:
-        if name not in valid:
-            raise ValueError(f"{path.name}: {unknown_name('parameter', name, valid)}")
-
-
 def _where(executed: Path) -> str:
     """Number and first line of the last code cell that was started, counted as in the source notebook."""
-    cells = [
-        cell
-        for cell in nbformat.read(executed, as_version=4).cells
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+    cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     started = [i for i, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
     if not started:
         return "failed before its first cell\n"
     first_line = cells[started[-1]].source.strip().partition("\n")[0]
     return f"code cell {started[-1] + 1} failed\n    {first_line}\n"
-
-
-def _short(error: str, lines: int = 10) -> str:
-    """The first `lines` lines of an error text; compilers and CUDA append pages."""
-    head, rest = error.splitlines()[:lines], error.splitlines()[lines:]
-    return "\n".join(head + (["..."] if rest else []))

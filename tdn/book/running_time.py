@@ -29,33 +29,22 @@ def running_times(scale: str) -> pd.DataFrame:
     rows = []
     for device in devices():
         for name, view in measure_views(batch, size, rounds, device).iterrows():
-            row = _published(name)
-            views = row["views"]
-            gmacs = views * measure_cost(network(name), size).gmacs
-            rows.append(
-                {
-                    "device": device_name(device),
-                    "network": name,
-                    "frames x clips x crops": row["frames"],
-                    "published ms (V100)": row["ms"],
-                    f"published, times {BASE}": row["ms"] / _published(BASE)["ms"],
-                    "GMACs": gmacs,
-                    **(views * view.drop("peak MB")),
-                    "videos a second": 1000 / (views * view["network ms"]),
-                    "GMACs a second": 1000 * gmacs / (views * view["network ms"]),
-                    "peak MB": view["peak MB"],
-                    "batch": batch,
-                    "size": size,
-                }
-            )
+            frames, views, milliseconds = _published(name)
+            gmacs, taken = views * measure_cost(network(name), size).gmacs, views * view["network ms"]
+            row = {"device": device_name(device), "network": name, "frames x clips x crops": frames}
+            row["published ms (V100)"] = milliseconds
+            row |= {f"published, times {BASE}": milliseconds / _published(BASE)[2], "GMACs": gmacs}
+            row |= {**(views * view.drop("peak MB")), "videos a second": 1000 / taken}
+            row |= {"GMACs a second": 1000 * gmacs / taken, "peak MB": view["peak MB"], "batch": batch, "size": size}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _published(name: str) -> dict[str, object]:
+def _published(name: str) -> tuple[str, int, float]:
     """Frames x clips x crops, the number of views and milliseconds per video of a row of CVPR Table 5."""
     row = published("tdn_running_time.csv", "cvpr2021", method=name).iloc[0]
     _, clips, crops = map(int, row["frames_x_clips_x_crops"].split("x"))
-    return {"frames": row["frames_x_clips_x_crops"], "views": clips * crops, "ms": float(row["ms_per_video_v100"])}
+    return row["frames_x_clips_x_crops"], clips * crops, float(row["ms_per_video_v100"])
 
 
 def where_time_goes(scale: str, most: int = 9) -> pd.DataFrame:
@@ -63,21 +52,17 @@ def where_time_goes(scale: str, most: int = 9) -> pd.DataFrame:
     the rest and the sum. Columns: TDN as the reference implementation and as the package computes it; TDN and TSN as
     `optimize` makes them."""
     batch, size, _ = SCALES[scale]
-    cpu = torch.device("cpu")
-    calls = {
-        REFERENCE: call(REFERENCE, Form(), batch, size, cpu),
-        OURS: prepared(to_device(network(OURS), cpu), Form(), batch, size, cpu, as_is=True),
-        f"{OURS}, optimised": call(OURS, Form(), batch, size, cpu),
-        f"{BASE}, optimised": call(BASE, Form(), batch, size, cpu),
-    }
+    setting = Form(), batch, size, torch.device("cpu")
+    calls = {REFERENCE: call(REFERENCE, *setting)}
+    calls[OURS] = prepared(to_device(network(OURS), setting[-1]), *setting, as_is=True)
+    calls |= {f"{name}, optimised": call(name, *setting) for name in (OURS, BASE)}
     columns = {}
     for name, infer in calls.items():
         infer()
         with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
             infer()
         events = profiled.key_averages()
-        times = {e.key.removeprefix("aten::"): e.self_cpu_time_total / 1000 / batch for e in events}
-        columns[name] = pd.Series(times)
+        columns[name] = {e.key.removeprefix("aten::"): e.self_cpu_time_total / 1000 / batch for e in events}
     table = pd.DataFrame(columns).fillna(0)
     table = table.loc[table.max(axis=1).sort_values(ascending=False).index]
     shown = table.head(most).copy()
@@ -94,9 +79,9 @@ def plot_running_times(table: pd.DataFrame) -> Figure:
     for (label, (rows, column)), marker in zip(kinds.items(), "osD", strict=False):
         axis.scatter(rows["GMACs"], rows[column], marker=marker, label=label)
     axis.set(xscale="log", yscale="log", xlabel="GMACs a video, all views", ylabel="ms a video")
-    axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.yaxis.set_major_formatter("{x:g}")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter("{x:g}")
     axis.legend(loc="lower right")
     axis.grid(alpha=0.3)
     figure.tight_layout()
