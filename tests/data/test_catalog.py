@@ -28,72 +28,60 @@ def content(videos, root):
 
 
 LONG = "something-something-v2-{}.json"
-
-
-def videos_of(form, *videos):
-    """`content` for a layout with paths of this form, which has the folder of the class and the rest."""
-    pairs = [video.rsplit(" ", 1) for video in videos]
-    return {form.format(name.replace(" ", "_"), rest): name for name, rest in pairs}
-
-
-SSV1, SSV2 = "20bn-something-something-v1/{1}", "20bn-something-something-v2/{1}.webm"
-UCF101, HMDB51 = "UCF-101/{0}/v_{0}_{1}_c01.avi", "hmdb51_org/{0}/{1[0]}_{0}_u_nm_np1_ba_med_{1[1]}.avi"
-PETS = "petting animal (not cat)"
-EXPECTED = {
-    "ssv1": (
-        [H, R, L],  # in order of the names, not of the file
-        videos_of(SSV1, f"{L} 101", f"{H} 102", f"{R} 103", f"{H} 104", f"{L} 105"),
-        videos_of(SSV1, f"{H} 106", f"{L} 107", f"{R} 108"),
-    ),
-    "ssv2": (
-        [H, L, R],
-        videos_of(SSV2, f"{L} 201", f"{H} 202", f"{R} 203", f"{H} 204", f"{L} 205"),
-        videos_of(SSV2, f"{H} 206", f"{L} 207", f"{R} 208"),
-    ),
-    "k400": (
-        ["abseiling", PETS, "playing drums"],
-        videos_of("train/{0}/{1}.mp4", "playing drums aaaaaaaaaaa_000010_000020", "abseiling bbbbbbbbbbb_000000_000010")
-        | videos_of("train/{0}/{1}.mp4", f"{PETS} -cc_ccccccc_000127_000137", f"{PETS} fffffffffff_000001_000011")
-        | videos_of("train/{0}/{1}.mp4", "abseiling ddddddddddd_000033_000043")
-        | videos_of("train/{0}/{1}.mp4", "playing drums _e-eeeeeeee_000008_000018"),
-        videos_of("val/{0}/{1}.mp4", "playing drums ggggggggggg_000020_000030", "abseiling hhhhhhhhhhh_000005_000015"),
-    ),
-    "ucf101": (
-        ["ApplyEyeMakeup", "Archery", "Basketball"],
-        videos_of(UCF101, "ApplyEyeMakeup g02", "ApplyEyeMakeup g03", "Basketball g02", "Archery g02", "Archery g03"),
-        videos_of(UCF101, "ApplyEyeMakeup g01", "Basketball g01")
-        | {"UCF-101/Archery/v_Archery_g01_c02.avi": "Archery"},
-    ),
-    "hmdb51": (
-        ["brush_hair", "climb", "climb_stairs"],
-        videos_of(HMDB51, "brush_hair B1", "climb B1", "climb_stairs B1", "climb_stairs C2"),
-        videos_of(HMDB51, "brush_hair A0", "climb A0", "climb_stairs A0"),
-    ),
-    "lists": (
-        ["waving", "clapping hands", "nodding"],
-        {"my videos/take 1.mp4": "nodding", "my videos/take 2.mp4": "waving", "c.mp4": "waving"}
-        | {"frames/a 3": "clapping hands", "frames/b": "clapping hands"},
-        {"my videos/take 3.mp4": "waving", "frames/d": "nodding", "frames/e 7": "clapping hands"},
-    ),
-    "folder": (
-        ["clapping hands", "nodding", "waving"],
-        {"clapping hands/a.mp4": "clapping hands"}
-        | {"nodding/3.mp4": "nodding", "nodding/d.mp4": "nodding", "waving/b.MP4": "waving", "waving/c": "waving"},
-        {"clapping hands/c": "clapping hands", "nodding/f.mp4": "nodding", "waving/a.mp4": "waving"},
-    ),
+PATHS = {  # of the part, the class and the rest
+    "ssv1": "20bn-something-something-v1/{2}",
+    "ssv2": "20bn-something-something-v2/{2}.webm",
+    "k400": "{0}/{3}/{2}.mp4",
+    "ucf101": "UCF-101/{1}/v_{1}_g0{2[0]}_c0{2[1]}.avi",
+    "hmdb51": "hmdb51_org/{1}/{2[0]}_{1}_u_nm_np1_ba_med_{2[1]}.avi",
+    "lists": "{2}",
+    "folder": "{1}/{2}",
 }
+PET, DRUMS = "petting animal (not cat)", "playing drums"
+ORDER = {
+    "ssv2": [H, L, R],
+    "lists": ["waving", "clapping hands", "nodding"],
+}  # of the classes; else that of their names
+TRAIN = {
+    "ssv1": f"{L}: 101, {H}: 102, {R}: 103, {H}: 104, {L}: 105",
+    "ssv2": f"{L}: 201, {H}: 202, {R}: 203, {H}: 204, {L}: 205",
+    "k400": f"{DRUMS}: aaaaaaaaaaa_000010_000020, abseiling: bbbbbbbbbbb_000000_000010, "
+    f"{PET}: -cc_ccccccc_000127_000137, abseiling: ddddddddddd_000033_000043, {DRUMS}: _e-eeeeeeee_000008_000018, {PET}: fffffffffff_000001_000011",
+    "ucf101": "ApplyEyeMakeup: 21, ApplyEyeMakeup: 31, Basketball: 21, Archery: 21, Archery: 31",
+    "hmdb51": "brush_hair: B1, climb: B1, climb_stairs: B1, climb_stairs: C2",
+    "lists": "nodding: my videos/take 1.mp4, waving: my videos/take 2.mp4, clapping hands: frames/a 3, "
+    "clapping hands: frames/b, waving: c.mp4",
+    "folder": "clapping hands: a.mp4, nodding: 3.mp4, nodding: d.mp4, waving: b.MP4, waving: c",
+}
+VAL = {
+    "ssv1": f"{H}: 106, {L}: 107, {R}: 108",
+    "ssv2": f"{H}: 206, {L}: 207, {R}: 208",
+    "k400": f"{DRUMS}: ggggggggggg_000020_000030, abseiling: hhhhhhhhhhh_000005_000015",
+    "ucf101": "ApplyEyeMakeup: 11, Basketball: 11, Archery: 12",
+    "hmdb51": "brush_hair: A0, climb: A0, climb_stairs: A0",
+    "lists": "waving: my videos/take 3.mp4, nodding: frames/d, clapping hands: frames/e 7",
+    "folder": "clapping hands: c, nodding: f.mp4, waving: a.mp4",
+}
+
+
+def expected(name, part, text):
+    """`content` of a set of videos."""
+    pairs = (pair.split(": ") for pair in text.split(", "))
+    return {PATHS[name].format(part, label, rest, label.replace(" ", "_")): label for label, rest in pairs}
+
+
+EXPECTED = {name: [expected(name, "train", TRAIN[name]), expected(name, "val", VAL[name])] for name in PATHS}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_videos_and_labels_are_those_of_the_annotation(name, place, home):
     root = place(name)
-    class_names, *expected = EXPECTED[name]
     spec = DatasetSpec(name)
     sets = spec.videos(home)
-    assert [content(videos, root) for videos in sets] == expected
+    assert [content(videos, root) for videos in sets] == EXPECTED[name]
     assert spec.num_classes == 3 and spec.missing() is None
     for videos in sets:
-        assert videos.class_names == class_names
+        assert videos.class_names == ORDER.get(name, sorted(set(EXPECTED[name][0].values())))
         for number in range(len(videos)):
             assert first_and_last(videos, number).shape == (2, 3, 56, 56)
         assert not videos.known_unreadable
@@ -127,7 +115,7 @@ def test_splits(place, home):
 def test_other_names_of_folders_and_lists(argument, place, home):
     name = "ssv2" if argument == ("names", LONG) else "k400"
     root = place(name, **dict([argument]))
-    for videos, expected in zip(DatasetSpec(name).videos(home), EXPECTED[name][1:], strict=True):
+    for videos, expected in zip(DatasetSpec(name).videos(home), EXPECTED[name], strict=True):
         found, wanted = ({Path(path).name: c for path, c in each.items()} for each in (content(videos, root), expected))
         assert found == wanted and all(path.exists() for path, _ in videos.videos)
 
@@ -151,7 +139,7 @@ def test_lists_count_frames_or_not_and_need_no_names(place, home, tmp_path):
     root = place("lists", counts=True, names=False)
     train, val = DatasetSpec("lists").videos(home)
     numbers = {"waving": "0", "clapping hands": "1", "nodding": "2"}
-    for videos, expected in zip((train, val), EXPECTED["lists"][1:], strict=True):
+    for videos, expected in zip((train, val), EXPECTED["lists"], strict=True):
         assert content(videos, root) == {path: numbers[name] for path, name in expected.items()}
     assert first_and_last(train, 2).shape == (2, 3, 56, 56), "the number of frames in the list is wrong"
 
@@ -179,8 +167,8 @@ def test_folders_of_training_and_validation(place, home):
     layouts.write(root / "train/.DS_Store", ["hidden"])
     (root / "train/no videos").mkdir()
     train, val = DatasetSpec("folder").videos(home)
-    assert content(train, root) == {f"train/{path}": name for path, name in EXPECTED["folder"][1].items()}
-    assert content(val, root) == {f"validation/{path}": name for path, name in EXPECTED["folder"][2].items()}
+    assert content(train, root) == {f"train/{path}": name for path, name in EXPECTED["folder"][0].items()}
+    assert content(val, root) == {f"validation/{path}": name for path, name in EXPECTED["folder"][1].items()}
 
 
 def test_more_videos_in_a_folder_move_none_to_the_other_set(place, home):
@@ -275,15 +263,13 @@ def test_a_missing_set_is_reported_with_what_to_do(home, monkeypatch):
         assert "\n" not in text and DatasetSpec(name).num_classes == classes
         with pytest.raises(FileNotFoundError, match="is not on this machine"):
             DatasetSpec(name).videos(home)
-    with pytest.raises(ValueError, match="unknown data set 'SSV2'; did you mean ssv2"):
-        DatasetSpec("SSV2").missing()
     with pytest.raises(ValueError, match="unknown data set 'home'"):
         DatasetSpec("home").videos(home)  # TDN_HOME is none
 
     monkeypatch.setenv("TDN_UCF101", "/nowhere")
     assert "no folder /nowhere. The path is from the environment variable TDN_UCF101" in DatasetSpec("ucf101").missing()
     assert DatasetSpec("ucf101").num_classes == 101
-    with pytest.raises(ValueError, match="did you mean ucf101"):
+    with pytest.raises(ValueError, match="unknown data set 'UCF101'; did you mean ucf101"):
         DatasetSpec("UCF101").missing()  # not a set of one's own, in a layout of one's own
     for broken in ("ssv1 = /data", "ssv1 = 3"):
         (home / ".datasets.toml").write_text(broken)
