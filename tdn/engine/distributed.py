@@ -2,18 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 LAUNCHED = "LOCAL_RANK" in os.environ  # set by torchrun
-CPU = torch.device("cpu")
 
 
 @contextmanager
@@ -30,7 +28,7 @@ def process_group() -> Iterator[None]:
 
 def device() -> torch.device:
     """This process's GPU, or the CPU where there is none."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else CPU
+    return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
 
 
 def rank() -> int:
@@ -38,7 +36,6 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -75,21 +72,13 @@ def replicate(model: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def sync_gradients(network: nn.Module, last: bool) -> AbstractContextManager:
-    """Around a backward pass: gradients are averaged over the processes in the `last` micro-batch of a step."""
-    return nullcontext() if last or world_size() == 1 else network.no_sync()
-
-
 class RunningStatistics:
-    """Running means and variances of the batch norms over a step of several micro-batches.
-
-    Each micro-batch updates those from before the step; the step ends with the mean of the results, whichever process
-    had which micro-batch.
-    """
+    """Running means and variances of batch norms: each micro-batch of a step updates those from before the step, which
+    ends with the mean of the results, whichever process had which micro-batch."""
 
     def __init__(self, model: nn.Module):
-        norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-        self.buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+        names = ("running_mean", "running_var")
+        self.buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(names)]
 
     def start(self) -> None:
         self.before, self.count = [buffer.clone() for buffer in self.buffers], 0

@@ -77,9 +77,8 @@ def evaluate(
     """Scores every readable video of `clips` once, the mean over its views; the model ends as it was.
 
     `batch` views are on the device at once. Each of n processes takes every n-th batch, and all get the whole
-    evaluation, with the scores of a single process. A video with a clip that can't be read is unreadable.
-
-    Raises FloatingPointError where a score is not finite.
+    evaluation, with the scores of a single process. A video with a clip that can't be read is unreadable. Raises
+    FloatingPointError where a score is not finite.
     """
     views, videos = clips.views, clips.videos.videos
     batches = list(BatchSampler(range(len(clips)), max(batch // views.crops, 1), False))[rank() :: world_size()]
@@ -99,28 +98,22 @@ def evaluate(
         scores, unreadable = scores | others, unreadable | bad
 
     readable = [index for index, video in enumerate(videos) if video.path not in unreadable]
-    per_clip = np.array([[scores[index, clip] for clip in range(views.clips)] for index in readable])
-    per_clip = per_clip.reshape(len(readable), views.clips, model.fc.out_features)  # also where there is no video
-    mean = per_clip.mean(1, dtype=np.float64).astype(np.float32)
+    of_clips = np.array([scores[index, clip] for index in readable for clip in range(views.clips)])
+    of_clips = of_clips.reshape(len(readable), views.clips, model.fc.out_features)  # also where there is no video
+    mean = of_clips.mean(1, dtype=np.float64).astype(np.float32)
     if not np.isfinite(mean).all():
         raise FloatingPointError("the network's scores are not finite: its weights are broken")
-    return Evaluation(
-        mean,
-        np.array([videos[index].label for index in readable], int),
-        np.array(readable, int),
-        [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable],
-    )
+    labels = np.array([videos[index].label for index in readable], int)
+    left_out = [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable]
+    return Evaluation(mean, labels, np.array(readable, int), left_out)
 
 
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """The mean of several networks' scores (8 + 16 frames), over the videos that all of them could read.
-
-    Raises ValueError where they are of different videos or classes.
-    """
+    """The mean of several networks' scores (8 + 16 frames), over the videos that all of them could read. Raises
+    ValueError where they are of different videos or classes."""
     common = functools.reduce(np.intersect1d, [evaluation.videos for evaluation in evaluations])
-    places = [np.searchsorted(evaluation.videos, common) for evaluation in evaluations]
-    scores = [evaluation.scores[place] for evaluation, place in zip(evaluations, places, strict=True)]
-    labels = [evaluation.labels[place] for evaluation, place in zip(evaluations, places, strict=True)]
+    scores = [evaluation.scores[np.isin(evaluation.videos, common)] for evaluation in evaluations]
+    labels = [evaluation.labels[np.isin(evaluation.videos, common)] for evaluation in evaluations]
     if len({of_one.shape for of_one in scores}) > 1 or any((of_one != labels[0]).any() for of_one in labels):
         raise ValueError("the scores are of different sets of videos or classes")
     unreadable = {video.path: video for evaluation in evaluations for video in evaluation.unreadable}

@@ -18,21 +18,17 @@ from tdn.engine.distributed import device
 from tdn.model.weights import load_model
 
 NOT_FINITE = "the network's scores are not finite: broken weights, or numbers too large for their precision"
+ONE_VIEW = Views()
+Source = str | os.PathLike | Tensor  # of a video, as `network_input` has it
 
 
-def predict(
-    model: nn.Module,
-    video: str | os.PathLike | Tensor,
-    views: Views = Views(),  # noqa: B008
-    reader: str = "pyav",
-) -> Tensor:
+def predict(model: nn.Module, video: Source, views: Views = ONE_VIEW, reader: str = "pyav") -> Tensor:
     """The scores `(classes,)` of a video, float32 on the CPU, before the softmax: the mean over its views, as
     `evaluate` has them.
 
     `model` is any network of `list_models()`, on any device; it ends as it was. `video` and `reader` as
-    `network_input`; the size of `views` is the one that the network was trained for.
-
-    Raises VideoError and ValueError as `network_input`, FloatingPointError where a score is not finite.
+    `network_input`; the size of `views` is the one that the network was trained for. Raises VideoError and ValueError
+    as `network_input`, FloatingPointError where a score is not finite.
     """
     inputs = network_input(model, video, views, reader)
     with in_eval_mode(model), torch.inference_mode():
@@ -43,7 +39,7 @@ def predict(
     return scores
 
 
-def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Views, reader: str = "pyav") -> Tensor:
+def network_input(model: nn.Module, video: Source, views: Views, reader: str = "pyav") -> Tensor:
     """The views of a video as `model` takes them, on its device and in its precision: `(views, T, L, C, size, size)`,
     normalised.
 
@@ -51,9 +47,8 @@ def network_input(model: nn.Module, video: str | os.PathLike | Tensor, views: Vi
     that is normalised already, float `(T, L, C, H, W)`, which is taken as it is. `reader` as `open_video`. Of a video
     shorter than the network's segments, frames are repeated.
 
-    Raises:
-        VideoError: a file or folder that can't be read.
-        ValueError: a tensor of another kind, or with values that are not finite; another reader.
+    Raises VideoError where a file or folder can't be read, ValueError for a tensor of another kind or with values that
+    are not finite, and for another reader.
     """
     parameter = next(model.parameters())
     if isinstance(video, Tensor) and video.is_floating_point() and video.ndim == 5:
@@ -109,13 +104,9 @@ def load_network(
 ) -> Network:
     """The network of a weights file.
 
-    Args:
-        segments: where the file does not tell.
-        class_names: in the order of the outputs; None takes the file's, or "class 0", "class 1" and so on.
-        size: of the crop, in pixels; None takes the file's, or as `parse_views`.
-        views: as "10x3"; None takes one.
-
-    Raises as `load_model` and `parse_views`; ValueError where the names are not as many as the classes.
+    `segments` is needed where the file does not hold it. By default the class names (in the order of the outputs) and
+    the crop's size in pixels are the file's, else "class 0", "class 1" and so on, and as `parse_views`. `views` is as
+    "10x3". Raises as `load_model` and `parse_views`; ValueError where the names are not as many as the classes.
     """
     model, name, names, of_file = load_model(Path(weights), segments)
     classes = model.fc.out_features

@@ -5,7 +5,7 @@ import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable, collate
 from tdn.engine.distributed import broadcast, rank, world_size
 
-T = TypeVar("T")
 Shard = list[tuple[list[Sample], list[Unreadable]]]  # a process's micro-batches of one step
 
 
@@ -30,9 +29,8 @@ class TrainingLoader:
     """The clips of a training, step by step; each of n processes gets every n-th micro-batch of a step.
 
     Every step has `batch` videos over all processes, or all where there are fewer; `micro_batch` of them go through the
-    network at once. Their order depends on the clips' seed and the epoch.
-
-    Raises ValueError where no video is readable, or where there are more processes than micro-batches.
+    network at once. Their order depends on the clips' seed and the epoch. Raises ValueError where no video is readable,
+    or where there are more processes than micro-batches.
     """
 
     def __init__(self, clips: TrainingClips, batch: int, micro_batch: int):
@@ -44,8 +42,8 @@ class TrainingLoader:
         self.left_out = list(videos)
         self.videos = sorted(set(range(len(self.clips))).difference(videos))
         if not self.videos:
-            reasons = self.clips.videos.unreadable()[:1]
-            raise ValueError(f"not one of {len(self.clips)} training videos could be read: {reasons}")
+            first = self.clips.videos.unreadable()[:1]
+            raise ValueError(f"not one of {len(self.clips)} training videos could be read: {first}")
         self.batch = min(self.largest_batch, len(self.videos))
         self.steps = len(self.videos) // self.batch  # of an epoch
         self.micro_batches = -(-self.batch // self.micro_batch)  # of a step
@@ -61,8 +59,7 @@ class TrainingLoader:
         generator = torch.Generator().manual_seed(1_000_003 * self.clips.seed + epoch)
         torch.empty((), dtype=torch.int64).random_(generator=generator)  # published results have this order
         order = [self.videos[place] for place in torch.randperm(len(self.videos), generator=generator).tolist()]
-        steps = micro_batches(order, self.batch, self.micro_batch)[first:]
-        shards = [step[rank() :: world_size()] for step in steps]
+        shards = [step[rank() :: world_size()] for step in micro_batches(order, self.batch, self.micro_batch)[first:]]
         # Video by video: a whole micro-batch of large videos would wait in memory for every worker.
         indices = [index for shard in shards for micro_batch in shard for index in micro_batch]
         workers = worker_count(self.clips)
@@ -100,7 +97,7 @@ def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:
     return one_ahead(map(copy, shards))
 
 
-def one_ahead(items: Iterable[T]) -> Iterator[T]:
+def one_ahead(items: Iterable[Any]) -> Iterator[Any]:
     """The same items in the same order; a thread fetches each while the one before is in use. Its error is raised when
     the item is asked for."""
     items, end = iter(items), object()

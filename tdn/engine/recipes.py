@@ -5,11 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. Learning rate and total batch belong together: `batch` videos are in one step
-    however many devices there are.
-
-    Raises ValueError for an option that does not exist.
-    """
+    """How a network is trained, on any number of devices. Raises ValueError for an option that does not exist."""
 
     epochs: int
     batch: int  # videos in one step

@@ -4,6 +4,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,10 @@ from tdn.utils import write_text, write_whole
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CHECKPOINT_SECONDS = 600  # between checkpoints within an epoch
+
+
+KEPT = ("model", "optimizer", "warmup", "decay", "scaler", "history", "left_out", "unreadable")  # in a checkpoint
+KEPT += ("step", "totals", "seconds", "lr")
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,6 @@ class EpochTotals(NamedTuple):
     videos: Tensor
     td_loss: Tensor
 
-    def plus(self, other: "EpochTotals") -> "EpochTotals":
-        return EpochTotals(*(torch.stack(self) + torch.stack(other)))
-
 
 def fit(
     model: nn.Module,
@@ -74,28 +76,25 @@ def fit(
     compute: Compute = Compute(),
     on_step: Callable[[int], None] | None = None,
 ) -> "Training":
-    """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch.
+    """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch: none is chosen by its validation
+    accuracy. Videos that can't be read are reported and left out.
 
     A step sums the gradients of its micro-batches; running statistics become the mean over them. The processes of
     torchrun share the micro-batches of a step: their number changes nothing but the order of sums.
 
     Each epoch ends with `folder/checkpoint.pt` and `history.csv`; a long one has checkpoints in between. Started
     again, with any number of processes, training resumes there; a single process on a CPU ends in the bits of an
-    uninterrupted run. The result is the last epoch's weights: none is chosen by its validation accuracy. Videos that
-    can't be read are reported and left out.
+    uninterrupted run.
 
     A row of the history: epoch, lr, waiting (for clips: a fraction of the training's time, 0 to 1, since it was last
     started), loss (cross-entropy), train_top1 (0 to 1) and td_loss (before its weight, where the network has one), all
-    of the clips as they were trained on, val_top1 (with `val_clips`), seconds.
+    of the clips as they were trained on, val_top1 (with `val_clips`, after each epoch), seconds.
 
-    Args:
-        loader: with the recipe's batch and `compute.micro_batch(recipe)`.
-        val_clips: validated after each epoch; the plateau schedule needs it.
-        on_step: called with the steps since the last call (at first: those done before), in place of a progress bar.
+    `loader` has the recipe's batch and `compute.micro_batch(recipe)`. `on_step` is called with the steps since the last
+    call (at first: those done before), in place of a progress bar.
 
-    Raises:
-        ValueError: plateau without `val_clips`; a `td_lambda` without TD loss; not one training video can be read.
-        FloatingPointError: the loss is not finite.
+    Raises ValueError for plateau without `val_clips`, a `td_lambda` without TD loss, and where no training video can be
+    read; FloatingPointError where the loss is not finite.
     """
     has_td_loss = any(isinstance(module, TemporalDiversity) for module in model.modules())
     if recipe.schedule == "plateau" and val_clips is None:
@@ -111,7 +110,7 @@ def fit(
             bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
             start = time.monotonic() - training.seconds
             row = {"epoch": epoch + 1, "lr": training.lr, "waiting": training.train_one_epoch(on_step)}
-            totals = training.totals
+            totals = EpochTotals(*training.totals)
             row |= {"loss": float(totals.loss / totals.videos), "train_top1": float(totals.correct / totals.videos)}
             bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
             if has_td_loss:
@@ -127,60 +126,53 @@ def fit(
     return training
 
 
+@dataclass(eq=False)
 class Training:
     """A training, from the checkpoint in `folder` if there is one.
 
-    Attributes:
-        history: one row per epoch.
-        left_out: indices of the videos that were known to be unreadable at the start.
-        unreadable: why videos found to be so later are unreadable, by path.
-        step, totals, seconds, lr: steps done in the epoch that has begun, their totals and time, its first rate.
+    `history` has one row per epoch; `left_out` are the indices of the videos known to be unreadable at the start,
+    `unreadable` why others turned out to be so, by path. Of the epoch that has begun: `step`s done, `totals` (those of
+    `EpochTotals`), `seconds` and its first rate, `lr`.
     """
 
-    KEPT = ("model", "optimizer", "warmup", "decay", "scaler", "history", "left_out", "unreadable", "step", "totals")
-    KEPT += ("seconds", "lr")  # in a checkpoint
+    model: nn.Module
+    loader: TrainingLoader
+    recipe: Recipe
+    size: int
+    folder: Path
+    device: torch.device
+    compute: Compute
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loader: TrainingLoader,
-        recipe: Recipe,
-        size: int,
-        folder: Path,
-        device: torch.device,
-        compute: Compute,
-    ):
-        self.model, self.loader, self.recipe, self.size, self.device = model, loader, recipe, size, device
-        self.folder, self.dtype, state = folder, compute.dtype, None
-        if rank() == 0 and (folder / "checkpoint.pt").exists():
-            state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-        state = distributed.broadcast(state) or {}
+    def __post_init__(self):
+        file = self.folder / "checkpoint.pt"
+        on_disk = torch.load(file, "cpu", weights_only=True) if rank() == 0 and file.exists() else {}
+        state = distributed.broadcast(on_disk)
         if state:
-            loader.leave_out(state["left_out"])  # the steps stay the same, whatever this machine knows
-        self.optimizer, self.warmup, self.decay = _optimizer(model, recipe, loader.steps)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
-        self.history, self.left_out, self.unreadable = [], loader.left_out, {}
+            self.loader.leave_out(state["left_out"])  # the steps stay the same, whatever this machine knows
+        self.optimizer, self.warmup, self.decay = _optimizer(self.model, self.recipe, self.loader.steps)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.compute.precision == "fp16")
+        self.history, self.left_out, self.unreadable = [], self.loader.left_out, {}
         self.begin_epoch()
         for name, value in state.items():
             if not hasattr(getattr(self, name), "load_state_dict"):
                 setattr(self, name, value)
             elif value:  # that of a scaler is empty but with fp16
                 getattr(self, name).load_state_dict(value)
-        self.totals = EpochTotals(*self.totals)
-        if compute.compile:
-            model.compile()
-        self.network = distributed.replicate(model, device)
-        self.statistics = distributed.RunningStatistics(model)
+        self.totals = torch.stack(tuple(self.totals))
+        if self.compute.compile:
+            self.model.compile()
+        self.network = distributed.replicate(self.model, self.device)
+        self.statistics = distributed.RunningStatistics(self.model)
 
     def begin_epoch(self) -> None:
-        self.step, self.totals, self.seconds = 0, EpochTotals(*torch.zeros(4)), 0.0
+        self.step, self.totals, self.seconds = 0, torch.zeros(4), 0.0
         self.lr = self.optimizer.param_groups[0]["lr"]
 
     def save(self) -> None:
         """Writes checkpoint.pt and history.csv. Every process has the same weights: the first one writes."""
         if rank() > 0:
             return
-        kept = {name: getattr(self, name) for name in self.KEPT} | {"totals": tuple(self.totals)}
+        kept = {name: getattr(self, name) for name in KEPT} | {"totals": tuple(self.totals)}
         state = {name: v.state_dict() if hasattr(v, "state_dict") else v for name, v in kept.items()}
         write_whole(self.folder / "checkpoint.pt", lambda file: torch.save(state, file))
         if self.history:
@@ -201,7 +193,7 @@ class Training:
                     self.unreadable[str(video.path)] = video.reason
                     tqdm.write(f"left out, unreadable: {video.path}: {video.reason}")
             first = (epoch * loader.steps + self.step) * loader.micro_batches
-            self.totals = self.totals.plus(self._train_step(shard, first))
+            self.totals = self.totals + self._train_step(shard, first)
             self.step += 1
             on_step(1)
             now = time.monotonic()
@@ -212,24 +204,22 @@ class Training:
         waiting /= time.monotonic() - started
         for found in distributed.all_gather(self.unreadable):
             self.unreadable |= found
-        if not self.totals.videos:
+        if not EpochTotals(*self.totals).videos:
             path, reason = next(iter(self.unreadable.items()))
             raise ValueError(f"not one of {len(loader.clips)} training videos could be read: {path}: {reason}")
         return waiting
 
-    def _train_step(self, shard: Shard, first: int) -> EpochTotals:
-        """A step of the optimiser, and of the schedules that go by steps. Returns the totals of all processes.
-
-        `first`: the index of the step's first micro-batch in the whole training, which seeds dropout.
-        """
+    def _train_step(self, shard: Shard, first: int) -> Tensor:
+        """Returns the totals of all processes. `first`: index of the step's first micro-batch in the whole training."""
         self.optimizer.zero_grad(set_to_none=True)
         self.statistics.start()
-        totals = EpochTotals(*torch.zeros(4, device=self.device))
+        totals = torch.zeros(4, device=self.device)
         readable = [(first + i * world_size() + rank(), samples) for i, (samples, _) in enumerate(shard) if samples]
         for index, samples in readable:
-            torch.manual_seed(1_000_003 * self.loader.clips.seed + index)
-            with distributed.sync_gradients(self.network, last=index == readable[-1][0]):
-                totals = totals.plus(self._micro_batch(samples))
+            torch.manual_seed(1_000_003 * self.loader.clips.seed + index)  # for dropout
+            last = index == readable[-1][0] or world_size() == 1  # gradients are averaged over processes in the last
+            with nullcontext() if last else self.network.no_sync():
+                totals += self._micro_batch(samples)
             self.statistics.end_micro_batch()
         if not readable and world_size() > 1:  # takes part in the sum of gradients with nothing
             clips = self.loader.clips
@@ -237,29 +227,30 @@ class Training:
             self.model.eval()
             (self.network(torch.zeros(shape, device=self.device)).sum() * 0).backward()
             self.model.train()
-        totals = EpochTotals(*distributed.all_reduce(torch.stack(totals)).cpu())
-        if not torch.stack(totals).isfinite().all():
+        totals = distributed.all_reduce(totals).cpu()
+        loss, _, videos, td_loss = totals.tolist()
+        if not totals.isfinite().all():
             rate = self.optimizer.param_groups[0]["lr"]
-            raise FloatingPointError(f"the loss is {totals.loss + totals.td_loss} at learning rate {rate}")
+            raise FloatingPointError(f"the loss is {loss + td_loss} at learning rate {rate}")
         self.statistics.finish()
-        if totals.videos:
-            self._update_weights(totals.videos.item())
+        if videos:
+            self._update_weights(videos)
         self.warmup.step()
         if self.recipe.schedule == "cosine":
             self.decay.step()
         return totals
 
-    def _micro_batch(self, samples: Sequence[Sample]) -> EpochTotals:
-        clips, recipe = [sample.clip.to(self.device) for sample in samples], self.recipe
+    def _micro_batch(self, samples: Sequence[Sample]) -> Tensor:
+        clips, recipe, dtype = [sample.clip.to(self.device) for sample in samples], self.recipe, self.compute.dtype
         labels = torch.tensor([sample.label for sample in samples], device=self.device)
         inputs = to_input(clips, [sample.crops[0] for sample in samples], self.size)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             scores = self.network(inputs)
             loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing, reduction="sum")
         td_loss = temporal_diversity(self.model).sum()
         self.scaler.scale((loss + recipe.td_lambda * td_loss) / recipe.batch).backward()
-        correct, videos = (scores.argmax(1) == labels).sum(), torch.tensor(len(samples), device=self.device)
-        return EpochTotals(*(value.detach().float() for value in (loss, correct, videos, td_loss)))
+        totals = EpochTotals(loss, (scores.argmax(1) == labels).sum(), torch.tensor(len(samples)), td_loss)
+        return torch.stack([total.detach().float().to(self.device) for total in totals])
 
     def _update_weights(self, videos: float) -> None:
         self.scaler.unscale_(self.optimizer)

@@ -5,7 +5,6 @@ The papers show Grad-CAM (Selvaraju et al., ICCV 2017) for the centre frame (CVP
 """
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from torch.nn import functional
 
 from tdn.data.sampling import Views
 from tdn.data.transforms import to_pixels
-from tdn.engine.inference import NOT_FINITE, in_eval_mode, network_input
+from tdn.engine.inference import NOT_FINITE, ONE_VIEW, Source, in_eval_mode, network_input
 from tdn.model.resnet import VideoResNet
 from tdn.utils import unknown_name
 
@@ -28,38 +27,27 @@ GRADIENT_SCALE = 2.0**12  # of the score: its gradients would underflow in float
 
 @dataclass(frozen=True)
 class Maps:
-    """Activation maps of one clip, and the frames that they lie on.
+    """Activation maps of one clip, and the frames that they lie on."""
 
-    Attributes:
-        maps: `(T, H, W)`, float32, 0 to 1, where 1 is the maximum over all maps of the clip, also where only some of
-            them are asked for. All 0 where there is no evidence for the class.
-        frames: uint8 RGB `(T, C, H, W)`, as the network sees them: cropped and resized.
-        segments: which frames of the clip these are, 0-based, of `num_segments`.
-        energy: `(T,)`, the fraction of the clip's CAM energy (the sum of all its maps) in each of these.
-        peak: the maximum before scaling: `maps * peak` are the maps as they come out of the method.
-        target: the class that is explained.
-        scores: `(classes,)`, before the softmax, float32.
-    """
-
-    maps: Tensor
-    frames: Tensor
-    segments: tuple[int, ...]
+    maps: Tensor  # (T, H, W), float32, 0 to 1: the maximum of the whole clip, of all its frames; 0 without evidence
+    frames: Tensor  # uint8 RGB (T, C, H, W), as the network sees them: cropped and resized
+    segments: tuple[int, ...]  # which frames of the clip these are, 0-based, of `num_segments`
     num_segments: int
-    energy: Tensor
-    peak: float
-    target: int
-    scores: Tensor
+    energy: Tensor  # (T,), the fraction of the clip's CAM energy (the sum of all its maps) in each of these
+    peak: float  # the maximum before scaling: `maps * peak` are the maps as they come out of the method
+    target: int  # the class that is explained
+    scores: Tensor  # (classes,), before the softmax, float32
 
 
 @torch.inference_mode(False)
 def cam(
     model: nn.Module,
-    video: str | os.PathLike | Tensor,
+    video: Source,
     frames: str = "center",
     target: int | None = None,
     layer: str | None = None,
     method: str = "GradCAM",
-    views: Views = Views(),  # noqa: B008
+    views: Views = ONE_VIEW,
     reader: str = "pyav",
 ) -> Maps:
     """Which regions of a video are evidence for a class.
@@ -75,10 +63,8 @@ def cam(
         method: one of `METHODS`, pytorch-grad-cam's names.
         views: of one view; its size is what the network was trained for.
 
-    Raises:
-        VideoError: the video can't be read.
-        ValueError: a name or class that does not exist; a tensor of another kind; more than one view.
-        FloatingPointError: scores or maps are not finite.
+    Raises VideoError where the video can't be read; ValueError for a name or class that does not exist, a tensor of
+    another kind and more than one view; FloatingPointError where scores or maps are not finite.
     """
     if frames not in ("center", "all"):
         raise ValueError(f"frames are 'center' or 'all', not {frames!r}")
@@ -86,12 +72,10 @@ def cam(
         raise ValueError(f"maps are of one view, not of {views}")
     clips = network_input(model, video, views, reader)
     raw, scores = activation_maps(model, clips, None if target is None else [target], layer, method)
-    steps = raw.shape[1]
     placed = placed_on(raw[0], clips.shape[-2:])
-    peak = float(placed.max())
+    peak, sums, steps = float(placed.max()), placed.sum((1, 2)), len(placed)
     shown = range(steps) if frames == "all" else [steps // 2]
     segments = [(2 * step + 1) * model.num_segments // (2 * steps) for step in shown]
-    sums = placed.sum((1, 2))
     return Maps(
         maps=placed[shown] / peak if peak > 0 else placed[shown],
         frames=to_pixels(clips[0, segments, model.window // 2]).cpu(),
@@ -143,15 +127,16 @@ def activation_maps(
     features, scores = _features_and_scores(model, clips, layer)
     if targets is None:
         targets = scores.argmax(1).tolist()
-    for target in targets:
-        if not 0 <= target < scores.shape[1]:
-            raise ValueError(f"class {target} is none of the network's 0 to {scores.shape[1] - 1}")
+    if wrong := [target for target in targets if not 0 <= target < scores.shape[1]]:
+        raise ValueError(f"class {wrong[0]} is none of the network's 0 to {scores.shape[1] - 1}")
     if not scores.isfinite().all():
         raise FloatingPointError(NOT_FINITE)
     with torch.enable_grad():
         chosen = scores.float().gather(1, torch.tensor(targets, device=scores.device)[:, None]).sum()
         (gradients,) = torch.autograd.grad(chosen * GRADIENT_SCALE, features)
-    pixels, gradients = (_by_step(tensor) for tensor in (features.detach().float(), gradients.float() / GRADIENT_SCALE))
+    pixels, gradients = features.detach().float(), gradients.float() / GRADIENT_SCALE
+    if features.ndim == 5:  # (N, C, T, h, w) of a 3D network
+        pixels, gradients = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (pixels, gradients))
     of_each = [ClassifierOutputTarget(target) for target in targets]
     # The library runs networks of images only, and leaves them changed: it gets a network that is not used.
     with getattr(pytorch_grad_cam, method)(nn.Linear(1, 1), []) as library:
@@ -193,35 +178,20 @@ def _features_and_scores(model: nn.Module, clips: Tensor, layer: str) -> tuple[T
         copy = kept[-1].clone()  # later layers may change it in place
         return (copy, *others) if others else copy
 
-    hook = module.register_forward_hook(keep)
-    try:
-        with in_eval_mode(model), torch.no_grad():
-            scores = model(clips)
-    finally:
-        hook.remove()
-    per_frame = isinstance(model, VideoResNet)
-    fits = len(kept) == 1 and (
-        kept[0].ndim == 4 and len(kept[0]) == len(clips) * model.num_segments if per_frame else kept[0].ndim == 5
-    )
-    if not fits:
+    with module.register_forward_hook(keep), in_eval_mode(model), torch.no_grad():
+        scores = model(clips)
+    frames = len(clips) * model.num_segments if isinstance(model, VideoResNet) else len(clips)
+    if len(kept) != 1 or kept[0].ndim != (4 if isinstance(model, VideoResNet) else 5) or len(kept[0]) != frames:
         raise ValueError(f"layer {layer!r} gives no features of each frame; valid: {', '.join(layers(model))}")
     return kept[0], scores
 
 
 def _module(model: nn.Module, layer: str) -> nn.Module:
-    stage = layer.removeprefix("stage")
-    if isinstance(model, VideoResNet) and stage in model.s_tdm:
-        return model.s_tdm[stage]
-    try:
-        if layer:
-            return model.get_submodule(layer)
-    except AttributeError:
-        pass
-    inside = "or any module between, such as " + next(name for name, _ in model.named_modules() if name.count(".") == 1)
-    names = [name for name, _ in model.named_modules() if name]
-    raise ValueError(unknown_name("layer", layer, names, f"{', '.join(layers(model))}, {inside}"))
-
-
-def _by_step(features: Tensor) -> Tensor:
-    """`(N * T, C, h, w)`, of a 3D network's `(N, C, T, h, w)` too."""
-    return features.transpose(1, 2).flatten(0, 1) if features.ndim == 5 else features
+    modules = {name: module for name, module in model.named_modules() if name}
+    if isinstance(model, VideoResNet):
+        modules |= {f"stage{number}": module for number, module in model.s_tdm.items()}
+    if layer not in modules:
+        inside = next(name for name in modules if name.count(".") == 1)
+        valid = f"{', '.join(layers(model))}, or any module between, such as {inside}"
+        raise ValueError(unknown_name("layer", layer, modules, valid))
+    return modules[layer]

@@ -32,35 +32,27 @@ def plot_rows(rows: Mapping[str, Maps], title: str = "") -> Figure:
     """The frames of a clip, and below them one row of overlays per network by its name, each map with its fraction of
     the clip's CAM energy."""
     first = next(iter(rows.values()))
-    figure, axes = _grid(len(rows) + 1, len(first.frames), 1.5, 1.65)
-    _row(axes[0], "video", first.frames, [f"frame {segment + 1}" for segment in first.segments])
-    for of_row, (name, maps) in zip(axes[1:], rows.items(), strict=True):
-        _row(of_row, name, overlays(maps), _percent(maps))
-    return _finished(figure, title)
+    video = ("video", first.frames, [f"frame {segment + 1}" for segment in first.segments])
+    return _figure([video, *((name, overlays(maps), _percent(maps)) for name, maps in rows.items())], 1.5, 1.65, title)
 
 
 def plot_columns(rows: Mapping[str, Sequence[Maps]], titles: Sequence[str]) -> Figure:
     """One column per clip: its centre frame, and below it the overlay of each network by its name, with the frame's
     fraction of the clip's CAM energy."""
-    first = next(iter(rows.values()))
-    figure, axes = _grid(len(rows) + 1, len(first), 1.55, 1.75)
-    _row(axes[0], "video", [maps.frames[0] for maps in first], [textwrap.fill(title, 22) for title in titles])
-    for of_row, (name, of_clips) in zip(axes[1:], rows.items(), strict=True):
-        images = [overlays(maps)[0] for maps in of_clips]
-        _row(of_row, textwrap.fill(name, 16), images, [_percent(maps)[0] for maps in of_clips])
-    return _finished(figure)
+    frames = [maps.frames[0] for maps in next(iter(rows.values()))]
+    pictures = [("video", frames, [textwrap.fill(title, 22) for title in titles])]
+    for name, of_clips in rows.items():
+        images, percents = [overlays(maps)[0] for maps in of_clips], [_percent(maps)[0] for maps in of_clips]
+        pictures.append((textwrap.fill(name, 16), images, percents))
+    return _figure(pictures, 1.55, 1.75)
 
 
 def plot_strip(maps: Maps, title: str = "") -> Figure:
     """Frames above their maps, at most eight in a row."""
-    starts = range(0, len(maps.frames), COLUMNS)
-    figure, axes = _grid(2 * len(starts), min(len(maps.frames), COLUMNS), 1.6, 1.75)
-    over, names = overlays(maps), [f"frame {segment + 1} of {maps.num_segments}" for segment in maps.segments]
-    for row, start in enumerate(starts):
-        shown = slice(start, start + COLUMNS)
-        _row(axes[2 * row], "video", maps.frames[shown], names[shown])
-        _row(axes[2 * row + 1], "map", over[shown], _percent(maps)[shown])
-    return _finished(figure, title)
+    names = [f"frame {segment + 1} of {maps.num_segments}" for segment in maps.segments]
+    whole = (("video", maps.frames, names), ("map", overlays(maps), _percent(maps)))
+    shown = [slice(start, start + COLUMNS) for start in range(0, len(names), COLUMNS)]
+    return _figure([(name, images[s], titles[s]) for s in shown for name, images, titles in whole], 1.6, 1.75, title)
 
 
 def player(maps: Maps) -> str:
@@ -81,8 +73,7 @@ def player(maps: Maps) -> str:
 
 def save_strip(maps: Maps, path: Path, title: str = "") -> None:
     """A png of `plot_strip`."""
-    figure = plot_strip(maps, title)
-    png = io.BytesIO()
+    figure, png = plot_strip(maps, title), io.BytesIO()
     figure.savefig(png, format="png", dpi=120, bbox_inches="tight")
     plt.close(figure)
     write_whole(path, lambda file: file.write(png.getvalue()))
@@ -90,22 +81,22 @@ def save_strip(maps: Maps, path: Path, title: str = "") -> None:
 
 def save_animation(maps: Maps, path: Path) -> None:
     """A gif of the overlays that repeats."""
-    larger = max(SIDE // maps.frames.shape[-1], 1)
-    pictures = [
-        Image.fromarray(image).resize((larger * image.shape[1], larger * image.shape[0]), Image.Resampling.BICUBIC)
-        for image in overlays(maps).permute(0, 2, 3, 1).numpy()
-    ]
-    first, *others = pictures
-    write_whole(
-        path, lambda file: first.save(file, "gif", save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
-    )
+    height, width = (max(SIDE // maps.frames.shape[-1], 1) * side for side in maps.frames.shape[-2:])
+    images = [Image.fromarray(image) for image in overlays(maps).permute(0, 2, 3, 1).numpy()]
+    first, *others = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
+    gif = {"format": "gif", "save_all": True, "append_images": others, "duration": MILLISECONDS, "loop": 0}
+    write_whole(path, lambda file: first.save(file, **gif))
 
 
-def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    return plt.subplots(rows, columns, figsize=(width * columns + 0.8, height * rows + 0.35), squeeze=False)
-
-
-def _finished(figure: Figure, title: str | None = None) -> Figure:
+def _figure(
+    rows: Sequence[tuple[str, Sequence[Tensor], Sequence[str]]], width: float, height: float, title: str | None = None
+) -> Figure:
+    """Rows of a name, images and their titles."""
+    columns = max(len(images) for _, images, _ in rows)
+    size = (width * columns + 0.8, height * len(rows) + 0.35)
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    for of_row, row in zip(axes, rows, strict=True):
+        _row(of_row, *row)
     if title is not None:
         figure.suptitle(title, fontsize=10, parse_math=False)
     figure.tight_layout(pad=0.3, rect=None if title is None else (0, 0, 1, 0.97))

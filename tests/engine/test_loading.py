@@ -1,14 +1,13 @@
 """Which videos make which step; reading ahead changes nothing but when things happen."""
 
 import threading
-import time
 
 import pytest
 import torch
 
 from tdn.data.clips import Sample, TrainingClips
 from tdn.engine import loading
-from tdn.engine.loading import Timed, TrainingLoader, micro_batches, on_device, one_ahead
+from tdn.engine.loading import TrainingLoader, micro_batches, on_device, one_ahead
 
 
 def test_an_epoch_is_cut_into_steps_and_these_into_micro_batches():
@@ -78,15 +77,6 @@ def test_stopping_early_leaves_no_thread():
     next(ahead)
     ahead.close()
     assert threading.active_count() == before
-
-
-def test_waiting_is_counted():
-    def slow():
-        time.sleep(0.05)
-        yield 1
-
-    timed = Timed(slow())
-    assert list(timed) == [1] and timed.seconds >= 0.05
 
 
 def shards():
