@@ -1,7 +1,5 @@
-"""Small data sets on disk, in the layouts that `tdn.data` reads: 3 classes, 8 videos of 12 frames, 56 x 56 pixels.
-
-Each function fills the folder `root` and returns it.
-"""
+"""Small data sets on disk, in the layouts that `tdn.data` reads: 3 classes, 8 videos of 12 frames, 56 x 56 pixels. Each
+function fills the folder `root` and returns it."""
 
 import functools
 import io
@@ -16,11 +14,8 @@ from torchvision.io import write_jpeg
 from tdn.data.pocket import render as pocket
 
 FRAMES = 12
-TO_THE_RIGHT, HOLDING, TO_THE_LEFT = (
-    "Pushing something from left to right",
-    "Holding something",
-    "Pushing something from right to left",
-)
+TO_THE_RIGHT, TO_THE_LEFT = "Pushing something from left to right", "Pushing something from right to left"
+HOLDING = "Holding something"
 
 
 def ssv1(root: Path, annotations: str = ".") -> Path:
@@ -45,34 +40,21 @@ def ssv2(root: Path, names: str = "labels/{}.json") -> Path:
     ids = {HOLDING: "0", TO_THE_LEFT: "1", TO_THE_RIGHT: "2"}
     write(root / names.format("labels"), [json.dumps(ids)])
     for part, videos in (("train", train), ("validation", val)):
-        entries = [
-            {
-                "id": str(video),
-                "label": label.replace("something", "a cup").lower(),
-                "template": label.replace("something", "[something]"),
-                "placeholders": ["a cup"],
-            }
-            for video, label in videos.items()
-        ]
+        entries = []
+        for video, label in videos.items():
+            shown, template = label.replace("something", "a cup").lower(), label.replace("something", "[something]")
+            entries.append({"id": str(video), "label": shown, "template": template, "placeholders": ["a cup"]})
         write(root / names.format(part), [json.dumps(entries, indent=1)])
     return root
 
 
 def k400(root: Path, flat: bool = False, blank: str = "_", val: str = "val") -> Path:
     """Six training and two validation videos, mp4, in class folders with `blank` for a blank, or in none."""
-    rows = {
-        "train": [
-            ("playing drums", "aaaaaaaaaaa", 10),
-            ("abseiling", "bbbbbbbbbbb", 0),
-            ("petting animal (not cat)", "-cc_ccccccc", 127),
-            ("abseiling", "ddddddddddd", 33),
-            ("playing drums", "_e-eeeeeeee", 8),
-            ("petting animal (not cat)", "fffffffffff", 1),
-        ],
-        val: [("playing drums", "ggggggggggg", 20), ("abseiling", "hhhhhhhhhhh", 5)],
-    }
+    drums, abseiling, petting = "playing drums", "abseiling", "petting animal (not cat)"
+    train = [(drums, "aaaaaaaaaaa", 10), (abseiling, "bbbbbbbbbbb", 0), (petting, "-cc_ccccccc", 127)]
+    train += [(abseiling, "ddddddddddd", 33), (drums, "_e-eeeeeeee", 8), (petting, "fffffffffff", 1)]
     number = 300
-    for part, videos in rows.items():
+    for part, videos in (("train", train), (val, [(drums, "ggggggggggg", 20), (abseiling, "hhhhhhhhhhh", 5)])):
         lines = ["label,youtube_id,time_start,time_end,split,is_cc"]
         for label, video, start in videos:
             folder = root / part if flat else root / part / label.replace(" ", blank)
@@ -84,16 +66,10 @@ def k400(root: Path, flat: bool = False, blank: str = "_", val: str = "val") -> 
 
 def ucf101(root: Path) -> Path:
     """Eight videos, avi, in three splits; videos of group n are the test videos of split n."""
-    videos = {
-        "ApplyEyeMakeup": ("g01_c01", "g02_c01", "g03_c01"),
-        "Basketball": ("g01_c01", "g02_c01"),
-        "Archery": ("g01_c02", "g02_c01", "g03_c01"),
-    }
-    numbers = {name: number for number, name in enumerate(("ApplyEyeMakeup", "Archery", "Basketball"), 1)}
-    paths = {}
-    for name, takes in videos.items():
-        for take in takes:
-            paths[f"{name}/v_{name}_{take}.avi"] = numbers[name]
+    three = ("g01_c01", "g02_c01", "g03_c01")
+    videos = {"ApplyEyeMakeup": three, "Basketball": three[:2], "Archery": ("g01_c02", *three[1:])}
+    numbers = {name: number for number, name in enumerate(sorted(videos), 1)}
+    paths = {f"{name}/v_{name}_{take}.avi": numbers[name] for name, takes in videos.items() for take in takes}
     for number, path in enumerate(paths, 400):
         video_file(root / "UCF-101" / path, number)
     lists = root / "ucfTrainTestlist"
@@ -178,8 +154,7 @@ def _encoded(suffix: str, number: int) -> bytes:
     container_format, codec = {".webm": ("webm", "libvpx"), ".avi": ("avi", "mpeg4")}[suffix]
     with av.open(file, "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=12)
-        stream.width, stream.height, stream.pix_fmt = 56, 56, "yuv420p"
-        stream.bit_rate = 500_000
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 56, 56, "yuv420p", 500_000
         for image in clip(number):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))

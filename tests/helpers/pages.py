@@ -17,8 +17,7 @@ def open_page(browser, path, width=1200):
 def check_page(browser, path, executed):
     """Every table and picture that the executed notebook holds is to be seen; gives how many of each. On a phone
     nothing is wider than the page, but for what is moved with a finger."""
-    outputs = [o for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", [])]
-    data = [output.get("data", {}) for output in outputs]
+    data = [o.get("data", {}) for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", [])]
     tables = sum(any(mark in of_one.get(kind, "") for kind, mark in TABLE_MARKS) for of_one in data)
     images = sum("image/png" in of_one for of_one in data)
     for width in (1200, 390):

@@ -73,8 +73,7 @@ def stored(folder, correct, order=None):
     scores = np.zeros((len(correct), 18), np.float32)
     scores[np.arange(len(videos)), np.where(correct[videos], labels, (labels + 1) % 18)] = 1
     Evaluation(scores, labels, videos).save(folder / "scores.npz")
-    groups = {"short": {"top1": float(correct.mean()), "videos": len(correct)}}
-    metrics = {"top1": float(correct.mean()), "videos": len(correct), "of": len(correct) + 1, "groups": groups}
-    write_text(folder / "metrics.json", json.dumps(metrics))
+    total = {"top1": float(correct.mean()), "videos": len(correct)}
+    write_text(folder / "metrics.json", json.dumps({**total, "of": len(correct) + 1, "groups": {"short": total}}))
     write_text(folder / "manifest.json", json.dumps({"run": folder.name}))
     return Result(folder)

@@ -11,17 +11,9 @@ from tdn.engine.recipes import Recipe
 from tdn.experiments import runs as experiment
 from tdn.experiments.runs import Run
 
-TINY = Run(
-    model="tsn_resnet10",
-    options=(("dropout", 0.5), ("width", 8)),
-    num_segments=2,
-    data=SPEC,
-    size=48,
-    scales=(0.8,),
-    views=Views(size=48, scale=0.8),
-    recipe=Recipe(epochs=4, batch=12, lr=0.01),
-    seed=0,
-)
+TRAINED = {"data": SPEC, "size": 48, "scales": (0.8,), "views": Views(size=48, scale=0.8), "seed": 0}
+TRAINED |= {"recipe": Recipe(epochs=4, batch=12, lr=0.01)}
+TINY = Run(model="tsn_resnet10", options=(("dropout", 0.5), ("width", 8)), num_segments=2, **TRAINED)
 
 
 @pytest.fixture(autouse=True)

@@ -2,20 +2,10 @@
 
 import pytest
 import torch
-from helpers.reference import randomise, silent
+from helpers.reference import randomise
 
 import tdn
 from tdn.model.resnet import VideoResNet
-
-
-@pytest.mark.parametrize(("name", "segments"), [("tdn_resnet18", 1), ("tconv_resnet34", 3), ("tdn_resnet50", 5)])
-def test_every_network_takes_any_number_of_segments_and_trains(name, segments):
-    model = tdn.create_model(name, 7, segments, width=8)
-    scores = model(torch.randn(2, segments, model.window, 3, 64, 64))
-    assert scores.shape == (2, 7)
-    scores.square().sum().backward()
-    # With one segment there is no neighbour; everywhere else each parameter takes part.
-    assert segments == 1 or not silent(model)
 
 
 def test_videos_do_not_mix_and_tsn_segments_neither():
@@ -31,11 +21,10 @@ def test_videos_do_not_mix_and_tsn_segments_neither():
         assert (tconv(frames) - tconv(frames.flip(1))).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize(("name", "gmacs"), [("tsn_resnet50", 32.7), ("tdn_resnet50", 35.6), ("tdn_resnet101", 65.8)])
-def test_cost_of_the_full_size_networks(name, gmacs):
-    cost = tdn.measure_cost(tdn.create_model(name))
-    assert cost.gmacs == pytest.approx(gmacs, rel=0.01)
-    stages = [f"stage{i}" for i in range(1, 6)] + ["fc"] + (["s_tdm.1", "s_tdm.2"] if "tdn" in name else [])
+def test_cost_of_the_full_size_network():
+    cost = tdn.measure_cost(tdn.create_model("tdn_resnet101"))
+    assert cost.gmacs == pytest.approx(65.8, rel=0.01)
+    stages = [f"stage{i}" for i in range(1, 6)] + ["fc", "s_tdm.1", "s_tdm.2"]
     assert sum(cost.gmacs_by_module[stage] for stage in stages) == pytest.approx(cost.gmacs)
 
 
@@ -69,10 +58,6 @@ def test_names_and_options_that_do_not_exist_are_answered_with_the_nearest():
         tdn.create_model("i3d_resnet50", before=("pem",))
     with pytest.raises(ValueError, match="l_tdm_stages"):
         tdn.create_model("tdn_resnet18", l_tdm_stage=(3,))
-    with pytest.raises(ValueError, match="without a gap"):
-        tdn.create_model("tdn_resnet18", s_tdm_stages=(2,))
-    with pytest.raises(ValueError, match="residual stages"):
-        tdn.create_model("tdn_resnet18", l_tdm_stages=(1, 3))
     with pytest.raises(ValueError, match="num_segments=0"):
         tdn.create_model("tdn_resnet18", num_segments=0)
     with pytest.raises(ValueError, match=r"\(T, L, C\) = \(8, 5, 3\)"):

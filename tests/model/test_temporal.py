@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers.reference import randomise, silent
 
 import tdn
-from tdn.model.tdm import compare
+from tdn.model.tdm import LongTermTDM, compare
 from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity
 from tdn.model.temporal import (
     ChannelMotion,
@@ -77,10 +77,8 @@ def test_a_full_temporal_convolution_mixes_channels(segments):
     torch.nn.init.normal_(conv.conv.weight)
     before, this, after = conv.conv.weight.unbind(2)
     at = per_segment(x, segments)
-    parts = [
-        sum(torch.einsum("oc,nchw->nohw", w, at[t + d]) for w, d in ((before, -1), (this, 0), (after, 1)))
-        for t in range(segments)
-    ]
+    taps = (before, -1), (this, 0), (after, 1)
+    parts = [sum(torch.einsum("oc,nchw->nohw", w, at[t + d]) for w, d in taps) for t in range(segments)]
     torch.testing.assert_close(conv(x), joined(parts), atol=1e-5, rtol=1e-5)
 
 
@@ -110,17 +108,10 @@ def test_tanet_convolves_each_video_with_its_own_kernel(segments):
     torch.testing.assert_close(tanet(x), joined([a * at[t - 1] + b * at[t] + c * at[t + 1] for t in range(segments)]))
 
 
-@pytest.mark.parametrize("segments", SEGMENTS)
-def test_me_excites_by_the_pooled_difference_to_the_next_segment(segments):
-    x, me = features(segments, 32), randomise(MotionExcitation(32, segments)).eval()
-    squeezed = per_segment(me.squeeze(x), segments)
-    at = per_segment(x, segments)
-    parts = []
-    for t in range(segments):
-        difference = me.align(squeezed[t + 1]) - squeezed[t] if t < segments - 1 else torch.zeros_like(squeezed[t])
-        gate = torch.sigmoid(me.restore(difference.mean((2, 3), keepdim=True))) - 0.5
-        parts.append(at[t] + at[t] * gate)
-    torch.testing.assert_close(me(x), joined(parts))
+def test_me_is_a_form_of_l_tdm():
+    me = MotionExcitation(32, 4)
+    assert isinstance(me, LongTermTDM) and (me.operator, me.fusion) == ("diff", "F+F*G_channel")
+    assert not me.multi_scale and not me.bidirectional
 
 
 @pytest.mark.parametrize("segments", SEGMENTS)
@@ -132,13 +123,11 @@ def test_cmm_restores_the_difference_to_the_next_segment(segments, stride):
     out = cmm(x).unflatten(0, (2, segments))
     assert out.shape[-2:] == F.conv2d(x, torch.zeros(1, 64, 3, 3), stride=stride, padding=1).shape[-2:]
     assert out[:, -1].abs().max() == 0
-    if stride == 1 and segments > 1:
-        torch.testing.assert_close(out[:, :-1], torch.stack(parts, 1))
-    if stride == 2 and segments > 1:  # 5 x 5 pixels: the last row and column have half a window, which is averaged
-        halves = [slice(0, 2), slice(2, 4), slice(4, 5)]
-        for t, part in enumerate(parts):
-            for i, j in itertools.product(range(3), range(3)):
-                torch.testing.assert_close(out[:, t, :, i, j], part[:, :, halves[i], halves[j]].mean((2, 3)))
+    # 5 x 5 pixels: with stride 2 the last row and column have half a window, which is averaged.
+    windows = [slice(start, start + stride) for start in range(0, 5, stride)]
+    for t, part in enumerate(parts):
+        for i, j in itertools.product(range(len(windows)), repeat=2):
+            torch.testing.assert_close(out[:, t, :, i, j], part[:, :, windows[i], windows[j]].mean((2, 3)))
 
 
 @pytest.mark.parametrize(("first", "stride"), [(True, 1), (True, 2), (False, 1)])  # only a first block halves the size
@@ -178,43 +167,28 @@ def test_videos_do_not_mix_and_gradients_reach_every_parameter(module, segments)
         torch.testing.assert_close(module(x)[:segments], module(x[:segments]))
 
 
-@pytest.mark.parametrize("step", [1, -1])
-def test_compared_segments_stay_channels_last_in_memory(step):
-    features, aligned = (torch.randn(8, 6, 4, 5).to(memory_format=torch.channels_last) for _ in range(2))
-    compared = compare(features, aligned, 4, step=step)
-    assert compared.is_contiguous(memory_format=torch.channels_last)
-    assert not compared.is_contiguous()
-
-
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_the_temporal_convolution_in_either_layout(layout):
-    x = torch.randn(2 * 4, 6, 3, 5, dtype=torch.double)
-    weight = torch.randn(6, 1, 3, dtype=torch.double)
+def test_nothing_is_moved_where_features_are_channels_last_in_memory():
+    x, weight = torch.randn(2 * 4, 6, 3, 5, dtype=torch.double), torch.randn(6, 1, 3, dtype=torch.double)
     expected = F.conv1d(x.view(2, 4, 6, 15).permute(0, 3, 2, 1).flatten(0, 1), weight, padding=1, groups=6)
     expected = expected.view(2, 15, 6, 4).permute(0, 3, 2, 1).reshape(8, 6, 3, 5)
-    out = convolve_segments(x.to(memory_format=layout), weight, 4)
+    torch.testing.assert_close(convolve_segments(x, weight, 4), expected)
+    last = x.to(memory_format=torch.channels_last)
+    out = convolve_segments(last, weight, 4)
     torch.testing.assert_close(out, expected)
-    if layout is torch.channels_last:
-        assert out.is_contiguous(memory_format=layout), "nothing was moved"
+    for kept in (out, compare(last, last, 4, step=1), compare(last, last, 4, step=-1)):
+        assert kept.is_contiguous(memory_format=torch.channels_last) and not kept.is_contiguous()
 
 
-PLACES = {
-    "tconv": ("temporal", TemporalConv),
-    "tsm": ("before", TemporalShift),
-    "tim": ("before", TemporalConv),
-    "teinet": ("before", MotionEnhancement, TemporalConv),
-    "tdrl": ("before", ProgressiveEnhancement, TemporalConv),
-    "tea": ("temporal", MotionExcitation),
-    "stm": ("temporal", ChannelSpatiotemporal),
-    "tam": ("before", TemporalAggregation),
-    "tanet": ("temporal", TemporalAdaptive),
-}
+BEFORE = {"tsm": [TemporalShift], "tim": [TemporalConv], "teinet": [MotionEnhancement, TemporalConv]}
+BEFORE |= {"tdrl": [ProgressiveEnhancement, TemporalConv], "tam": [TemporalAggregation]}
+AFTER = {"tconv": [TemporalConv], "tea": [MotionExcitation], "stm": [ChannelSpatiotemporal]}
+AFTER |= {"tanet": [TemporalAdaptive]}
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", BEFORE | AFTER)
 @pytest.mark.parametrize("depth", [18, 50])
 def test_modules_are_in_every_block_where_their_papers_put_them(name, depth):
-    place, *modules = PLACES[name]
+    place, modules = ("before" if name in BEFORE else "temporal"), (BEFORE | AFTER)[name]
     with torch.device("meta"):
         model = tdn.create_model(f"{name}_resnet{depth}", 3, 2, width=8)
     for index, block in [numbered for stage in model.stages[1:] for numbered in enumerate(stage)]:
@@ -239,20 +213,3 @@ def test_the_shortcut_is_not_shifted():
     torch.nn.init.zeros_(block.bn3.weight)  # nothing comes from the residual branch
     x = features(4, 32).relu()
     assert torch.equal(block(x), x)
-
-
-@pytest.mark.parametrize(
-    ("options", "answer"),
-    [
-        ({"before": ("tsm",)}, "a module in before must be one of shift, tim, mem, pem, tam, td_loss; got 'tsm'"),
-        ({"between": ("tim",)}, "a module in between must be one of full_conv, adaptive, cstm, me, td_loss"),
-        ({"before": ("tim", "tim")}, "takes each module once"),
-        ({"conv2": "res2net"}, "conv2 must be one of dense, split, mta"),
-        ({"conv2": "mta", "cmm": True}, "cmm needs a dense 3x3"),
-        ({"td_fraction": 0.25}, "td_fraction would do nothing"),
-        ({"before": ("td_loss",), "td_fraction": 0.0}, "above 0 and up to 1; got 0.0"),
-    ],
-)
-def test_illegal_modules_say_what_is_legal(options, answer):
-    with pytest.raises(ValueError, match=answer):
-        tdn.create_model("tsn_resnet10", 3, 2, width=8, **options)

@@ -25,16 +25,15 @@ def test_released_weights_give_the_released_scores(case):
 def test_a_released_checkpoint_file_loads_with_its_prefix(tmp_path):
     path = tmp_path / "best.pth.tar"
     torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, path)
-    from_file = tdn.load_weights(tdn.create_model("tdn_resnet50"), path).state_dict()
-    from_dict = read_weights(released_weights("resnet50"))
-    assert from_file.keys() == from_dict.keys()
+    from_file, from_dict = read_weights(path), read_weights(released_weights("resnet50"))
+    assert from_file.keys() == from_dict.keys() == tdn.create_model("tdn_resnet50").state_dict().keys()
     assert all(torch.equal(from_file[key], from_dict[key]) for key in from_dict)
 
 
 def test_our_own_file_round_trips(tmp_path):
-    model = tdn.create_model("tdn_resnet10", 6, width=16)
+    model, other = (tdn.create_model("tdn_resnet10", 6, width=16) for _ in range(2))
     torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "ours.pth")
-    other = tdn.load_weights(tdn.create_model("tdn_resnet10", 6, width=16), tmp_path / "ours.pth")
+    tdn.load_weights(other, tmp_path / "ours.pth")
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
 
@@ -42,12 +41,9 @@ def test_what_does_not_fit_is_named():
     state = released_weights("resnet50")
     del state["base_model.layer3_bak.1.conv2.weight"]
     state["base_model.layer3_bak.1.conv9.weight"] = torch.zeros(1)
-    with pytest.raises(ValueError) as error:
+    named = r"(?s)missing stage4\.1\.conv2\.w.*unexpected stage4\.1\.conv9\.w.*fc\.weight is \(174, 2048\), .*\(400, "
+    with pytest.raises(ValueError, match=named):
         tdn.load_weights(tdn.create_model("tdn_resnet50", num_classes=400), state)
-    message = str(error.value)
-    assert "missing stage4.1.conv2.weight" in message
-    assert "unexpected stage4.1.conv9.weight" in message
-    assert "fc.weight is (174, 2048), the network has (400, 2048)" in message
 
 
 def test_files_are_read_safely(tmp_path):
@@ -55,11 +51,10 @@ def test_files_are_read_safely(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"):
         tdn.load_weights(model, tmp_path / "absent.pth")
     torch.save({"state_dict": {"fc.weight": pytest.approx(1)}}, tmp_path / "code.pth")  # needs unpickling of code
-    with pytest.raises(ValueError, match=r"code\.pth is not a weights file"):
-        tdn.load_weights(model, tmp_path / "code.pth")
     (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(ValueError, match=r"half\.pth is not a weights file"):
-        tdn.load_weights(model, tmp_path / "half.pth")
+    for name in ("code", "half"):
+        with pytest.raises(ValueError, match=rf"{name}\.pth is not a weights file"):
+            tdn.load_weights(model, tmp_path / f"{name}.pth")
 
 
 def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypatch):
@@ -87,10 +82,8 @@ def test_imagenet_offline_names_the_file_and_the_place(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    with pytest.raises(ConnectionError) as error:
+    with pytest.raises(ConnectionError, match=f"resnet50-0676ba61.pth .* into {tmp_path / 'checkpoints'}"):
         tdn.load_imagenet(tdn.create_model("tdn_resnet50"))
-    assert "resnet50-0676ba61.pth" in str(error.value)
-    assert str(tmp_path / "checkpoints") in str(error.value)
     others = {"tdn_resnet10": "no ImageNet weights", "tea_resnet50": "no ImageNet weights of Res2Net"}
     for name, answer in {**others, "slowonly_resnet50": "SlowOnly cannot be initialised from .* a 2D ResNet"}.items():
         with pytest.raises(ValueError, match=answer):
