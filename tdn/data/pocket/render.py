@@ -6,10 +6,9 @@
 - ``long``: only the order of events over the whole clip does,
 - ``both``: objects move or turn among still shapes while the camera pans.
 
-Classes come in pairs that play the same scene forwards and backwards (the one exception,
-moving and pretending to move, shows the same places equally often), so single frames say
-nothing about which of the two it is. :mod:`tdn.data.pocket.scenes` draws them; its constants set
-the difficulty.
+Classes come in pairs that play the same scene forwards and backwards, so single frames say nothing about which of the
+two it is (the one exception, moving and pretending to move, shows the same places equally often). scenes.py draws them;
+its constants set the difficulty.
 
 The clips are stored as mp4 files, to be read like those of any other dataset::
 
@@ -20,8 +19,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -41,6 +40,7 @@ RENDER_VERSION = 2  # part of the identity of rendered data: raise it when the p
 FRAMES_PER_SECOND = 12
 LENGTHS = (40, 72)  # frames of a clip, both ends included
 SUBSETS = ("train", "val")
+COLUMNS = ("split", "path", "label", "class", "family", "frames", "sha256")  # of index.csv; paths in its folder
 
 
 class PocketClass(NamedTuple):
@@ -50,46 +50,34 @@ class PocketClass(NamedTuple):
     family: str
 
 
-class _Row(NamedTuple):
-    name: str
-    family: str
-    scene: Callable[[np.random.Generator, int], np.ndarray]
-    backwards: bool
+_moving_back = partial(scenes.moving_to_a_place, back=True)
+_ROWS = (  # name, family, scene, and whether it is played backwards
+    ("Letting a pattern run left inside [something]", "short", scenes.pattern_runs_right, True),
+    ("Letting a pattern run right inside [something]", "short", scenes.pattern_runs_right, False),
+    ("Letting a pattern run up inside [something]", "short", scenes.pattern_runs_down, True),
+    ("Letting a pattern run down inside [something]", "short", scenes.pattern_runs_down, False),
+    ("Showing a square, then a circle", "long", scenes.square_then_circle, False),
+    ("Showing a circle, then a square", "long", scenes.square_then_circle, True),
+    ("Covering [something] with [something]", "long", scenes.covering, False),
+    ("Uncovering [something]", "long", scenes.covering, True),
+    ("[Something] growing", "long", scenes.growing, False),
+    ("[Something] shrinking", "long", scenes.growing, True),
+    ("Moving [something] from one place to another", "long", scenes.moving_to_a_place, False),
+    ("Pretending to move [something] and bringing it back", "long", _moving_back, False),
+    ("Moving [something] left", "both", scenes.moving_right, True),
+    ("Moving [something] right", "both", scenes.moving_right, False),
+    ("[Something] approaching [something]", "both", scenes.approaching, False),
+    ("Two things moving apart", "both", scenes.approaching, True),
+    ("Turning [something] clockwise", "both", scenes.turning_clockwise, False),
+    ("Turning [something] counterclockwise", "both", scenes.turning_clockwise, True),
+)
 
-
-_ROWS = (
-    _Row("Letting a pattern run left inside [something]", "short", scenes.pattern_runs_right, True),
-    _Row("Letting a pattern run right inside [something]", "short", scenes.pattern_runs_right, False),
-    _Row("Letting a pattern run up inside [something]", "short", scenes.pattern_runs_down, True),
-    _Row("Letting a pattern run down inside [something]", "short", scenes.pattern_runs_down, False),
-    _Row("Showing a square, then a circle", "long", scenes.square_then_circle, False),
-    _Row("Showing a circle, then a square", "long", scenes.square_then_circle, True),
-    _Row("Covering [something] with [something]", "long", scenes.covering, False),
-    _Row("Uncovering [something]", "long", scenes.covering, True),
-    _Row("[Something] growing", "long", scenes.growing, False),
-    _Row("[Something] shrinking", "long", scenes.growing, True),
-    _Row("Moving [something] from one place to another", "long", scenes.moving_to_a_place, False),
-    _Row(
-        "Pretending to move [something] and bringing it back",
-        "long", scenes.moving_and_bringing_back, False,
-    ),
-    _Row("Moving [something] left", "both", scenes.moving_right, True),
-    _Row("Moving [something] right", "both", scenes.moving_right, False),
-    _Row("[Something] approaching [something]", "both", scenes.approaching, False),
-    _Row("Two things moving apart", "both", scenes.approaching, True),
-    _Row("Turning [something] clockwise", "both", scenes.turning_clockwise, False),
-    _Row("Turning [something] counterclockwise", "both", scenes.turning_clockwise, True),
-)  # fmt: skip
-
-CLASSES: tuple[PocketClass, ...] = tuple(PocketClass(row.name, row.family) for row in _ROWS)
+CLASSES = tuple(PocketClass(name, family) for name, family, _, _ in _ROWS)
 
 
 @dataclass(frozen=True)
 class PocketSpec:
-    """What is rendered: numbers of clips and a seed, all 0 or more.
-
-    Clip number ``i`` of a split has the label ``i % 18``, so labels are balanced.
-    """
+    """What is rendered: numbers of clips and a seed, all 0 or more. Clip `i` of a split has the label `i % 18`."""
 
     train: int
     val: int
@@ -111,17 +99,14 @@ class PocketSpec:
         """Of validation video `video`, as `render_mask`."""
         return render_mask(video % self.num_classes, self._seed("val", video))
 
-    def _seed(self, split: str, number: int) -> tuple[int, int, int]:
-        return self.seed, SUBSETS.index(split), number
+    def _seed(self, split: str, index: int) -> tuple[int, int, int]:
+        return self.seed, SUBSETS.index(split), index
 
 
 @dataclass(frozen=True)
 class PocketPart:
     """Some families of the pocket benchmark as a data set of their own; with a `split`, 1 to 3, trained on a third of
-    their training videos.
-
-    What the transfer notebook goes between, in place of Kinetics and UCF101 with its three splits.
-    """
+    their training videos: for transfer, in place of Kinetics and UCF101 with its three splits."""
 
     whole: PocketSpec
     families: tuple[str, ...]
@@ -144,7 +129,7 @@ class PocketPart:
         )
         if self.split is not None:  # videos come in rounds of all classes
             train = [video for i, video in enumerate(train) if i // self.num_classes % 3 == self.split - 1]
-        names, families = zip(*(CLASSES[label] for label in self.classes), strict=True)
+        names, families = map(list, zip(*(CLASSES[label] for label in self.classes), strict=True))
         return VideoSet(train, names, families), VideoSet(val, names, families)
 
 
@@ -153,24 +138,21 @@ def _draw_length(rng: np.random.Generator) -> int:
 
 
 def render_clip(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
-    """Render one clip.
+    """One clip of the class `CLASSES[label]`: uint8 RGB `(frames, 56, 56, 3)`, 40 to 72 frames at 12 frames per second.
 
-    ``label`` is an index into :data:`CLASSES`, ``seed`` anything that
-    ``np.random.default_rng`` takes. Returns uint8 ``(frames, 56, 56, 3)``, RGB, with 40 to 72
-    frames at 12 frames per second. The two classes of a pair that runs forwards and backwards
-    give, for the same seed, exactly each other's frames in reverse order. Raises IndexError
-    for an unknown label.
+    `seed` is as of `np.random.default_rng`. The two classes of a pair give, for the same seed, exactly each other's
+    frames in reverse order. Raises IndexError for an unknown label.
     """
     drawing, rng = _draw(label, seed)
     clip = scenes.photograph(rng, drawing)
-    return np.ascontiguousarray(clip[::-1] if _ROWS[label].backwards else clip)
+    return np.ascontiguousarray(clip[::-1] if _ROWS[label][-1] else clip)
 
 
 def render_mask(label: int, seed: int | tuple[int, ...]) -> np.ndarray:
     """Where in the frames of `render_clip(label, seed)` the objects are that the class is about: the fraction of each
-    pixel that they cover, float32 ``(frames, 56, 56)``, 0 to 1. Raises as `render_clip`."""
+    pixel that they cover, float32 `(frames, 56, 56)`, 0 to 1. Raises as `render_clip`."""
     mask = scenes.object_mask(_draw(label, seed)[0])
-    return mask[::-1] if _ROWS[label].backwards else mask
+    return mask[::-1] if _ROWS[label][-1] else mask
 
 
 def _draw(label: int, seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.random.Generator]:
@@ -178,110 +160,77 @@ def _draw(label: int, seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.rando
         raise IndexError(f"label {label} is not one of 0 to {len(CLASSES) - 1}")
     rng = np.random.default_rng(seed)
     frames = _draw_length(rng)  # the first draw: the length knows nothing of the class
-    return _ROWS[label].scene(rng, frames), rng
+    _, _, scene, _ = _ROWS[label]
+    return scene(rng, frames), rng
 
 
 def render_set(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
-    """Render all clips of ``spec`` below ``root`` and return their folder.
+    """Renders all clips of `spec` below `root` and returns their folder, named after the spec and `RENDER_VERSION`.
 
-    The folder is named after the spec and :data:`RENDER_VERSION`. Returns at once when its
-    ``index.csv`` and every clip in it are there. Otherwise the files that are missing are made by ``workers``
-    processes (default: one per CPU core) and the index is written last, with the columns ``split``,
-    ``path`` (relative to the folder), ``label``, ``class``, ``family``, ``frames``,
-    ``sha256``. A killed call can be repeated; processes that render the same folder wait for
-    each other. Errors of drawing, encoding and writing are raised. A script that calls this
-    needs the guard ``if __name__ == "__main__":``, as for every pool of fresh processes.
+    Returns at once where `index.csv` and every clip in it are there. Otherwise `workers` processes (default: one per
+    CPU core) make the files that are missing; the index is written last. A killed call can be repeated; processes that
+    render the same folder wait for each other. A script that calls this needs the guard
+    `if __name__ == "__main__":`, as for every pool of fresh processes.
     """
     identity = json.dumps({**asdict(spec), "version": RENDER_VERSION}, sort_keys=True)
     folder = Path(root) / f"pocket-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
-    index = folder / "index.csv"
-    if _whole(index):
+    if _whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
-        if _whole(index):  # another process made it while this one waited
+        if _whole(folder):  # another process made it while this one waited
             return folder
         for part in folder.rglob(".*.part"):  # of a killed process; the lock says that none is at work
             part.unlink(missing_ok=True)
-        jobs = [
-            _Job(folder, split, number, spec._seed(split, number))
-            for split, count in zip(SUBSETS, (spec.train, spec.val), strict=True)
-            for number in range(count)
-        ]
-        for split in SUBSETS:
+        jobs = []
+        for split, count in zip(SUBSETS, (spec.train, spec.val), strict=True):
             (folder / split).mkdir(parents=True, exist_ok=True)
-        _write_index(index, _run(jobs, workers or torch.get_num_threads()))
+            jobs += [(folder, f"{split}/{i:05d}.mp4", i % len(CLASSES), spec._seed(split, i)) for i in range(count)]
+        with worker_pool(workers or torch.get_num_threads(), cv2.setNumThreads, 1) as pool:
+            done = pool.map(_make_clip, *zip(*jobs, strict=True), chunksize=4)
+            rows = list(tqdm(done, "rendering the pocket videos", total=len(jobs), unit="clip"))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+        write_text(folder / "index.csv", text.getvalue())
     return folder
 
 
-def _whole(index: Path) -> bool:
+def _make_clip(folder: Path, name: str, label: int, seed: tuple[int, int, int]) -> tuple[str | int, ...]:
+    """Renders and encodes one clip unless its file exists; returns its row of the index."""
+    path = folder / name
+    if not path.exists():
+        write_whole(path, lambda file: encode(file, render_clip(label, seed)))
+    frames = _draw_length(np.random.default_rng(seed))
+    return path.parent.name, name, label, *CLASSES[label], frames, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _whole(folder: Path) -> bool:
     """Whether every clip of the index is there. (A clip that is there and damaged is left for the reader to report.)"""
-    if not index.exists():
-        return False
-    with index.open(newline="", encoding="utf-8") as file:
-        return all((index.parent / row["path"]).exists() for row in csv.DictReader(file))
+    return (folder / "index.csv").exists() and all((folder / row["path"]).exists() for row in _rows(folder))
 
 
 def load(folder: Path) -> tuple[VideoSet, VideoSet]:
     """The training and the validation videos of a rendered folder, with the families as groups."""
-    with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    names, families = zip(*CLASSES, strict=True)
-    train, val = (
-        VideoSet(
-            [Video(folder / row["path"], int(row["label"])) for row in rows if row["split"] == split],
-            names,
-            families,
-        )
-        for split in SUBSETS
-    )
-    return train, val
-
-
-class _Job(NamedTuple):
-    folder: Path
-    split: str
-    number: int
-    seed: tuple[int, int, int]
-
-
-def _run(jobs: list[_Job], workers: int) -> list[dict[str, str | int]]:
-    with worker_pool(workers, _start_worker) as pool:
-        done = pool.map(_make_clip, jobs, chunksize=4)
-        return list(tqdm(done, total=len(jobs), desc="rendering the pocket videos", unit="clip"))
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-
-
-def _make_clip(job: _Job) -> dict[str, str | int]:
-    """Render and encode one clip unless its file exists; returns its row of the index."""
-    label = job.number % len(CLASSES)
-    path = job.folder / job.split / f"{job.number:05d}.mp4"
-    if not path.exists():
-        write_whole(path, lambda file: encode(file, render_clip(label, job.seed)))
-    return {
-        "split": job.split,
-        "path": path.relative_to(job.folder).as_posix(),
-        "label": label,
-        "class": CLASSES[label].name,
-        "family": CLASSES[label].family,
-        "frames": _draw_length(np.random.default_rng(job.seed)),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
+    videos = {split: [] for split in SUBSETS}
+    for row in _rows(folder):
+        videos[row["split"]].append(Video(folder / row["path"], int(row["label"])))
+    names, families = map(list, zip(*CLASSES, strict=True))
+    return VideoSet(videos["train"], names, families), VideoSet(videos["val"], names, families)
 
 
 def encode(file: Path | BinaryIO, clip: np.ndarray) -> None:
-    """Write uint8 RGB frames ``(frames, height, width, 3)`` as an mp4 file (H.264, good quality).
+    """Writes uint8 RGB frames `(frames, height, width, 3)` as an mp4 file (H.264, good quality).
 
-    Width and height must be even. The same frames give the same bytes with the same version
-    of the encoder. Raises av.FFmpegError where encoding or writing fails.
+    Width and height must be even. The same frames give the same bytes with the same version of the encoder. Raises
+    av.FFmpegError where encoding or writing fails.
     """
     height, width = clip.shape[1:3]
-    with av.open(
-        file if hasattr(file, "write") else str(file), "w", format="mp4", options={"fflags": "+bitexact"}
-    ) as container:
+    with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "14", "preset": "ultrafast"}
@@ -290,12 +239,3 @@ def encode(file: Path | BinaryIO, clip: np.ndarray) -> None:
         for image in clip:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
-
-
-def _write_index(path: Path, rows: list[dict[str, str | int]]) -> None:
-    columns = ("split", "path", "label", "class", "family", "frames", "sha256")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

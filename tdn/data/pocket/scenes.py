@@ -1,15 +1,13 @@
 """What is drawn in the clips of the pocket benchmark.
 
-Every scene is a function ``scene(rng, frames)`` that draws one clip as float32
-``(frames, SIZE, SIZE, 4)``: RGB, about 0 to 255, and the mask of the objects, 0 to 1.
-:func:`photograph` takes it at ``PIXELS`` x ``PIXELS``, in uneven light and with a noisy sensor. Coordinates are
-``(x, y)`` in pixels, x to the right, y downwards, the origin in the upper left corner. Angles are in radians and grow
-clockwise.
-
-A scene knows nothing of labels: the second class of a pair is the same scene played backwards.
+Every scene is a function `scene(rng, frames)` that draws one clip as float32 `(frames, SIZE, SIZE, 4)`: RGB, about 0 to
+255, and the mask of the objects, 0 to 1. `photograph` takes it at `PIXELS` x `PIXELS`, in uneven light and with a noisy
+sensor. Coordinates are `(x, y)` in pixels, the origin in the upper left corner. Angles are in radians, clockwise. A
+scene knows nothing of labels: the second class of a pair is the same scene played backwards.
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -45,14 +43,9 @@ PAN = (4.0, 10.0)  # pixels that the camera pans over the whole clip, in any dir
 # End of the difficulty.
 
 _PAN_MARGIN = math.ceil(PAN[1] / 2) + 1
-
-
 _ANY = ("circle", "square", "triangle", "bar", "star", "cross")
 _ROUNDISH = ("circle", "square", "triangle", "star", "cross")
 _NEITHER_SQUARE_NOR_CIRCLE = ("triangle", "bar", "star", "cross")
-
-
-# Objects and their stage -----------------------------------------------------------------------
 
 
 def _object_colour(rng: Generator, background: np.ndarray) -> np.ndarray:
@@ -66,18 +59,10 @@ def _object(rng: Generator, background: np.ndarray, shapes: tuple[str, ...] = _A
 
 
 def _stage(
-    rng: Generator,
-    frames: int,
-    keep_clear: list[np.ndarray],
-    distractors: tuple[str, ...] = _ANY,
-    panning: bool = False,
+    rng: Generator, frames: int, keep_clear: list[np.ndarray], distractors: Sequence[str] = _ANY, panning: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The background with its still shapes, seen by the camera.
-
-    ``keep_clear`` lists points ``(x, y)`` that the still shapes should stay away from.
-    Returns the clip ``(frames, SIZE, SIZE, 4)``, the camera's shift ``(frames, 2)`` in pixels
-    (to be added to whatever stands still in the scene) and the mean colour ``(3,)``.
-    """
+    """The background with its still shapes, away from the points `keep_clear`: the clip `(frames, SIZE, SIZE, 4)`, the
+    camera's shift `(frames, 2)` in pixels, to be added to whatever stands still, and the mean colour `(3,)`."""
     side = SIZE + 2 * _PAN_MARGIN
     mean = rng.uniform(*BACKGROUND_LEVEL, size=3).astype(np.float32)
     coarse = rng.normal(size=(9, 9, 3)).astype(np.float32)
@@ -106,7 +91,7 @@ def _stage(
 
 
 def photograph(rng: Generator, drawing: np.ndarray) -> np.ndarray:
-    """The drawing in uneven and flickering light, with the camera's noise: uint8 ``(frames, PIXELS, PIXELS, 3)``."""
+    """The drawing in uneven and flickering light, with the camera's noise: uint8 `(frames, PIXELS, PIXELS, 3)`."""
     frames = len(drawing)
     video = _smaller(drawing[..., :3])
     across = np.linspace(-1, 1, PIXELS, dtype=np.float32)
@@ -122,8 +107,7 @@ def photograph(rng: Generator, drawing: np.ndarray) -> np.ndarray:
 
 
 def object_mask(drawing: np.ndarray) -> np.ndarray:
-    """How much of each pixel of the photograph shows the objects that the class is about, 0 to 1: float32
-    ``(frames, PIXELS, PIXELS)``."""
+    """The fraction of each pixel that the objects of the class cover, 0 to 1: float32 `(frames, PIXELS, PIXELS)`."""
     return _smaller(drawing[..., 3])
 
 
@@ -132,35 +116,29 @@ def _smaller(drawing: np.ndarray) -> np.ndarray:
     return np.stack([cv2.resize(image, (PIXELS, PIXELS), interpolation=cv2.INTER_AREA) for image in images])
 
 
-# Geometry and timing --------------------------------------------------------------------------
-
-
 def _vector(rng: Generator, length: float, angle: float | None = None) -> np.ndarray:
-    """A vector ``(x, y)`` of this length, in a random direction unless given."""
+    """A vector `(x, y)` of this length, in a random direction unless given."""
     angle = rng.uniform(0, 2 * math.pi) if angle is None else angle
     return length * np.array([math.cos(angle), math.sin(angle)])
 
 
 def _start(rng: Generator, way: np.ndarray, margin: float) -> np.ndarray:
-    """Where a way may begin so that both its ends keep ``margin`` pixels to the frame's edge."""
+    """Where a way may begin so that both its ends keep `margin` pixels to the frame's edge."""
     low = margin + np.maximum(-way, 0)
     high = SIZE - margin - np.maximum(way, 0)
     return rng.uniform(np.minimum(low, high), np.maximum(low, high))
 
 
 def _event_time(rng: Generator, frames: int) -> np.ndarray:
-    """``(frames,)``: 0 before the event, rising evenly to 1 at its end, 1 after it."""
+    """`(frames,)`: 0 before the event, rising evenly to 1 at its end, 1 after it."""
     share = rng.uniform(*EVENT_SHARE)
     begin = rng.uniform(0, 1 - share)
     return np.clip((np.linspace(0, 1, frames) - begin) / share, 0, 1)
 
 
 def _pace(rng: Generator, time: np.ndarray) -> np.ndarray:
-    """The same ``time``, 0 to 1, running a little faster or slower in its middle."""
+    """The same `time`, 0 to 1, running a little faster or slower in its middle."""
     return time + rng.uniform(-PACE, PACE) * np.sin(2 * math.pi * time) / (2 * math.pi)
-
-
-# Short: a pattern runs inside a still patch ---------------------------------------------------
 
 
 def pattern_runs_right(rng: Generator, frames: int) -> np.ndarray:
@@ -174,8 +152,7 @@ def pattern_runs_right(rng: Generator, frames: int) -> np.ndarray:
     centre = rng.uniform(half + 2, SIZE - half - 2)
     video, _, mean = _stage(rng, frames, [centre], distractors=())
 
-    # The texture rides along with the motion and slowly turns into another one on its way, so
-    # that nothing of it is left to match a segment (5 frames or more) later.
+    # The texture slowly turns into another one on its way: nothing of it is left to match a segment (5 frames) later.
     speed, grain = rng.uniform(*PATTERN_SPEED), rng.uniform(*PATTERN_GRAIN)
     margin = math.ceil(3 * grain) + 1  # the blur and the sub-pixel shift reach beyond the box
     side = box + 2 * margin
@@ -217,9 +194,6 @@ def pattern_runs_right(rng: Generator, frames: int) -> np.ndarray:
 def pattern_runs_down(rng: Generator, frames: int) -> np.ndarray:
     """The same downwards: x and y exchanged, so that single frames tell nothing."""
     return pattern_runs_right(rng, frames).transpose(0, 2, 1, 3)
-
-
-# Long: only the order of events tells ---------------------------------------------------------
 
 
 def square_then_circle(rng: Generator, frames: int) -> np.ndarray:
@@ -280,14 +254,6 @@ def moving_to_a_place(rng: Generator, frames: int, back: bool = False) -> np.nda
     for image, done in zip(video, _pace(rng, time), strict=True):
         paint(image, shape, start + done * way, radius, angle, colour)
     return video
-
-
-def moving_and_bringing_back(rng: Generator, frames: int) -> np.ndarray:
-    """A shape moves to another place and back again."""
-    return moving_to_a_place(rng, frames, back=True)
-
-
-# Both: motion among still shapes, seen by a panning camera ------------------------------------
 
 
 def moving_right(rng: Generator, frames: int) -> np.ndarray:

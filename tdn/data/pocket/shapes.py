@@ -12,39 +12,26 @@ def _around(*radii: float) -> list[tuple[float, float]]:
     return [(r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, turns, strict=True)]
 
 
-# Outlines about the origin, with a radius of about 1.
-OUTLINES: dict[str, np.ndarray] = {
-    name: np.array(points, dtype=np.float64)
-    for name, points in {
-        "circle": _around(*[1.0] * 40),
-        "square": [(-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)],
-        "triangle": [(0, -1.15), (1.0, 0.6), (-1.0, 0.6)],
-        "bar": [(-1.2, -0.45), (1.2, -0.45), (1.2, 0.45), (-1.2, 0.45)],
-        "star": _around(*[1.15, 0.5] * 5),
-        "cross": [
-            (-0.35, -1.1), (0.35, -1.1), (0.35, -0.35), (1.1, -0.35), (1.1, 0.35), (0.35, 0.35),
-            (0.35, 1.1), (-0.35, 1.1), (-0.35, 0.35), (-1.1, 0.35), (-1.1, -0.35), (-0.35, -0.35),
-        ],
-        "corner": [(-0.8, -1.1), (-0.1, -1.1), (-0.1, 0.4), (0.9, 0.4), (0.9, 1.1), (-0.8, 1.1)],
-        "arrow": [
-            (1.25, 0), (0.25, 0.95), (0.25, 0.35), (-1.15, 0.35),
-            (-1.15, -0.35), (0.25, -0.35), (0.25, -0.95),
-        ],
-    }.items()
-}  # fmt: skip
+_HALF_CROSS = [(-0.35, -1.1), (0.35, -1.1), (0.35, -0.35), (1.1, -0.35), (1.1, 0.35), (0.35, 0.35)]
+_OUTLINES = {
+    "circle": _around(*[1.0] * 40),
+    "square": [(-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)],
+    "triangle": [(0, -1.15), (1.0, 0.6), (-1.0, 0.6)],
+    "bar": [(-1.2, -0.45), (1.2, -0.45), (1.2, 0.45), (-1.2, 0.45)],
+    "star": _around(*[1.15, 0.5] * 5),
+    "cross": [(sign * x, sign * y) for sign in (1, -1) for x, y in _HALF_CROSS],
+    "corner": [(-0.8, -1.1), (-0.1, -1.1), (-0.1, 0.4), (0.9, 0.4), (0.9, 1.1), (-0.8, 1.1)],
+    "arrow": [(1.25, 0), (0.25, 0.95), (0.25, 0.35), (-1.15, 0.35), (-1.15, -0.35), (0.25, -0.35), (0.25, -0.95)],
+}
+# About the origin, with a radius of about 1.
+OUTLINES = {name: np.array(points, dtype=np.float64) for name, points in _OUTLINES.items()}
 
 
 def paint(
-    image: np.ndarray,
-    shape: str,
-    centre: np.ndarray,
-    radius: float,
-    angle: float,
-    colour: np.ndarray,
-    opacity: float = 1.0,
+    image: np.ndarray, shape: str, centre: np.ndarray, radius: float, angle: float, colour: np.ndarray, opacity=1.0
 ) -> None:
-    """Draw one shape into ``image``, float32 ``(height, width, 3)``, in place, with soft edges. A fourth channel of
-    ``image`` becomes 1 where the shape is."""
+    """Draws one shape into `image`, float32 `(height, width, 3)`, in place, with soft edges. A fourth channel becomes 1
+    where the shape is."""
     if opacity <= 0:
         return
     cos, sin = math.cos(angle), math.sin(angle)
