@@ -34,19 +34,13 @@ def video_sets(data_root):
 @pytest.fixture
 def broken_videos(tmp_path):
     """Files that are no whole video, by what is wrong with them."""
-    whole = tmp_path / "whole.mp4"
-    pocket.encode(whole, pocket.render_clip(0, 1))
-    content = whole.read_bytes()
-    files = {
-        "absent": None,
-        "empty": b"",
-        "text": b"this is no video\n" * 100,
-        "truncated": content[: len(content) // 2],
-    }
-    for name, data in files.items():
-        if data is not None:
-            (tmp_path / f"{name}.mp4").write_bytes(data)
-    return {name: tmp_path / f"{name}.mp4" for name in files}
+    paths = {name: tmp_path / f"{name}.mp4" for name in ("absent", "empty", "text", "truncated")}
+    pocket.encode(paths["truncated"], pocket.render_clip(0, 1))
+    content = paths["truncated"].read_bytes()
+    paths["truncated"].write_bytes(content[: len(content) // 2])
+    paths["empty"].touch()
+    paths["text"].write_text("this is no video\n" * 100)
+    return paths
 
 
 @pytest.fixture

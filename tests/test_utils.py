@@ -1,6 +1,5 @@
 """Whole files or none."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -31,8 +30,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
     with pytest.raises(OSError, match="disk full"):
         write_whole(path, fail)
-    assert path.read_text() == "old"
-    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+    assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["a.txt"]
 
 
 def test_a_killed_writer_leaves_no_file_under_the_name(tmp_path):
@@ -41,7 +39,7 @@ def test_a_killed_writer_leaves_no_file_under_the_name(tmp_path):
     while not started.exists():
         assert writer.poll() is None
         time.sleep(0.05)
-    writer.send_signal(signal.SIGKILL)
+    writer.kill()
     writer.wait()
     assert not path.exists()
     write_text(path, "whole")

@@ -24,34 +24,38 @@ WITHOUT_TABLE = ("17_cam_centre_frames",)
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 
 
-def python(home: Path, *arguments: str) -> str:
+def tdn(home: Path, *arguments: str) -> str:
     """Prints of a command that has its results in `home` and no data set."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TDN_")}
-    environment["TDN_HOME"] = str(home)
+    command = [sys.executable, "-m", "tdn", *arguments]
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=CHECKOUT, env=environment, capture_output=True, text=True
+        command, cwd=CHECKOUT, env=environment | {"TDN_HOME": str(home)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def outputs_of(path: Path) -> list:
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"], path.name
+    return outputs
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Where the whole book has run."""
     folder = tmp_path_factory.mktemp("smoke")
-    assert f"{RUNS} runs, 0 of them done" in python(folder, "tdn", "train", "--profile", "smoke")
-    verdict = python(folder, "tdn", "book", "execute", "--profile", "smoke").splitlines()[-1]
+    assert f"{RUNS} runs, 0 of them done" in tdn(folder, "train", "--profile", "smoke")
+    verdict = tdn(folder, "book", "execute", "--profile", "smoke").splitlines()[-1]
     assert re.fullmatch(rf"{len(NOTEBOOKS)} notebooks ran, \d+ tables and \d+ figures in .*; nothing failed", verdict)
     return folder
 
 
 def test_the_book_runs_and_a_second_time_trains_nothing(made):
     results = made / "results" / "smoke"
-
     for source in NOTEBOOKS:
-        cells = nbformat.read(results / "notebooks" / source.name, as_version=4).cells
-        outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
-        assert not [output for output in outputs if output.output_type == "error"]
+        outputs = outputs_of(results / "notebooks" / source.name)
         assert any("image/png" in output.get("data", {}) for output in outputs), f"{source.name} shows no figure"
     tables = {path.stem: pd.read_csv(path) for path in (results / "tables").glob("*.csv")}
     assert len(tables["short_vs_long"]) == 6 and len(tables["pocket_classes"]) == 18
@@ -80,13 +84,13 @@ def test_the_book_runs_and_a_second_time_trains_nothing(made):
     assert tables["running_time_operators"]["operator"].tolist()[-2:] == ["everything else", "sum"]
 
     runs = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")}
-    assert f"{RUNS} runs, {RUNS} of them done" in python(made, "tdn", "train", "--profile", "smoke")
+    assert f"{RUNS} runs, {RUNS} of them done" in tdn(made, "train", "--profile", "smoke")
     assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*.*")} == runs
 
 
 def test_every_page_shows_its_tables_and_figures(made, browser):
     executed, site = made / "results/smoke/notebooks", made / "results/smoke/book"
-    assert str(site / "index.html") in python(made, "tdn", "book", "pages", "--profile", "smoke")
+    assert str(site / "index.html") in tdn(made, "book", "pages", "--profile", "smoke")
     assert {path.name for path in site.iterdir()} == {"index.html", *(f"{path.stem}.html" for path in NOTEBOOKS)}
     for source in NOTEBOOKS:
         tables, images = check_page(browser, site / f"{source.stem}.html", executed / source.name)
@@ -94,12 +98,10 @@ def test_every_page_shows_its_tables_and_figures(made, browser):
 
 
 def test_paper_without_data_shows_what_is_published_and_what_runs_the_rest(tmp_path):
-    python(tmp_path, "tdn", "book", "execute", "--profile", "paper", "--notebook", "11", "15", "--jobs", "1")
+    tdn(tmp_path, "book", "execute", "--profile", "paper", "--notebook", "11", "15", "--jobs", "1")
     results = tmp_path / "results" / "paper"
-    features, transfer = (nbformat.read(path, as_version=4).cells for path in sorted((results / "notebooks").iterdir()))
-    for cells, table in ((features, "tdrl_tim"), (transfer, "transfer")):
-        outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
-        assert not [output for output in outputs if output.output_type == "error"]
+    for path, table in zip(sorted((results / "notebooks").iterdir()), ("tdrl_tim", "transfer"), strict=True):
+        outputs = outputs_of(path)
         text = "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
         assert f"tdn train --profile paper --table {table} --list" in text and "is not on this machine" in text
     assert "| 97.4 |" in " ".join(text.split()) and not list((results / "runs").glob("*"))
