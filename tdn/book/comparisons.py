@@ -22,20 +22,21 @@ from tdn.model.cost import measure_cost
 from tdn.utils import NOT_RUN
 
 Network = tuple[str, str]  # backbone and frames as published, such as ("ResNet50", "8+16")
+BACKBONES = tuple(dict.fromkeys(backbone for backbone, _ in OURS))
 EDITIONS = {"cvpr2021": "CVPR", "leaderboard": "leaderboard", "iclr2021": "ICLR"}
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published row. `frames` is the text of the paper, which may hold clips and crops, too: (8+16)x10x3."""
+    """A published row."""
 
     method: str
     backbone: str
-    frames: str
+    frames: str  # the text of the paper, which may hold clips and crops, too: (8+16)x10x3
     gmacs: str  # of one view; may be a product, 67x30
     views: str | None  # None where `gmacs` is that of all views
     top1: float
-    top5: float
+    top5: float | None
     note: str
 
     @property
@@ -49,12 +50,11 @@ class Published:
 
 def published_rows(comparison: Comparison) -> dict[Published, list[str]]:
     """The rows of a comparison, each once, with the editions that have it."""
-    lines = published(comparison.file, *EDITIONS).fillna("")
     rows: dict[Published, list[str]] = {}
     for edition, name in EDITIONS.items():
-        for line in lines[lines["edition"] == edition].to_dict("records"):
-            top1, top5 = (float(line[column]) if line[column] else None for column in ("top1", "top5"))
+        for line in published(comparison.file, edition).fillna("").to_dict("records"):
             texts = line["method"], line["backbone"], line[comparison.frames], line["gmacs"], line.get("views")
+            top1, top5 = float(line["top1"]), float(line["top5"]) if line["top5"] else None
             rows.setdefault(Published(*texts, top1, top5, line.get("note", "")), []).append(name)
     return rows
 
@@ -66,14 +66,14 @@ def comparison(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFra
     Measured top-1 with its 95 % interval (as in `report.accuracy_table`), top-5, n of N videos; `GMACs` are those of
     the full-size network, times the views; `measured on` names the network, data and views, or is "not run".
     """
-    of = COMPARISONS[name]
-    ours = {} if shown_with(name, study) else our_scores(name, study)
+    of, other = COMPARISONS[name], shown_with(name, study)
+    ours, views = {} if other else our_scores(name, study), _views(name, study)
     rows = []
     for row, editions in published_rows(of).items():
         cells = {
             "method": row.method,
             "backbone": row.backbone,
-            _frames_column(of): row.frames,
+            of.frames.replace("_x_", " x "): row.frames,
             "published in": ", ".join(editions) + (f"; {row.note}" if row.note else ""),
             "published top-1": row.top1,
             "published top-5": row.top5,
@@ -81,44 +81,29 @@ def comparison(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFra
             **dict.fromkeys(MEASURED, np.nan),
         }
         if row.method == of.method and EDITIONS["cvpr2021"] in editions:
-            cells |= _ours(name, study, row.network, ours, seed_error)
+            backbone, frames = row.network
+            gmacs = sum(full_size_cost(OURS[backbone, part]).gmacs for part in frames.split("+"))
+            cells |= {"measured top-5": None, "videos": None, "GMACs": gmacs * views.number}
+            cells["measured on"] = f"see {other}" if other else NOT_RUN
+            if evaluation := ours.get(row.network):
+                cells |= _accuracy(evaluation, seed_error) | {"videos": f"{len(evaluation.labels)} of {evaluation.of}"}
+                cells["measured on"] = f"{study.name}, ResNet{study.depths[backbone == 'ResNet101']}, {views}"
         rows.append(cells)
-    table = pd.DataFrame(rows)
-    empty = [column for column in ("measured top-5", "videos") if table[column].isna().all()]
-    return table.drop(columns=empty)
+    return pd.DataFrame(rows).drop(columns=[] if any(ours.values()) else ["measured top-5", "videos"])
 
 
-def _frames_column(of: Comparison) -> str:
-    return of.frames.replace("_x_", " x ")
-
-
-def _ours(
-    name: str, study: Profile, network: Network, ours: dict[Network, Evaluation | None], seed_error: float
-) -> dict[str, object]:
-    backbone, frames = network
-    views, evaluation = _views(name, study), ours.get(network)
-    gmacs = sum(full_size_cost(OURS[backbone, part]).gmacs for part in frames.split("+"))
-    cells: dict[str, object] = {"measured top-5": None, "videos": None, "GMACs": gmacs * views.number}
-    if evaluation is None:
-        return cells | {"measured on": NOT_RUN if ours else f"see {shown_with(name, study)}"}
-    return cells | {
-        **dict(zip(MEASURED, accuracy(evaluation, seed_error), strict=True)),
-        "measured top-5": 100 * evaluation.top(5),
-        "videos": f"{len(evaluation.labels)} of {evaluation.of}",
-        "measured on": f"{study.name}, ResNet{study.depths[backbone == 'ResNet101']}, {views}",
-    }
+def _accuracy(evaluation: Evaluation, seed_error: float = 0.0) -> dict[str, object]:
+    interval = dict(zip(MEASURED, accuracy(evaluation, seed_error), strict=True))
+    return interval | {"measured top-5": 100 * evaluation.top(5)}
 
 
 def shown_with(name: str, study: Profile) -> str | None:
     """The comparison before this one that has the same runs under the same views, if there is one: all data sets of
     the small profiles are one benchmark."""
     setting, views = study.settings[COMPARISONS[name].setting], _views(name, study)
-    for other, before in COMPARISONS.items():
-        if other == name:
-            return None
-        if (study.settings[before.setting], _views(other, study)) == (setting, views):
-            return other
-    return None
+    before = list(COMPARISONS)[: list(COMPARISONS).index(name)]
+    same = (o for o in before if (study.settings[COMPARISONS[o].setting], _views(o, study)) == (setting, views))
+    return next(same, None)
 
 
 def our_lines(name: str, study: Profile) -> list[Line]:
@@ -137,11 +122,9 @@ def our_scores(name: str, study: Profile) -> dict[Network, Evaluation | None]:
     """What was measured, if it was; 8+16 is the mean of both networks' scores. Trains as `train_or_load`."""
     configs, views = our_runs(name, study), _views(name, study)
     train_missing(list(configs.values()), study)
-    scores = {
-        network: _scores(config, study, views) if stored(config, study.results).complete else None
-        for network, config in configs.items()
-    }
-    for backbone in dict.fromkeys(backbone for backbone, _ in OURS):
+    done = {network: config for network, config in configs.items() if stored(config, study.results).complete}
+    scores = dict.fromkeys(configs) | {network: _scores(config, study, views) for network, config in done.items()}
+    for backbone in BACKBONES:
         both = [scores[backbone, frames] for frames in ("8", "16")]
         scores[backbone, "8+16"] = ensemble(both) if None not in both else None
     return scores
@@ -165,31 +148,24 @@ def gains(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
     of = COMPARISONS[name]
     final = {row: editions for row, editions in published_rows(of).items() if EDITIONS["cvpr2021"] in editions}
     top1 = {row.network: row.top1 for row in final if row.method == of.method}
-    ours = {} if shown_with(name, study) else our_scores(name, study)
+    other = shown_with(name, study)
+    ours = {} if other else our_scores(name, study)
+    shallow, deep = BACKBONES
+    claims = [
+        (f"{backbone}: {many} frames better than {few}", (backbone, many), (backbone, few))
+        for backbone in BACKBONES
+        for few, many in (("8", "16"), ("16", "8+16"))
+    ]
+    for frames in ("8", "16", "8+16"):
+        claims.append((f"{frames} frames: {deep} better than {shallow}", (deep, frames), (shallow, frames)))
     rows = []
-    for claim, better, worse in _claims():
-        points, half, seeds = np.nan, np.nan, 0
-        answer = NOT_RUN if ours else f"see {shown_with(name, study)}"
+    for claim, better, worse in claims:
+        points, half, answer, seeds = np.nan, np.nan, f"see {other}" if other else NOT_RUN, 0
         if ours.get(better) and ours.get(worse):
             points, half = difference(ours[worse], ours[better], seed_error)
             answer, seeds = claim_verdict(points, half), 1
         rows.append((of.title, claim, "cvpr2021", top1[better] - top1[worse], points, half, answer, seeds))
     return pd.DataFrame(rows, columns=CLAIM)
-
-
-def _claims() -> list[tuple[str, Network, Network]]:
-    """A claim, what should be better, what worse."""
-    shallow, deep = dict.fromkeys(backbone for backbone, _ in OURS)
-    more = [
-        (f"{backbone}: {many} frames better than {few}", (backbone, many), (backbone, few))
-        for backbone in (shallow, deep)
-        for few, many in (("8", "16"), ("16", "8+16"))
-    ]
-    deeper = [
-        (f"{frames} frames: {deep} better than {shallow}", (deep, frames), (shallow, frames))
-        for frames in ("8", "16", "8+16")
-    ]
-    return more + deeper
 
 
 def sweep(config: Run, study: Profile, views: Sequence[tuple[int, int]]) -> pd.DataFrame:
@@ -202,8 +178,7 @@ def sweep(config: Run, study: Profile, views: Sequence[tuple[int, int]]) -> pd.D
         of = dataclasses.replace(config.views, clips=clips, crops=crops)
         evaluation = _scores(config, study, of)
         first = first or evaluation
-        row: dict[str, object] = {"clips x crops": str(of), "views": of.number}
-        row |= dict(zip(MEASURED, accuracy(evaluation), strict=True)) | {"measured top-5": 100 * evaluation.top(5)}
+        row = {"clips x crops": str(of), "views": of.number} | _accuracy(evaluation)
         if evaluation is not first:
             points, half = difference(first, evaluation)
             both = pd.concat([pd.Series(of.scores.argmax(1), of.videos) for of in (first, evaluation)], axis=1).dropna()
@@ -235,7 +210,7 @@ def cost_of_views(name: str) -> pd.DataFrame:
 def accuracy_and_cost(name: str, study: Profile, seed_error: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Figure 1: published top-1 against GMACs over all views, one row per method (`GMACs` empty where none is
     published); and ours where it was run, with the cost of the full-size network."""
-    table = comparison(name, study, seed_error).rename(columns={_frames_column(COMPARISONS[name]): "frames"})
+    table = comparison(name, study, seed_error).rename(columns={"frames x clips x crops": "frames"})
     shown = table[["method", "backbone", "frames", "published in"]].assign(**{"top-1": table["published top-1"]})
     shown["GMACs"] = table["published GMACs"].map(total_gmacs)
     own = table.dropna(subset=["measured top-1"])

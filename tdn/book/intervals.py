@@ -17,8 +17,7 @@ from tdn.experiments.runs import Result, stored
 from tdn.experiments.tables import TABLES
 
 Z = stats.norm.ppf(0.975)
-INCONCLUSIVE = "inconclusive"
-SUPPORTED, CONTRADICTED = "supported", "contradicted"
+SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 Measured = Result | Evaluation | Sequence[Result] | Sequence[Evaluation]
 
 
@@ -27,19 +26,12 @@ def seed_error(study: Profile) -> float:
 
     From the spread of top-1 between seeds, taken to be the same for every network and so pooled over all of the study
     that have several seeds (a few seeds of one row say little). A mean of n seeds has 1/sqrt(n) of it. 0 where no
-    network has a second seed: then intervals are for the choice of videos alone.
-
-    All seeds are initialised from the same network (`Profile.pretrained`): what another pretraining would change is
-    not included.
+    network has a second seed: then intervals are for the choice of videos alone. What another pretraining would change
+    is not included: all seeds are initialised from the same network.
     """
     networks = dict.fromkeys(tuple(study.runs(row, table)) for table in TABLES.values() for row in table.rows)
     results = [[stored(config, study.results) for config in runs] for runs in networks]
-    return pooled_error([[result for result in of_network if result.complete] for of_network in results])
-
-
-def pooled_error(networks: Iterable[Sequence[Result]]) -> float:
-    """`seed_error` of these networks, each a sequence of results (one per seed)."""
-    return pooled([[100 * result.metrics["top1"] for result in results] for results in networks])
+    return pooled([[100 * of.metrics["top1"] for of in of_network if of.complete] for of_network in results])
 
 
 def pooled(values: Iterable[Sequence[float]]) -> float:
@@ -81,9 +73,8 @@ def difference(first: Measured, second: Measured, seed_error: float = 0.0) -> tu
     first, second = _evaluations(first), _evaluations(second)
     change = (fraction_correct(second) - fraction_correct(first)).dropna()  # videos that both could read
     of_videos = 100 * Z * change.std(ddof=1) / np.sqrt(len(change))
-    same = len(first) == len(second) and all(
-        np.array_equal(one.scores, other.scores) for one, other in zip(first, second, strict=True)
-    )
+    pairs = zip(first, second, strict=False)
+    same = len(first) == len(second) and all(np.array_equal(one.scores, other.scores) for one, other in pairs)
     of_seeds = 0.0 if same else seed_error * np.sqrt(1 / len(first) + 1 / len(second))
     return float(100 * change.mean()), float(np.hypot(of_videos, of_seeds))
 

@@ -19,14 +19,13 @@ from tdn.model.zoo import create_model
 
 @dataclass(frozen=True)
 class Line:
-    """A row with what was measured: one result per seed, none where nothing was run. `runs` are those that there should
-    be; `gmacs` and `params` (millions) are of the full-size network, see `full_size`."""
+    """A row with what was measured."""
 
     row: Row
-    results: list[Result]
-    gmacs: float
+    results: list[Result]  # one per seed, none where nothing was run
+    gmacs: float  # of the full-size network, as `params` (millions)
     params: float
-    runs: Sequence[Run] = ()
+    runs: Sequence[Run] = ()  # those that there should be
     table: Table | None = None
 
     @property
@@ -54,9 +53,8 @@ def train_missing(runs: Sequence[Run], study: Profile) -> None:
 
 def measured(row: Row, table: Table, study: Profile) -> Line:
     """A row with the results that there are."""
-    runs = study.runs(row, table)
+    runs, cost = study.runs(row, table), full_size_cost(row)
     results = [result for result in (stored(config, study.results) for config in runs) if result.complete]
-    cost = full_size_cost(row)
     return Line(row, results, cost.gmacs, cost.params, runs, table)
 
 

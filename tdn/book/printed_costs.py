@@ -16,14 +16,9 @@ from tdn.model.cost import measure_cost, neighbour_products, norms_and_biases
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import SYSTEMS, create_model
 
-FILES = (
-    "tdn_temporal_modules.csv",
-    "tdn_something_v1.csv",
-    "tdn_kinetics400.csv",
-    "tdn_something_v2.csv",
-    "tdrl_something.csv",
-    "tdrl_kinetics400.csv",
-)
+TDN_FILES = ("tdn_temporal_modules.csv", "tdn_something_v1.csv", "tdn_kinetics400.csv", "tdn_something_v2.csv")
+TDRL_FILES = ("tdrl_something.csv", "tdrl_kinetics400.csv")
+Options = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -37,30 +32,23 @@ class PublishedCost:
     network: str
     segments: tuple[int, ...]  # of the clips that the figure adds up
     size: int  # pixels at which it was counted
-    options: tuple[tuple[str, int], ...]
+    options: Options
     note: str
 
 
 def published_costs() -> list[PublishedCost]:
     """The published costs, in the order of the files."""
     costs = []
-    for file in FILES:
+    for file in (*TDN_FILES, *TDRL_FILES):
         lines = pd.read_csv(CSV_FOLDER / file, dtype=str, keep_default_na=False)
         for line in lines[lines["network"] != ""].to_dict("records"):
-            options = (option.split("=") for option in line["network_options"].split())
-            costs.append(
-                PublishedCost(
-                    paper=f"{line['edition']}, {line['paper_table']}",
-                    method=line.get("method") or line["module"],
-                    frames=line.get("frames") or line["frames_x_clips_x_crops"],
-                    gmacs=line["gmacs"].split("x")[0],  # "67x30": of one of 30 views
-                    network=line["network"],
-                    segments=tuple(map(int, line["segments"].split("+"))),
-                    size=int(line["counted_at"]),
-                    options=tuple((name, int(value)) for name, value in options),
-                    note=line["cost_note"],
-                )
-            )
+            paper, method = f"{line['edition']}, {line['paper_table']}", line.get("method") or line["module"]
+            frames = line.get("frames") or line["frames_x_clips_x_crops"]
+            gmacs = line["gmacs"].split("x")[0]  # "67x30": of one of 30 views
+            segments = tuple(map(int, line["segments"].split("+")))
+            pairs = (option.split("=") for option in line["network_options"].split())
+            of = (line["network"], segments, int(line["counted_at"]), tuple((name, int(n)) for name, n in pairs))
+            costs.append(PublishedCost(paper, method, frames, gmacs, *of, line["cost_note"]))
     return costs
 
 
@@ -74,7 +62,7 @@ def compare_costs() -> pd.DataFrame:
     rows = []
     for cost in published_costs():
         counted = [_count(cost.network, cost.options, segments, cost.size) for segments in cost.segments]
-        gmacs, sums, norms = (sum(values) for values in zip(*counted, strict=True))
+        gmacs, sums, norms = map(sum, zip(*counted, strict=True))
         rows.append(
             {
                 "paper": cost.paper,
@@ -95,27 +83,24 @@ def compare_costs() -> pd.DataFrame:
 
 
 def _explain(cost: PublishedCost, gmacs: float, sums: float, norms: float) -> str:
-    published, unit = float(cost.gmacs), 10.0 ** -len(cost.gmacs.partition(".")[2])
-
-    def agrees(value: float) -> bool:
-        return abs(value - published) <= unit / 2
-
-    note = f"; {cost.note}" if cost.note else ""
-    if agrees(gmacs):
-        return "convolutions and linear layers" + note
-    if agrees(gmacs + sums):
-        return "with sums over neighbours" + note
+    published, error = float(cost.gmacs), 10.0 ** -len(cost.gmacs.partition(".")[2]) / 2
     # Figures of more frames are often a multiple of the rounded one of 8 frames.
     times, eight = sum(cost.segments) / 8, round((gmacs + sums) * 8 / sum(cost.segments))
-    if SYSTEMS[cost.network.rsplit("_", 1)[0]].network is VideoResNet and published == eight * times:
-        return f"{eight} for 8 frames, {times:.0f} times" + note
-    if agrees(gmacs + sums + norms):
-        return "with norms and biases" + note
-    return f"not explained: {100 * (gmacs / published - 1):+.1f} %" + note
+    if abs(gmacs - published) <= error:
+        text = "convolutions and linear layers"
+    elif abs(gmacs + sums - published) <= error:
+        text = "with sums over neighbours"
+    elif SYSTEMS[cost.network.rsplit("_", 1)[0]].network is VideoResNet and published == eight * times:
+        text = f"{eight} for 8 frames, {times:.0f} times"
+    elif abs(gmacs + sums + norms - published) <= error:
+        text = "with norms and biases"
+    else:
+        text = f"not explained: {100 * (gmacs / published - 1):+.1f} %"
+    return f"{text}; {cost.note}" if cost.note else text
 
 
 @functools.lru_cache
-def _count(name: str, options: tuple[tuple[str, int], ...], segments: int, size: int) -> tuple[float, float, float]:
+def _count(name: str, options: Options, segments: int, size: int) -> tuple[float, float, float]:
     """GMACs, sums over neighbours, norms and biases."""
     model = _network(name, options, segments)
     norms = norms_and_biases(model, size, biases=name.startswith("tdn_"))
@@ -123,11 +108,11 @@ def _count(name: str, options: tuple[tuple[str, int], ...], segments: int, size:
 
 
 @functools.lru_cache
-def _gmacs(name: str, options: tuple[tuple[str, int], ...], segments: int, size: int) -> float:
+def _gmacs(name: str, options: Options, segments: int, size: int) -> float:
     return measure_cost(_network(name, options, segments), size).gmacs
 
 
 @functools.lru_cache
-def _network(name: str, options: tuple[tuple[str, int], ...], segments: int) -> nn.Module:
+def _network(name: str, options: Options, segments: int) -> nn.Module:
     with torch.device("meta"):
         return create_model(name, num_segments=segments, **dict(options))

@@ -6,17 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tdn.book.intervals import (
-    CONTRADICTED,
-    INCONCLUSIVE,
-    SUPPORTED,
-    accuracy,
-    claim_verdict,
-    difference,
-    fraction_correct,
-    rank_correlation,
-    verdict,
-)
+from tdn.book import intervals
+from tdn.book.intervals import accuracy, claim_verdict, difference, fraction_correct, verdict
 from tdn.book.lines import Line, full_size
 from tdn.experiments.manifest import environment
 from tdn.experiments.profiles import Profile
@@ -33,9 +24,9 @@ CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", 
 def accuracy_table(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
     """One row per line: published and measured top-1 in %, by family too, and the cost of the full-size network.
 
-    Measured columns are means over seeds; `seed spread` is their standard deviation, where there is more than one.
-    `vs <reference>` is the paired difference to the first row that the paper compares with. All intervals are over the
-    choice of videos and over seeds (`seed_error`, from `intervals.seed_error`).
+    Measured columns are means over seeds, `seed spread` their standard deviation. `vs <reference>` is the paired
+    difference to the first of the table's references. Intervals are over the choice of videos and over seeds
+    (`seed_error`, from `intervals.seed_error`).
     """
     reference = next(line for line in lines if line.row.name == table.references[0])
     numbers = pd.DataFrame([_accuracy_row(line, reference, seed_error) for line in lines])
@@ -52,6 +43,7 @@ def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, o
     """Numbers; NaN or 0 where nothing was run."""
     metrics = [result.metrics for result in line.results]
     top1 = [100 * of["top1"] for of in metrics]
+    groups = metrics[0].get("groups", {}) if metrics else {}
     compared = bool(metrics and reference.results) and line is not reference
     interval = accuracy(line.results, seed_error) if metrics else (np.nan,) * 3
     points, half = difference(reference.results, line.results, seed_error) if compared else (np.nan, np.nan)
@@ -62,7 +54,7 @@ def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, o
         "in the ICLR edition": line.published_as("top1", "iclr2021"),
         **dict(zip(MEASURED, interval, strict=True)),
         "seed spread": np.std(top1, ddof=1) if len(top1) > 1 else np.nan,
-        **{group: 100 * np.mean([of["groups"][group]["top1"] for of in metrics]) for group in _groups(line)},
+        **{group: 100 * np.mean([of["groups"][group]["top1"] for of in metrics]) for group in groups},
         "points": points,
         "half": half,
         "verdict": answer if metrics else NOT_RUN,
@@ -73,10 +65,6 @@ def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, o
         "GMACs": line.gmacs,
         "params (M)": line.params,
     }
-
-
-def _groups(line: Line) -> list[str]:
-    return list(line.results[0].metrics.get("groups", {})) if line.results else []
 
 
 def claims(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
@@ -93,10 +81,10 @@ def claims(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.D
 def all_claims(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
     """The `claims` of all tables (by name); two networks that several tables compare are here once."""
     rows = {}
-    for name, lines in measured.items():
-        for worse, better, *published in _pairs(get_table(name), lines):
+    for table, lines in ((get_table(name), lines) for name, lines in measured.items()):
+        for worse, better, *published in _pairs(table, lines):
             networks = worse.results[0].folder, better.results[0].folder
-            rows.setdefault(networks, _claim(get_table(name), worse, better, *published, seed_error))
+            rows.setdefault(networks, _claim(table, worse, better, *published, seed_error))
     return pd.DataFrame(list(rows.values()), columns=CLAIM)
 
 
@@ -120,18 +108,10 @@ def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float,
     return pairs
 
 
-def _claim(table: Table, worse: Line, better: Line, published: float, edition: str, seed_error: float) -> dict:
+def _claim(table: Table, worse: Line, better: Line, published: float, edition: str, seed_error: float) -> tuple:
     points, half = difference(worse.results, better.results, seed_error)
-    return {
-        "table": table.title,
-        "claim": f"{better.row.name} better than {worse.row.name}",
-        "edition": edition,
-        "published": published,
-        "measured": points,
-        "±": half,
-        "verdict": claim_verdict(points, half),
-        "seeds": min(len(worse.results), len(better.results)),
-    }
+    text, seeds = f"{better.row.name} better than {worse.row.name}", min(len(worse.results), len(better.results))
+    return table.title, text, edition, published, points, half, claim_verdict(points, half), seeds
 
 
 def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> str:
@@ -143,16 +123,15 @@ def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> st
 
 def sentences(claims: pd.DataFrame) -> str:
     """One sentence per claim (columns `CLAIM`), markdown; without measured points it says that nothing was run."""
-    marks = {SUPPORTED: SUPPORTED, CONTRADICTED: f"**{CONTRADICTED}**", INCONCLUSIVE: INCONCLUSIVE}
     lines = []
     for _, row in claims.iterrows():
-        edition = " (ICLR)" if row.edition == "iclr2021" else ""
-        start = f"- {_escaped(row.claim)}: published {row.published:+.1f}{edition}"
-        if row.verdict not in marks:
-            lines.append(f"{start}; {row.verdict}.")
+        text = f"- {_escaped(row.claim)}: published {row.published:+.1f}{' (ICLR)' * (row.edition == 'iclr2021')}"
+        if np.isnan(row.measured):
+            lines.append(f"{text}; {row.verdict}.")
             continue
-        note = ", on one seed" if row.seeds == 1 and row.verdict != INCONCLUSIVE else ""
-        lines.append(f"{start}, measured {row.measured:+.1f} ± {row['±']:.1f}: {marks[row.verdict]}{note}.")
+        answer = f"**{row.verdict}**" if row.verdict == intervals.CONTRADICTED else row.verdict
+        note = ", on one seed" if row.seeds == 1 and row.verdict != intervals.INCONCLUSIVE else ""
+        lines.append(f"{text}, measured {row.measured:+.1f} ± {row['±']:.1f}: {answer}{note}.")
     return "\n".join(lines)
 
 
@@ -171,13 +150,12 @@ def how_to_run(names: str | Sequence[str], study: Profile) -> str:
     missing = [*todo.to_do, *todo.impossible]
     if not missing:
         return ""
-    commands = [f"tdn train --profile {study.name} --table {' '.join(names)} --list"]
+    commands, what = [f"tdn train --profile {study.name} --table {' '.join(names)} --list"], "them and their commands"
     if not set(names) <= set(TABLES):  # few, and long to train
-        commands += [command(config, study, 8) for config in missing]
+        commands, what = [*commands, *(command(config, study, 8) for config in missing)], "them, and to train each"
     reasons = dict.fromkeys(todo.impossible.values())
     lacking = "\n".join(f"- {_escaped(reason).replace('<', '&lt;')}" for reason in reasons)
-    text = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(missing) + len(todo.done)} runs. "
-    text += "To list them and their commands:" if len(commands) == 1 else "To list them, and to train each:"
+    text = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(missing) + len(todo.done)} runs. To list {what}:"
     return "\n\n".join(["", text, "\n".join(["```", *commands, "```"]), lacking])
 
 
@@ -207,18 +185,17 @@ def order_table(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0)
     """How well published and measured order agree, one row per table (by name) and one for all networks: Spearman's
     rank correlation with its interval (`intervals.rank_correlation`). Among all, a network of several tables counts
     once."""
-    known = {
-        name: [line for line in lines if line.results and line.published is not None]
+    groups = {
+        get_table(name).title: [line for line in lines if line.results and line.published is not None]
         for name, lines in measured.items()
     }
-    once = {line.results[0].folder: line for lines in known.values() for line in lines}
-    groups = {get_table(name).title: lines for name, lines in known.items()} | {"all networks": list(once.values())}
+    once = {line.results[0].folder: line for lines in groups.values() for line in lines}
     rows = []
-    for title, lines in groups.items():
+    for title, lines in (groups | {"all networks": list(once.values())}).items():
         rows.append({"table": title, "networks": len(lines)})
         if len(lines) > 1:
-            correlation, low, high = rank_correlation(lines, seed_error)
-            rows[-1] |= {"rank correlation": correlation, "95% low": low, "95% high": high}
+            names = ("rank correlation", "95% low", "95% high")
+            rows[-1] |= dict(zip(names, intervals.rank_correlation(lines, seed_error), strict=True))
             rows[-1] |= {"seeds": min(len(line.results) for line in lines)}
     return pd.DataFrame(rows)
 

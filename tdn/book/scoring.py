@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from tdn.data.clips import TestClips, VideoSet
 from tdn.data.disk.catalog import DatasetSpec
@@ -39,12 +38,9 @@ def evaluate_weights(
     """Scores the validation videos of a data set under each of `views`. Gives one row per views, and keeps scores,
     accuracy per class and a manifest in a folder of `results` for each.
 
-    Args:
-        class_names: in the order of the network's outputs, where it is not the data set's and not in the file.
-        batch: views on the device at once.
-        reader: of video files, as `open_video`.
-
-    Raises as `load_model` and `DatasetSpec.videos`; ValueError where the classes are not those of the data set.
+    `class_names` are in the order of the network's outputs, where it is not the data set's and not in the file; `batch`
+    is of views on the device at once; `reader` as in `open_video`. Raises as `load_model` and `DatasetSpec.videos`;
+    ValueError where the classes are not those of the data set.
     """
     model, name, names, _ = load_model(weights, num_segments)
     _, val_set = videos(spec, DATA)
@@ -56,7 +52,9 @@ def evaluate_weights(
         clips = TestClips(val_set, model.num_segments, model.window, of)
         evaluation = evaluate(model, clips, device(), batch, PRECISIONS[precision])
         evaluation.scores = evaluation.scores[:, order]
-        row = {"network": name, "segments": model.num_segments, "data": spec.name, **_views_row(model, of)}
+        gmacs = measure_cost(model, of.size).gmacs
+        row = {"network": name, "segments": model.num_segments, "data": spec.name, "views": str(of), "size": of.size}
+        row |= {"GMACs a view": gmacs, "GMACs": gmacs * of.number}
         row |= accuracy_row(evaluation) | published_row(spec.name, name, model.num_segments, of)
         rows.append(row)
         if rank() == 0:
@@ -101,17 +99,12 @@ def published_row(dataset: str, name: str, num_segments: int, views: Views) -> d
     system, _, backbone = name.partition("_resnet")
     if comparison is None or system != "tdn":
         return {}
-    table = published(comparison.file, method=comparison.method, backbone=f"ResNet{backbone}")
-    frames = f"{num_segments}x{views}" if "clips" in comparison.frames else str(num_segments)
-    row = table[table[comparison.frames] == frames]
-    if "clips" not in comparison.frames and views.number > 1:  # published with one view
-        return {}
+    frames = f"{num_segments}x{views}"
+    if "clips" not in comparison.frames:  # published with one view
+        frames = frames.removesuffix("x1x1")
+    of = {"method": comparison.method, "backbone": f"ResNet{backbone}", comparison.frames: frames}
+    row = published(comparison.file, **of)
     return {"published top-1": float(row["top1"].iloc[0])} if len(row) else {}
-
-
-def _views_row(model: nn.Module, views: Views) -> dict[str, Any]:
-    gmacs = measure_cost(model, views.size).gmacs
-    return {"views": str(views), "size": views.size, "GMACs a view": gmacs, "GMACs": gmacs * views.number}
 
 
 def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[str, Any]) -> None:

@@ -52,7 +52,9 @@ def transfer_table(study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
             row |= {f"split {number}": value for number, value in enumerate(top1, start=1)}
             row |= {"std over splits": np.std(top1, ddof=1)}
             row |= {"videos of a split": ", ".join(dict.fromkeys(f"{of['videos']} of {of['of']}" for of in metrics))}
-        rows.append(row | {"measured on": _measured_on(line, study) if line.results else NOT_RUN})
+        config = line.runs[0]
+        on = f"{study.name}, {config.model.split('_')[1].replace('resnet', 'ResNet')}, {config.views}"
+        rows.append(row | {"measured on": on if line.results else NOT_RUN})
     table = pd.DataFrame(rows)
     return table if table["published top-1"].notna().any() else table.drop(columns="published top-1")
 
@@ -65,9 +67,8 @@ def transfer_gains(study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
     for target in study.transfer.targets:
         without, transferred = lines[target, False], lines[target, True]
         if not (without.results and transferred.results):
-            rows.append({"data": target, "gain": np.nan, "±": np.nan})
-            continue
-        if all(isinstance(config.data, PocketPart) for config in transferred.runs):  # the same videos
+            points, half = np.nan, np.nan
+        elif all(isinstance(config.data, PocketPart) for config in transferred.runs):  # the same videos
             points, half = difference(without.results, transferred.results, seed_error)
         else:
             pairs = zip(without.results, transferred.results, strict=True)
@@ -76,12 +77,7 @@ def transfer_gains(study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _measured_on(line: Line, study: Profile) -> str:
-    config = line.runs[0]
-    return f"{study.name}, {config.model.split('_')[1].replace('resnet', 'ResNet')}, {config.views}"
-
-
 def _initialised_from(study: Profile, transferred: bool) -> str:
-    if not transferred:
-        return "the 2D network" if study.trains_in_notebooks else "ImageNet"
-    return "TDN on the other families" if study.trains_in_notebooks else "TDN on Kinetics-400"
+    if study.trains_in_notebooks:
+        return "TDN on the other families" if transferred else "the 2D network"
+    return "TDN on Kinetics-400" if transferred else "ImageNet"

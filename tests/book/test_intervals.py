@@ -10,11 +10,9 @@ from tdn.book.lines import Line
 from tdn.engine.evaluation import ensemble
 from tdn.experiments import runs
 from tdn.experiments.profiles import PROFILES
-from tdn.experiments.tables import DIFFERENCE_OPERATOR, TABLES
+from tdn.experiments.tables import TABLES
 
-
-def line(results, row=DIFFERENCE_OPERATOR[0]):
-    return Line(row, results, 33.0, 24.0, table=TABLES["difference_operator"])
+NO = "inconclusive"
 
 
 def test_wilson_interval():
@@ -46,26 +44,22 @@ def test_ensembles_and_runs_are_compared_by_the_same_functions(tmp_path):
 
 
 def test_verdicts():
-    assert intervals.verdict(3.0, 2.9) == "better"
-    assert intervals.verdict(-3.0, 2.9) == "worse"
-    assert intervals.claim_verdict(3.0, 2.9) == "supported" and intervals.claim_verdict(-3.0, 2.9) == "contradicted"
-    assert intervals.claim_verdict(0, 0) == "inconclusive"
-    assert intervals.verdict(2.9, 3.0) == intervals.verdict(0, 0) == "inconclusive"
+    for points, verdict, claim in ((3.0, "better", "supported"), (-3.0, "worse", "contradicted"), (2.9, NO, NO)):
+        assert (intervals.verdict(points, 2.9), intervals.claim_verdict(points, 2.9)) == (verdict, claim)
+    assert intervals.verdict(0, 0) == intervals.claim_verdict(0, 0) == NO
 
 
 def test_seed_error_is_pooled_over_networks(tmp_path):
     """Two networks of three seeds, standard deviations of 1 and 2 points, and one of a single seed."""
     shares = [[49, 50, 51], [58, 60, 62], [90]]
-    lines = [line([stored(tmp_path / str(n), np.arange(100) < n) for n in row]) for row in shares]
+    first, second, _ = ([stored(tmp_path / str(n), np.arange(100) < n) for n in row] for row in shares)
     expected = stats.t.ppf(0.975, 4) * np.sqrt((1**2 + 2**2) / 2)
-    assert intervals.pooled_error([line.results for line in lines]) == pytest.approx(expected)
-    assert intervals.pooled_error([lines[2].results]) == 0, "not known from one seed"
-
-    points, half = intervals.difference(lines[0].results, lines[1].results, expected)
-    _, videos = intervals.difference(lines[0].results, lines[1].results)
-    assert points == pytest.approx(10)
-    assert half == pytest.approx(np.hypot(videos, expected * np.sqrt(2 / 3)))
-    top1, low, high = intervals.accuracy(lines[0].results, expected)
+    assert intervals.pooled(shares) == pytest.approx(expected)
+    assert intervals.pooled(shares[2:]) == 0, "not known from one seed"
+    points, half = intervals.difference(first, second, expected)
+    _, videos = intervals.difference(first, second)
+    assert (points, half) == pytest.approx((10, np.hypot(videos, expected * np.sqrt(2 / 3))))
+    top1, low, high = intervals.accuracy(first, expected)
     wilson_low, wilson_high = intervals.wilson(0.5, 100)
     assert top1 == pytest.approx(50)
     assert top1 - low == pytest.approx(np.hypot(50 - 100 * wilson_low, expected / np.sqrt(3)))
@@ -74,11 +68,13 @@ def test_seed_error_is_pooled_over_networks(tmp_path):
 
 def test_rank_correlation(tmp_path):
     results = [[stored(tmp_path / str(n), np.arange(200) < n)] for n in (20, 60, 100, 140)]
-    rows = DIFFERENCE_OPERATOR  # 41.5 51.4 51.6 52.3
-    lines = [line(result, row) for row, result in zip(rows, results, strict=True)]
+    table = TABLES["difference_operator"]  # 41.5 51.4 51.6 52.3
+    lines, turned = (
+        [Line(row, result, 33.0, 24.0, table=table) for row, result in zip(table.rows, order, strict=True)]
+        for order in (results, results[::-1])
+    )
     assert intervals.rank_correlation(lines, 0.0) == pytest.approx((1, 1, 1)), "20 points apart on 200 videos"
-    reversed_order = [line(result, row) for row, result in zip(rows, results[::-1], strict=True)]
-    assert intervals.rank_correlation(reversed_order, 0.0) == pytest.approx((-1, -1, -1))
+    assert intervals.rank_correlation(turned, 0.0) == pytest.approx((-1, -1, -1))
     _, low, high = intervals.rank_correlation(lines, 60.0)
     assert low < 0.2 and high == pytest.approx(1), "with such a seed error the order is not known"
 
@@ -89,9 +85,7 @@ def test_seed_error_of_a_profile_takes_each_network_once(tmp_path, monkeypatch):
     assert intervals.seed_error(profile) == 0, "nothing trained"
     tdn = next(row for row in TABLES["s_tdm_fusion"].rows if row.name == "F + H")  # in five tables
     tsn = TABLES["short_vs_long"].rows[0]
-    results = {}
-    for row, shares in ((tdn, (60, 64, 62)), (tsn, (30, 31))):  # TSN's third seed is missing
-        folders = [runs.stored(run, profile.results).folder for run in profile.runs(row, TABLES["short_vs_long"])]
-        results[row.name] = [stored(f, np.arange(100) < n) for f, n in zip(folders, shares, strict=False)]
-    assert intervals.seed_error(profile) == pytest.approx(intervals.pooled_error(results.values()))
-    assert intervals.seed_error(profile) > 0
+    for row, shares in ((tdn, (60, 64)), (tsn, (30, 31))):
+        for run, share in zip(profile.runs(row, TABLES["short_vs_long"]), shares, strict=True):
+            stored(runs.stored(run, profile.results).folder, np.arange(100) < share)
+    assert 0 < intervals.seed_error(profile) == pytest.approx(intervals.pooled([(60, 64), (30, 31)]))

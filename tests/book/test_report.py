@@ -11,14 +11,13 @@ import pytest
 from helpers.reference import stored
 
 from tdn.book import figures, report
-from tdn.book.lines import Line, full_size
+from tdn.book.lines import Line, full_size_cost
 from tdn.experiments.profiles import PROFILES
-from tdn.experiments.tables import DIFFERENCE_OPERATOR, LOCATION, SHORT_VS_LONG, TABLES, TEMPORAL_MODULES, Row
-from tdn.model.cost import measure_cost
+from tdn.experiments.tables import LOCATION, SHORT_VS_LONG, TABLES, TEMPORAL_MODULES, Row
 from tdn.utils import markdown
 
 RESULTS = Path(__file__).parents[2] / "results"
-SHORT = TABLES["short_vs_long"]
+SHORT, TSM = TABLES["short_vs_long"], "TSM++ better than TSM"
 
 
 def line(row, results, table=SHORT):
@@ -67,11 +66,8 @@ def test_rows_that_were_not_run_have_the_same_columns(lines):
 
 def test_claims_compare_every_row_with_every_reference_once(lines):
     claims = report.claims(SHORT, lines)
-    assert claims["claim"].tolist() == [
-        "temporal convolution better than TSN",
-        "TDN (both) better than temporal convolution",
-        "TDN (both) better than TSN",
-    ]
+    conv, tdn = "temporal convolution better than ", "TDN (both) better than "
+    assert claims["claim"].tolist() == [f"{conv}TSN", f"{tdn}temporal convolution", f"{tdn}TSN"]
     assert claims["published"].tolist() == pytest.approx([26.9, 5.7, 32.6])
     assert claims["measured"].tolist() == pytest.approx([10, 40, 50])
     assert set(claims["verdict"]) == {"supported"}
@@ -90,40 +86,30 @@ def test_claims_are_taken_from_the_edition_that_has_both_rows(tmp_path):
     table = dataclasses.replace(TABLES["temporal_modules"], pairs=(("TSM", "TSM++"),))
     lines = [line(row, [stored(tmp_path / row.name, np.arange(100) < right[row.name])], table) for row in rows]
     claims = report.claims(table, lines).set_index("claim")
-    assert claims["published"].to_dict() == pytest.approx(
-        {
-            "TDN better than TSN": 51.3 - 19.7,  # only the ICLR edition has TSN
-            "TDN better than TSM": 52.3 - 47.1,
-            "TDN better than TEA": 51.3 - 48.9,
-            "TDN better than TSM++": 52.3 - 47.6,
-            "TSM++ better than TSM": 47.6 - 47.1,
-        }
-    )
+    assert claims.index.tolist() == [*(f"TDN better than {n}" for n in ("TSN", "TSM", "TEA", "TSM++")), TSM]
+    published = [51.3 - 19.7, 52.3 - 47.1, 51.3 - 48.9, 52.3 - 47.6, 47.6 - 47.1]  # only ICLR's edition has TSN
+    assert claims["published"].tolist() == pytest.approx(published)
     assert claims["edition"].tolist() == ["iclr2021", "cvpr2021", "iclr2021", "cvpr2021", "cvpr2021"]
-    assert claims.loc["TSM++ better than TSM", "measured"] == pytest.approx(-10)
+    assert claims.loc[TSM, "measured"] == pytest.approx(-10)
     assert "published +31.6 (ICLR), measured +50.0" in report.findings(table, lines)
     shown = report.accuracy_table(table, lines).set_index("network")["published top-1 (SSv1)"]
     assert shown.drop(["TSN", "TEA", "TANet"]).tolist() == [47.1, 47.6, 52.3]
     assert shown[["TSN", "TEA", "TANet"]].isna().all(), "no number of another edition in the column"
 
 
-def test_rows_without_any_published_number_have_a_table_and_a_figure(tmp_path):
-    results = stored(tmp_path / "a", np.arange(100) < 50)
-    lines = [line(row, [results], TABLES["beyond"]) for row in TABLES["beyond"].rows]
-    table = report.accuracy_table(TABLES["beyond"], lines)
+def test_rows_without_a_published_number_have_a_table_and_no_claim(lines):
+    beyond = TABLES["beyond"]
+    unpublished = [line(row, lines[0].results, beyond) for row in beyond.rows]
+    table = report.accuracy_table(beyond, unpublished)
     assert "published top-1 (SSv1)" not in table and len(figures.plot_accuracy(table).axes) == 2
-    assert report.claims(TABLES["beyond"], lines).empty and report.findings(TABLES["beyond"], lines) == ""
-
-
-def test_a_row_of_ones_own_has_no_claim(lines):
-    own = line(Row("ours", "tdn"), lines[0].results)
-    assert len(report.claims(SHORT, [*lines, own])) == 3
-    assert len(report.accuracy_table(SHORT, [*lines, own])) == 4
+    assert report.claims(beyond, unpublished).empty and report.findings(beyond, unpublished) == ""
+    own = [*lines, line(Row("ours", "tdn"), lines[0].results)]
+    assert len(report.claims(SHORT, own)) == 3 and len(report.accuracy_table(SHORT, own)) == 4
 
 
 def test_stars_of_formulas_are_not_emphasis():
-    text = markdown(pd.DataFrame({"vs F*H": ["F*H better than F + F*H", None], "points": [1.25, 2]}))
-    assert "nan" not in markdown(pd.DataFrame({"published": [1.5, None]})), "nothing where nothing is known"
+    text = markdown(pd.DataFrame({"vs F*H": ["F*H better than F + F*H", None], "points": [1.25, None]}))
+    assert "nan" not in text, "nothing where nothing is known"
     assert r"| vs F\*H " in text and r"| F\*H better than F + F\*H |" in text and "1.2" in text
 
 
@@ -144,11 +130,8 @@ def test_overview(lines):
 
 @pytest.mark.slow
 def test_published_costs_of_tdn_are_ours_with_norms_and_biases():
-    measured = [
-        Line(row, [], measure_cost(full_size(row)).gmacs, 24.0, table=TABLES[name])
-        for name, rows in (("difference_operator", DIFFERENCE_OPERATOR), ("location", LOCATION))
-        for row in rows
-    ]
+    tables = [TABLES["difference_operator"], TABLES["location"]]
+    measured = [Line(row, [], full_size_cost(row).gmacs, 24.0, table=table) for table in tables for row in table.rows]
     table = report.cost_table(measured).set_index("network")
     assert table["published GMACs"].tolist() == [36.2, 36.2, 35.9, 35.9, 33, 35, 36, 38]
     off = (table["sum"] - table["published GMACs"]).abs()
