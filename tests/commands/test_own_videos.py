@@ -67,14 +67,14 @@ def test_mistakes(weights, video, tmp_path, capsys):
     (tmp_path / "names.txt").write_text("one\ntwo\n")
     for command, arguments, reason in (
         ("predict", ["--weights", str(video)], "not a weights file"),
-        ("predict", ["--weights", str(weights), "--classes", str(tmp_path / "names.txt")], "2 class names"),
-        ("predict", ["--weights", str(weights), "--views", "ten"], "clips x crops"),
-        ("cam", ["--weights", str(weights), "-o", str(weights)], "is no folder"),
-        ("cam", ["--weights", str(weights), "--layer", "layer4"], "valid: stage1"),
-        ("cam", ["--weights", str(weights), "--target", "Sleeping"], "no class is called 'Sleeping'"),
-        ("cam", ["--weights", str(weights), "--target", "18"], "none of the network's 0 to 17"),
+        ("predict", ["--classes", str(tmp_path / "names.txt")], "2 class names"),
+        ("predict", ["--views", "ten"], "clips x crops"),
+        ("cam", ["-o", str(weights)], "is no folder"),
+        ("cam", ["--layer", "layer4"], "valid: stage1"),
+        ("cam", ["--target", "Sleeping"], "no class is called 'Sleeping'"),
+        ("cam", ["--target", "18"], "none of the network's 0 to 17"),
     ):
-        assert main([command, str(video), *arguments]) == 2
+        assert main([command, str(video), "--weights", str(weights), *arguments]) == 2
         assert reason in capsys.readouterr().err
 
 

@@ -63,8 +63,8 @@ def test_own_videos_are_trained_and_evaluated(tmp_path, results, monkeypatch, ca
 
 def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, capsys):
     mine = layouts.folder(tmp_path / "mine")
-    model = tdn.create_model("tdn_resnet10", 3, 4, width=8)
     network = {"name": "tdn_resnet10", "options": {"width": 8}, "num_segments": 4}
+    model = tdn.create_model("tdn_resnet10", 3, 4, width=8)
     torch.save({"model": model.state_dict(), "network": network}, tmp_path / "weights.pt")
     arguments = ["--dataset", str(mine), "--weights", str(tmp_path / "weights.pt"), "--size", "48"]
     assert main(["evaluate", *arguments, "--views", "1x1", "2x3", "--reader", "decord"]) == 0
