@@ -48,26 +48,16 @@ def test_test_clips_are_the_middle_of_everything(video_sets):
 
 def test_a_mirrored_clip_has_the_mirrored_label(video_sets):
     train, _ = video_sets
-    left = train.class_names.index("Moving [something] left")
-    right = train.class_names.index("Moving [something] right")
-    clips = TrainingClips(train, 2, 1, seed=0)
-    seen = set()
-    for epoch in range(12):
-        clips.start_epoch(epoch)
-        sample = clips[left]  # video i has label i % 18
-        seen.add((sample.crops[0].flip, sample.label))
-    assert seen == {(False, left), (True, right)}
-
-
-def test_a_class_that_has_no_mirror_image_is_never_flipped(video_sets):
-    train, _ = video_sets
-    alone = VideoSet([Video(train.videos[0].path, 0)], ["Tilting it to the left"])
-    clips = TrainingClips(alone, 2, 1, seed=0)
-    flips = []
-    for epoch in range(20):
-        clips.start_epoch(epoch)
-        flips.append(clips[0].crops[0].flip)
-    assert not any(flips)
+    left, right = (train.class_names.index(f"Moving [something] {side}") for side in ("left", "right"))
+    alone = VideoSet([Video(train.videos[0].path, 0)], ["Tilting it to the left"])  # a class without a mirror image
+    for videos, index, expected in ((train, left, {(False, left), (True, right)}), (alone, 0, {(False, 0)})):
+        clips = TrainingClips(videos, 2, 1, seed=0)
+        seen = set()
+        for epoch in range(12):
+            clips.start_epoch(epoch)
+            sample = clips[index]  # of the training set, video i has label i % 18
+            seen.add((sample.crops[0].flip, sample.label))
+        assert seen == expected
 
 
 def test_unreadable_videos_are_listed_and_never_replaced(video_sets, broken_videos):

@@ -15,16 +15,7 @@ from tdn.data.pocket import scenes
 
 SPEC = pocket.PocketSpec(train=18, val=18)
 NAMES = [c.name for c in pocket.CLASSES]
-REVERSED = [
-    ("Letting a pattern run left inside [something]", "Letting a pattern run right inside [something]"),
-    ("Letting a pattern run up inside [something]", "Letting a pattern run down inside [something]"),
-    ("Showing a square, then a circle", "Showing a circle, then a square"),
-    ("Covering [something] with [something]", "Uncovering [something]"),
-    ("[Something] growing", "[Something] shrinking"),
-    ("Moving [something] left", "Moving [something] right"),
-    ("[Something] approaching [something]", "Two things moving apart"),
-    ("Turning [something] clockwise", "Turning [something] counterclockwise"),
-]
+REVERSED = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (12, 13), (14, 15), (16, 17)]  # labels
 
 
 def read_index(folder):
@@ -44,19 +35,14 @@ def test_classes():
 
 @pytest.mark.parametrize("label", range(18))
 def test_clip_depends_on_the_seed_alone(label):
-    clip = pocket.render_clip(label, (3, label))
-    assert clip.dtype == np.uint8
-    assert clip.shape[1:] == (scenes.PIXELS, scenes.PIXELS, 3)
-    assert np.array_equal(clip, pocket.render_clip(label, (3, label)))
-    other = pocket.render_clip(label, (4, label))
-    assert clip.shape != other.shape or not np.array_equal(clip, other)
+    clip, other = (pocket.render_clip(label, (seed, label)) for seed in (3, 4))
+    assert clip.dtype == np.uint8 and clip.shape[1:] == (scenes.PIXELS, scenes.PIXELS, 3)
+    assert np.array_equal(clip, pocket.render_clip(label, (3, label))) and not np.array_equal(clip, other)
 
 
 @pytest.mark.parametrize(("first", "second"), REVERSED)
 def test_pairs_are_exact_reversals(first, second):
-    forwards = pocket.render_clip(NAMES.index(first), 5)
-    backwards = pocket.render_clip(NAMES.index(second), 5)
-    assert np.array_equal(forwards, backwards[::-1])
+    assert np.array_equal(pocket.render_clip(first, 5), pocket.render_clip(second, 5)[::-1])
 
 
 def test_lengths_vary_within_their_range_whatever_the_class():
@@ -66,15 +52,14 @@ def test_lengths_vary_within_their_range_whatever_the_class():
     assert len({len(pocket.render_clip(label, 1)) for label in range(18)}) == 1
 
 
-@pytest.mark.parametrize("label", [-1, 18])
-def test_unknown_label(label):
-    with pytest.raises(IndexError):
-        pocket.render_clip(label, 0)
-
-
-def test_negative_numbers_are_refused():
+def test_mistakes_are_refused(tmp_path):
+    for label in (-1, 18):
+        with pytest.raises(IndexError):
+            pocket.render_clip(label, 0)
     with pytest.raises(ValueError, match="negative"):
         pocket.PocketSpec(train=-1, val=0)
+    with pytest.raises(OSError):
+        pocket.encode(tmp_path / "missing" / "clip.mp4", np.zeros((40, 56, 56, 3), np.uint8))
 
 
 def test_index_is_balanced_and_true(rendered):
@@ -127,11 +112,6 @@ def test_a_killed_render_completes(rendered, tmp_path):
 def test_specs_have_their_own_folders(tmp_path):
     specs = [pocket.PocketSpec(0, 0), pocket.PocketSpec(0, 0, seed=1)]
     assert len({pocket.render_set(tmp_path, spec, workers=1) for spec in specs}) == 2
-
-
-def test_an_encoding_failure_is_raised(tmp_path):
-    with pytest.raises(OSError):
-        pocket.encode(tmp_path / "missing" / "clip.mp4", np.zeros((40, 56, 56, 3), np.uint8))
 
 
 # What single frames and their neighbours tell about a running pattern, without noise.
