@@ -19,8 +19,7 @@ from tdn.model.tdrl import TemporalDiversity
 from tdn.model.zoo import create_model, resolve_options
 from tdn.utils import unknown_name
 
-# Channels of the blocks that have the TD loss in ResNet-50, for which lambda is published.
-TD_CHANNELS = 512 + 1024 + 2048
+TD_CHANNELS = 512 + 1024 + 2048  # of the blocks with the TD loss in ResNet-50, for which lambda is published
 OFFICIAL_SPLITS = (1, 2, 3)  # of UCF101 and HMDB51
 
 
@@ -40,7 +39,7 @@ class Transfer:
     source: Setting
     targets: Mapping[str, tuple[Setting, ...]]
     row: Row
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,8 @@ class Profile:
     def transfer_runs(self, target: str, transferred: bool = True) -> list[Run]:
         """One run per split of `target`, initialised from the network on `transfer.source`; or, to compare, from that
         network's own initial weights."""
-        row = self.transfer.row
-        source = self._run(row, self.transfer.source, 0)
-        row = dataclasses.replace(row, options={**row.options, **self.transfer.options})
+        source = self._run(self.transfer.row, self.transfer.source, 0)
+        row = dataclasses.replace(self.transfer.row, options=self.transfer.row.options | self.transfer.options)
         runs = [self._run(row, setting, 0) for setting in self.transfer.targets[target]]
         return [dataclasses.replace(config, pretrained=source) for config in runs] if transferred else runs
 
@@ -97,8 +95,8 @@ class Profile:
         options = tuple(resolve_options(model, {**self.options, **row.options}).items())
         # Equation (7) sums over channels: with fewer of them the TD loss keeps the weight that it has in ResNet-50.
         channels = _td_channels(model, options)
-        td_lambda = row.td_lambda * TD_CHANNELS / channels if channels else 0.0
-        recipe = dataclasses.replace(setting.recipe, td_lambda=td_lambda)
+        weight = row.td_lambda * TD_CHANNELS / channels if channels else 0.0
+        recipe = dataclasses.replace(setting.recipe, td_lambda=weight)
         pretrained = self.pretrained("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn", row.deep)
         of = (model, options, row.times * self.num_segments, setting.data, self.size, self.scales, setting.views)
         return Run(*of, recipe, seed, pretrained)

@@ -1,6 +1,5 @@
 """Trains runs, several at a time."""
 
-import itertools
 import sys
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -11,16 +10,13 @@ import psutil
 import torch
 from tqdm import tqdm
 
-from tdn.data.disk.catalog import DatasetSpec
-from tdn.engine.distributed import LAUNCHED, device, rank
+from tdn.engine.distributed import LAUNCHED, rank
 from tdn.engine.trainer import Compute
-from tdn.experiments import runs as experiment
 from tdn.experiments.registry import Plan
-from tdn.experiments.runs import DATA, Result, Run, steps, stored
+from tdn.experiments.runs import DATA, Result, Run, run, steps, stored
 from tdn.utils import context, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
-SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
 
 
 def default_jobs() -> int:
@@ -49,11 +45,10 @@ def train(
         return
     jobs = 1 if LAUNCHED else min(jobs or default_jobs(), len(to_do))
     if rank() == 0:
-        time_needed = _time_needed(to_do, results, data, jobs)
-        print(f"needs {len(plan.done) + len(to_do)} networks, {len(plan.done)} there, {time_needed}", flush=True)
+        print(f"needs {len(plan.done) + len(to_do)} networks, {len(plan.done)} there", flush=True)
     if LAUNCHED:
         for config in to_do:
-            result = experiment.run(config, results, data, compute, pretrained=pretrained)
+            result = run(config, results, data, compute, pretrained=pretrained)
             if rank() == 0:
                 print(_summary(config, result), flush=True)
         return
@@ -87,32 +82,6 @@ def _summary(config: Run, result: Result) -> str:
     return f"{config.name} seed {config.seed}: top-1 {top1:.1%} after {seconds:.0f} s"
 
 
-def _time_needed(to_do: list[Run], results: Path, data: Path, jobs: int) -> str:
-    """In words. Estimated from runs that are complete below `results`; where there is none, from the constant."""
-    rate = _measured_rate(results)
-    if rate is None:
-        if device().type != "cpu" or any(isinstance(config.data, DatasetSpec) for config in to_do):
-            return "the time is known once the first is trained"
-        rate = SECONDS_PER_SEGMENT
-    segments = sum(steps(config, data) * config.recipe.batch * config.num_segments for config in to_do)
-    minutes = segments * rate / jobs / 60
-    if minutes > 90:
-        return f"about {minutes / 60:.0f} hours"
-    return f"about {max(round(minutes), 1)} minute{'s' if minutes >= 1.5 else ''}"
-
-
-def _measured_rate(results: Path) -> float | None:
-    """Seconds per segment of a training clip, over up to 20 complete runs on a device like this one."""
-    seconds = segments = 0
-    complete = (result for result in map(Result, sorted(results.glob("runs/*"))) if result.complete)
-    for result in itertools.islice(complete, 20):
-        if result.manifest["device"].startswith("CPU") == (device().type == "cpu"):
-            recipe, videos = result.config["recipe"], result.metrics["train_of"]
-            trained = recipe["epochs"] * max(videos // recipe["batch"], 1) * recipe["batch"]
-            seconds, segments = seconds + result.manifest["seconds"], segments + trained * result.config["num_segments"]
-    return seconds / segments if seconds else None
-
-
 _steps: Synchronized  # of all workers together
 
 
@@ -132,5 +101,5 @@ def _train(config: Run, results: Path, data: Path, compute: Compute, pretrained:
         with _steps.get_lock():
             _steps.value += number
 
-    experiment.run(config, results, data, compute, count, pretrained)
+    run(config, results, data, compute, count, pretrained)
     count(steps(config, data) - counted)  # another process may have trained it meanwhile

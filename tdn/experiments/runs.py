@@ -115,13 +115,14 @@ def impossible(config: Run, has_weights: bool = False) -> str | None:
     if config.pretrained != IMAGENET or has_weights:
         return None
     system, _, backbone = config.model.partition("_")
-    choice = "possible: --pretrained none (from scratch) or --pretrained FILE (weights to initialise from)"
     if dict(config.options).get("conv2", "dense") != "dense":
-        return f"torchvision has no ImageNet weights of the Res2Net in {config.model}; {choice}"
-    if backbone not in IMAGENET_RESNETS or SYSTEMS[system].network is not VideoResNet:
-        only = ", ".join(IMAGENET_RESNETS)
-        return f"torchvision has no ImageNet weights for {config.model}, only for networks on {only}; {choice}"
-    return None
+        lacking = f"of the Res2Net in {config.model}"
+    elif backbone not in IMAGENET_RESNETS or SYSTEMS[system].network is not VideoResNet:
+        lacking = f"for {config.model}, only for networks on {', '.join(IMAGENET_RESNETS)}"
+    else:
+        return None
+    choice = "--pretrained none (from scratch) or --pretrained FILE (weights to initialise from)"
+    return f"torchvision has no ImageNet weights {lacking}; possible: {choice}"
 
 
 def run(
@@ -148,13 +149,11 @@ def run(
             if rank() == 0:
                 (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     if rank() == 0:
-        metrics = result.metrics
-        for role, unreadable, of in (
-            ("training", metrics["train_unreadable"], metrics["train_of"]),
-            ("validation", metrics["unreadable"], metrics["of"]),
-        ):
+        of = result.metrics
+        roles = ("training", of["train_unreadable"], of["train_of"]), ("validation", of["unreadable"], of["of"])
+        for role, unreadable, number in roles:
             if unreadable:
-                print(f"{result.folder.name}: {len(unreadable)} of {of} {role} videos could not be read:")
+                print(f"{result.folder.name}: {len(unreadable)} of {number} {role} videos could not be read:")
                 more = "  ..." if len(unreadable) > 10 else ""
                 print("\n".join(f"  {path}: {reason}" for path, reason in unreadable[:10]), more)
     return result
@@ -249,18 +248,12 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
         return
     evaluation.save(folder / "scores.npz")
     network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
-    about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}
-    weights = {"model": model.state_dict(), **about}
+    weights = {"model": model.state_dict(), "network": network, "class_names": val_set.class_names}
+    weights["views"] = asdict(config.views)
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
-    manifest = {
-        "run": config.name,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(sum(row["seconds"] for row in training.history), 1),
-        "seed": config.seed,
-        **environment(),
-        "processes": world_size(),
-        **asdict(compute),
-    }
+    seconds = round(sum(row["seconds"] for row in training.history), 1)
+    manifest = {"run": config.name, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
+    manifest |= {"seed": config.seed, **environment(), "processes": world_size(), **asdict(compute)}
     if isinstance(config.data, DatasetSpec):
         manifest["data"] = f"annotation {config.data.fingerprint()}"
     if pretrained:
@@ -277,21 +270,15 @@ def _write_config(folder: Path, config: Run, digest: str | None) -> None:
     if (folder / "checkpoint.pt").exists() and file.exists():
         before = json.loads(file.read_text()).get("pretrained_sha256")
         if before != digest:
-            raise ValueError(
-                f"{config.name} was interrupted with other initial weights (sha256 {before}, not {digest}): finish it "
-                f"with those, or remove {folder}"
-            )
+            weights = f"other initial weights (sha256 {before}, not {digest})"
+            raise ValueError(f"{config.name} was interrupted with {weights}: finish it with those, or remove {folder}")
     write_text(file, json.dumps(asdict(config) | {"pretrained_sha256": digest}, indent=1))
 
 
 def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
-    metrics = {
-        "top1": evaluation.top(1),
-        "top5": evaluation.top(5),
-        "videos": len(evaluation.labels),
-        "of": len(val_set),
-        "unreadable": [[str(path), reason] for path, reason in evaluation.unreadable],
-    }
+    unreadable = [[str(path), reason] for path, reason in evaluation.unreadable]
+    metrics = {"top1": evaluation.top(1), "top5": evaluation.top(5), "videos": len(evaluation.labels)}
+    metrics |= {"of": len(val_set), "unreadable": unreadable}
     if val_set.groups:
         group = np.array(val_set.groups)[evaluation.labels]
         metrics["groups"] = {

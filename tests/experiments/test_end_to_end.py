@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import layouts
 from helpers.reference import released_weights
+from helpers.runs import weights
 
 from tdn.__main__ import main
 from tdn.book.lines import Line
@@ -49,8 +50,8 @@ def spec_of(name, tmp_path, monkeypatch):
     return DatasetSpec(name)
 
 
-def tiny(data, batch=2):
-    recipe = Recipe(epochs=1, batch=batch, lr=0.01, micro_batch=1)
+def tiny(data):
+    recipe = Recipe(epochs=1, batch=2, lr=0.01, micro_batch=1)
     return Run("tdn_resnet10", (("width", 8),), 4, data, 48, (1.0, 0.66), Views(2, 3, 48, 1.0), recipe, 0)
 
 
@@ -80,7 +81,6 @@ def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatc
 def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_path, home, monkeypatch):
     """500 clips, five of them broken, each in its own way; once without the index of a check, once with it."""
     root = tmp_path / "mine"
-    whole = layouts.clip(1)
     for part, number in (("train", 400), ("val", 100)):
         for i in range(number):
             layouts.video_file(root / part / ("nodding", "waving")[i % 2] / f"{i:03d}.mp4", i % 3)
@@ -89,9 +89,7 @@ def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_p
     )} | {root / "val/nodding/010.mp4": b"\x00" * 9000, root / "val/waving/011.mp4": None}  # fmt: skip
     for path, content in broken.items():
         path.write_bytes(path.read_bytes()[:1200] if content is None else content)
-    assert len(whole) == layouts.FRAMES
-    spec = DatasetSpec(str(root))
-    recipe = Recipe(epochs=1, batch=40, lr=0.01)
+    spec, recipe = DatasetSpec(str(root)), Recipe(epochs=1, batch=40, lr=0.01)
     config = dataclasses.replace(tiny(spec), model="tsn_resnet10", recipe=recipe, views=Views(size=48))
     for checked in (False, True):
         if checked:
@@ -127,27 +125,23 @@ def test_an_interrupted_epoch_resumes_where_it_was(tmp_path, monkeypatch):
     before = len(seen)
     cut = experiment.run(config, tmp_path / "cut", tmp_path)
     assert len(seen) - before == 2, "only the step that was not done"
-    weights = [torch.load(result.folder / "weights.pt", weights_only=True)["model"] for result in (whole, cut)]
-    assert all(torch.equal(weights[1][key], value) for key, value in weights[0].items())
+    assert all(torch.equal(weights(cut)[key], value) for key, value in weights(whole).items())
     assert whole.history["loss"].tolist() == cut.history["loss"].tolist()
 
 
 def test_fine_tuning_is_initialised_from_another_network_but_for_its_classifier(tmp_path, monkeypatch):
-    source = tiny(spec_of("k400", tmp_path, monkeypatch))
+    source, data = (tiny(spec_of(name, tmp_path, monkeypatch)) for name in ("k400", "ucf101"))
     recipe = dataclasses.replace(source.recipe, lr=1e-9)
-    target = dataclasses.replace(
-        source, data=spec_of("ucf101", tmp_path, monkeypatch), recipe=recipe, pretrained=source
-    )
+    target = dataclasses.replace(source, data=data.data, recipe=recipe, pretrained=source)
     result = experiment.run(target, tmp_path / "results", tmp_path)
-    before = experiment.trained(source, tmp_path / "results").state_dict()
-    after = experiment.trained(target, tmp_path / "results").state_dict()
+    before, after = (experiment.trained(run, tmp_path / "results").state_dict() for run in (source, target))
     alike = [key for key in before if "running" not in key and torch.allclose(before[key], after[key], atol=1e-5)]
     assert {key.rsplit(".", 1)[0] for key in before} - {key.rsplit(".", 1)[0] for key in alike} <= {"fc"}
     assert result.manifest["pretrained"].startswith(f"{source.name}/weights.pt, sha256 ")
 
-    other = dataclasses.replace(target, seed=1)
     file = experiment.stored(source, tmp_path / "results").folder / "weights.pt"
     file = file.rename(tmp_path / "from_elsewhere.pt")
+    other = dataclasses.replace(target, seed=1)
     result = experiment.run(other, tmp_path / "results", tmp_path, pretrained=file)
     assert re.fullmatch(r".*/from_elsewhere\.pt, sha256 [0-9a-f]{64}", result.manifest["pretrained"])
 
@@ -159,24 +153,24 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
     labels |= {f"Class {number}": str(number) for number in range(3, 174)}
     write_text(root / "labels/labels.json", json.dumps(labels))
     monkeypatch.setenv("TDN_SSV2", str(root))
-    file = tmp_path / "best.pth.tar"
+    spec, file = DatasetSpec("ssv2"), tmp_path / "best.pth.tar"
     torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, file)
 
     with pytest.raises(ValueError, match="8 or 16"):
         load_model(file)
-    table = evaluate_weights(file, DatasetSpec("ssv2"), [Views(size=64)], tmp_path / "kept", num_segments=8)
-    assert table["network"].tolist() == ["tdn_resnet50"] and table["published top-1"].tolist() == [64.0]
-    assert table["videos"].tolist() == ["3 of 3"] and table["GMACs a view"][0] < 35.6
+    (row,) = evaluate_weights(file, spec, [Views(size=64)], tmp_path / "kept", num_segments=8).to_dict("records")
+    assert (row["network"], row["published top-1"], row["videos"]) == ("tdn_resnet50", 64.0, "3 of 3")
+    assert row["GMACs a view"] < 35.6
 
     (folder,) = (tmp_path / "kept").iterdir()
+    interrupted = experiment.stored(tiny(spec), tmp_path).folder
+    write_text(interrupted / "checkpoint.pt", "")
+    write_text(interrupted / "config.json", "{}")
     with pytest.raises(ValueError, match="interrupted with other initial weights"):
-        half = experiment.stored(tiny(DatasetSpec("ssv2")), tmp_path).folder
-        write_text(half / "checkpoint.pt", "")
-        write_text(half / "config.json", "{}")
-        experiment.run(tiny(DatasetSpec("ssv2")), tmp_path, tmp_path, pretrained=file)
+        experiment.run(tiny(spec), tmp_path, tmp_path, pretrained=file)
     kept = Evaluation.load(folder / "scores.npz")
     model, *_ = load_model(file, 8)
-    _, val = DatasetSpec("ssv2").videos(tmp_path)
+    _, val = spec.videos(tmp_path)
     expected = evaluate(model, TestClips(val, 8, 5, Views(size=64)), device())
     np.testing.assert_allclose(kept.scores, expected.scores, rtol=1e-3, atol=1e-3)
     wrong = pd.read_csv(folder / "confusion.csv")
@@ -198,27 +192,23 @@ def test_the_published_number_is_that_of_the_same_views():
     assert published_row("k400", "tdn_resnet50", 8, Views(10, 3, 256, 1.0)) == {"published top-1": 76.6}
     assert published_row("k400", "tdn_resnet50", 8, Views()) == {} == published_row("k400", "tsm_resnet50", 8, Views())
     assert published_row("ssv2", "tdn_resnet101", 16, Views()) == {"published top-1": 66.9}
-    assert (
-        published_row("ssv2", "tdn_resnet101", 16, Views(2)) == {} == published_row("mine", "tdn_resnet50", 8, Views())
-    )
+    assert published_row("ssv2", "tdn_resnet101", 16, Views(2)) == {}
+    assert published_row("mine", "tdn_resnet50", 8, Views()) == {}
 
 
 @pytest.mark.slow
 def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
     """The command line of the study, on two processes, and what it leaves against a process alone."""
     environment = {"TDN_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin"}
-    listed = subprocess.run(
-        [sys.executable, "-m", "tdn", "train", "--profile", "smoke", "--list", "--table", "beyond"],
-        env=environment, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    name = re.findall(r"--runs (tsn_resnet10-\w+)", listed)[0]
+    name = SMOKE.pretrained().name
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = ["-m", "tdn", "train", "--profile", "smoke", "--runs", name]
-    refused = subprocess.run([*torchrun, *arguments], env=environment, capture_output=True, text=True, timeout=200)
+    refused, done = (
+        subprocess.run(
+            [*torchrun, "-m", "tdn", "train", "--profile", "smoke", "--runs", name, *more],
+            env=environment, capture_output=True, text=True, timeout=200,
+        ) for more in ([], ["--device-batch", "8"])
+    )  # fmt: skip
     assert refused.returncode != 0 and "has only 1" in refused.stderr
-    done = subprocess.run(
-        [*torchrun, *arguments, "--device-batch", "8"], env=environment, capture_output=True, text=True, timeout=200
-    )
     assert done.returncode == 0, done.stderr
     assert "batch 32 in micro-batches of 8 over 2 processes, learning rate 0.01 for that batch" in done.stdout
     result = experiment.Result(tmp_path / "results/smoke/runs" / name)
@@ -226,6 +216,5 @@ def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
     assert (result.metrics["videos"], result.metrics["of"]) == (18, 18)
 
     alone = experiment.run(SMOKE.pretrained(), tmp_path / "alone", tmp_path / ".data", Compute(device_batch=8))
-    assert alone.folder.name == name
     assert result.history["loss"].tolist() == pytest.approx(alone.history["loss"].tolist(), abs=1e-4)
     np.testing.assert_allclose(result.evaluation.scores, alone.evaluation.scores, atol=1e-3)

@@ -51,25 +51,19 @@ def test_each_missing_run_is_trained_once_whatever_is_next_to_it(tmp_path, data_
     runs = seeds(TINY, 3)
     train([runs[0], *runs], tmp_path, data_root, jobs=2)
     results = [experiment.stored(config, tmp_path) for config in runs]
-    assert all(result.complete for result in results)
     assert {result.manifest["device"] for result in results} == {"CPU, 1 threads"}
     out, err = capsys.readouterr()
     assert out.count("top-1") == 3 and "step" in out and not err, "a notebook shows stderr in red"
-    assert out.startswith("needs 3 networks, 0 there, about 1 minute\n")
+    assert out.startswith("needs 3 networks, 0 there\n")
 
-    alone = tmp_path / "alone"
-    train(runs[:1], alone, data_root, jobs=1)
-    first, again = weights(results[0]), weights(experiment.stored(runs[0], alone))
+    train(runs[:1], tmp_path / "alone", data_root, jobs=1)
+    first, again = weights(results[0]), weights(experiment.stored(runs[0], tmp_path / "alone"))
     assert all(torch.equal(first[key], value) for key, value in again.items())
 
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     train(runs, tmp_path, data_root)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
     assert capsys.readouterr().out.count("top-1") == 1, "that of the run alone"
-    assert queue._measured_rate(tmp_path) == pytest.approx(
-        sum(result.manifest["seconds"] for result in results) / (3 * 4 * 36 * 2)
-    ), "seconds per segment: 3 runs of 4 epochs of 36 videos with 2 segments each"
-    assert queue._time_needed([with_epochs(10**6)], tmp_path / "none", data_root, 2) == "about 6 hours"
 
 
 def test_the_network_that_others_start_from_is_trained_first_and_only_where_needed(tmp_path, data_root):

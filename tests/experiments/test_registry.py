@@ -7,14 +7,13 @@ import pytest
 import torch
 from helpers import layouts
 
-from tdn.book.lines import full_size
+from tdn.book.lines import full_size_cost
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.engine.recipes import SOMETHING
 from tdn.experiments import profiles, registry, tables
-from tdn.experiments.profiles import PROFILES, get_profile
+from tdn.experiments.profiles import PROFILES
 from tdn.experiments.runs import IMAGENET, Run, impossible, stored
 from tdn.experiments.tables import SHORT_VS_LONG, TABLES, TDRL_LAMBDA, TDRL_TIM, TEMPORAL_MODULES, Row
-from tdn.model.cost import measure_cost
 from tdn.model.tdrl import TemporalDiversity
 from tdn.utils import write_text
 
@@ -43,20 +42,21 @@ def test_published_numbers_are_those_of_the_papers_table():
     assert fusion.published(fusion.rows[0], "gmacs") is fusion.published(Row("ours alone", "tdn"), "top1") is None
 
 
-def test_every_row_that_a_csv_file_names_is_one_of_its_table():
+def test_names_of_rows_in_csv_files_and_references_are_those_of_rows():
     rows = {}
     for table in TABLES.values():
-        rows.setdefault(table.files[:1], set()).update(row.name for row in table.rows)
+        names = {row.name for row in table.rows}
+        assert len(names) == len(table.rows) and names >= set(table.references).union(*table.pairs)
+        rows.setdefault(table.files[:1], set()).update(names)
     for files, names in rows.items():
         assert set().union(*(tables._csv(file)["row"].dropna() for file in files)) <= names, files
 
 
-def gmacs(name):
-    return [measure_cost(full_size(row)).gmacs for row in TABLES[name].rows]
-
-
 @pytest.mark.slow
 def test_costs_are_those_of_the_papers():
+    def gmacs(name):
+        return [full_size_cost(row).gmacs for row in TABLES[name].rows]
+
     concat_avg, concat_diff, diff_avg, tdn = gmacs("difference_operator")
     assert concat_avg == pytest.approx(concat_diff) and diff_avg == pytest.approx(tdn)
     # three more input channels of a 7x7 convolution to 64 at 56 x 56, in 8 segments
@@ -65,13 +65,9 @@ def test_costs_are_those_of_the_papers():
     assert max(gmacs("s_tdm_fusion")) < 35.62 and max(gmacs("l_tdm_design")) < 35.62
 
 
-def ablations(profile):
-    return registry.all_runs(profile, list(TABLES))
-
-
 @pytest.mark.parametrize("profile", [PROFILES["smoke"], pytest.param(PROFILES["pocket"], marks=pytest.mark.slow)])
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
-    runs = ablations(profile)
+    runs = registry.all_runs(profile, list(TABLES))
     assert len({run.name for run in registry.all_runs(profile)}) == len(registry.all_runs(profile))  # shared rows once
     assert {run.pretrained for run in runs} == {profile.pretrained("tsn"), profile.pretrained("res2net")}
     assert {run.model for run in runs if run.pretrained == profile.pretrained("res2net")} == {"tea_resnet10"}
@@ -90,10 +86,9 @@ def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
 
 
 def test_a_row_has_at_most_its_own_number_of_seeds():
-    pocket, table = PROFILES["pocket"], TABLES["temporal_modules"]
-    seeds = {row.name: [run.seed for run in pocket.runs(row, table)] for row in TEMPORAL_MODULES}
-    assert seeds["TSM"] == [0, 1] and seeds["TSM++"] == [0]
-    assert len(PROFILES["smoke"].runs(TEMPORAL_MODULES[2], table)) == 1
+    rows, table = {row.name: row for row in TEMPORAL_MODULES}, TABLES["temporal_modules"]
+    for profile, name, seeds in (("pocket", "TSM", [0, 1]), ("pocket", "TSM++", [0]), ("smoke", "TSM", [0])):
+        assert [run.seed for run in PROFILES[profile].runs(rows[name], table)] == seeds
 
 
 def test_the_td_loss_weighs_what_it_weighs_at_full_size():
@@ -106,53 +101,22 @@ def test_the_td_loss_weighs_what_it_weighs_at_full_size():
 
 
 def test_rows_are_the_networks_they_are_named_after():
-    expected = {
-        "TSN": ([], [], []),
-        "temporal convolution": ([], [], [3, 4, 5]),
-        "S-TDM in stage 1": ([1], [], [3, 4, 5]),
-        "S-TDM in stages 1-2": ([1, 2], [], [3, 4, 5]),
-        "L-TDM in stages 3-5": ([], [3, 4, 5], [3, 4, 5]),
-        "TDN (both)": ([1, 2], [3, 4, 5], [3, 4, 5]),
-    }
-    for row in SHORT_VS_LONG:
-        run = PROFILES["pocket"].runs(row, TABLES["short_vs_long"])[0]
-        model = run.create_model()
-        modules = [
-            [number for number in range(2, 6) if hasattr(model.stages[number - 1][0].temporal, name)]
-            for name in ("l_tdm", "conv")
-        ]
-        assert ([int(stage) for stage in model.s_tdm], *modules) == expected[row.name]
+    late = [3, 4, 5]
+    stages = [([], [], []), ([], [], late), ([1], [], late), ([1, 2], [], late), ([], late, late), ([1, 2], late, late)]
+    for row, expected in zip(SHORT_VS_LONG, stages, strict=True):
+        model = PROFILES["pocket"].runs(row, TABLES["short_vs_long"])[0].create_model()
+        first = {number: model.stages[number - 1][0].temporal for number in range(2, 6)}
+        l_tdm, conv = ([number for number in first if hasattr(first[number], name)] for name in ("l_tdm", "conv"))
+        assert ([int(stage) for stage in model.s_tdm], l_tdm, conv) == expected, row.name
         assert model.fc.in_features == 128 and model.dropout.p == 0
 
 
-def test_a_new_row_is_one_line_and_shared_rows_run_once(monkeypatch):
-    profile = PROFILES["smoke"]
-    before = registry.all_runs(profile)
-    rows = [*SHORT_VS_LONG, Row("under another name", "tdn"), Row("L-TDM in stage 5", "tdn", {"l_tdm_stages": (5,)})]
-    monkeypatch.setitem(TABLES, "short_vs_long", dataclasses.replace(TABLES["short_vs_long"], rows=rows))
-    assert len(registry.all_runs(profile)) == len(before) + 1
-
-
-def test_every_reference_is_a_row():
-    for table in TABLES.values():
-        names = {row.name for row in table.rows}
-        assert set(table.references) <= names and {name for pair in table.pairs for name in pair} <= names
-        assert len({row.name for row in table.rows}) == len(table.rows)
-
-
-def test_typos_are_answered_with_the_nearest_names():
-    with pytest.raises(ValueError, match="did you mean pocket"):
-        get_profile("poket")
-    with pytest.raises(ValueError, match="short_vs_long"):
-        tables.get_table("short_vs_lang")
-
-
-def test_two_ways_to_ask_for_one_network_are_one_run():
+def test_a_new_row_is_one_line_and_one_network_under_two_names_runs_once(monkeypatch):
+    before = registry.all_runs(PROFILES["smoke"])
     spelled_out = Row("TDN, spelled out", "tdn", {"s_tdm_stages": (1, 2), "dropout": 0.0})
-    pocket = PROFILES["pocket"]
-    of = TABLES["short_vs_long"]
-    assert pocket.runs(spelled_out, of) == pocket.runs(Row("TDN", "tdn"), of)
-    assert pocket.runs(Row("other", "tdn", {"s_tdm_stages": (1,)}), of) != pocket.runs(Row("TDN", "tdn"), of)
+    rows = [*SHORT_VS_LONG, spelled_out, Row("L-TDM in stage 5", "tdn", {"l_tdm_stages": (5,)})]
+    monkeypatch.setitem(TABLES, "short_vs_long", dataclasses.replace(TABLES["short_vs_long"], rows=rows))
+    assert len(registry.all_runs(PROFILES["smoke"])) == len(before) + 1
 
 
 def test_shards_are_all_runs_once_and_runs_come_after_those_they_are_initialised_from():
@@ -169,21 +133,14 @@ def test_shards_are_all_runs_once_and_runs_come_after_those_they_are_initialised
 def test_transfers_go_from_other_classes_to_three_splits():
     pocket = PROFILES["pocket"]
     tuned, without = (pocket.transfer_runs("pocket, family both", which) for which in (True, False))
-    assert [run.data.split for run in tuned] == [run.data.split for run in without] == [1, 2, 3]
+    assert [run.data.split for run in tuned] == [1, 2, 3]
     (source,) = {run.pretrained for run in tuned}
     assert not set(source.data.classes) & set(tuned[0].data.classes)
-    assert {run.pretrained for run in without} == {pocket.pretrained()}
-    assert [dataclasses.replace(run, pretrained=pocket.pretrained()) for run in tuned] == without, (
-        "nothing else differs"
-    )
+    assert [dataclasses.replace(run, pretrained=pocket.pretrained()) for run in tuned] == without
 
 
-def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
-    for name in ("SSV1", "SSV2", "K400", "UCF101", "HMDB51"):
-        monkeypatch.delenv(f"TDN_{name}", raising=False)
-    monkeypatch.setenv("TDN_HOME", "/nowhere")
-    paper = PROFILES["paper"]
-    runs = registry.all_runs(paper)
+def test_the_paper_profile_is_the_papers_protocol(home):
+    runs = registry.all_runs(PROFILES["paper"])
     assert len({run.name for run in runs}) == len(runs)
     by_data = {}
     for run in runs:
@@ -194,13 +151,9 @@ def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
     tdrl = (50, 64, 0.01, 1e-4, (30, 40, 45), "1x1", 224, 0.5)
     something = (60, 64, 0.01, 5e-4, (30, 45, 55), "1x1", 224, 0.5)
     tuned = (25, 64, 0.002, 5e-4, (12, 19, 22), "10x3", 256, 0.8)
-    assert by_data == {
-        "ssv1": {something, tdrl},
-        "ssv2": {something},
-        "k400": {(100, 128, 0.02, 1e-4, (50, 75, 90), "10x3", 256, 0.5)},
-        "ucf101": {tuned},
-        "hmdb51": {tuned},
-    }
+    kinetics = (100, 128, 0.02, 1e-4, (50, 75, 90), "10x3", 256, 0.5)
+    something_something = {"ssv1": {something, tdrl}, "ssv2": {something}}
+    assert by_data == something_something | {"k400": {kinetics}, "ucf101": {tuned}, "hmdb51": {tuned}}
     from_kinetics = [run.pretrained for run in runs if isinstance(run.pretrained, Run)]
     assert len(from_kinetics) == 6 and len(set(from_kinetics)) == 1 and from_kinetics[0] in runs
     assert from_kinetics[0].num_segments == 16, "the paper transfers the 16-frame network"
@@ -210,8 +163,7 @@ def test_the_paper_profile_is_the_papers_protocol(monkeypatch):
 
 
 def test_networks_that_need_weights_of_their_own_are_not_possible_without(monkeypatch, tmp_path):
-    (tmp_path / "ssv1").mkdir()
-    monkeypatch.setenv("TDN_SSV1", str(tmp_path / "ssv1"))
+    monkeypatch.setenv("TDN_SSV1", str(tmp_path))
     tea = next(run for run in registry.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
     assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
 

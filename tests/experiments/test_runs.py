@@ -1,7 +1,6 @@
 """Runs: their identity, their files, and what happens to them when processes die or meet."""
 
 import dataclasses
-import json
 import signal
 import subprocess
 import sys
@@ -12,19 +11,18 @@ import torch
 from conftest import SPEC
 from helpers.runs import TINY, on_the_cpu, weights, with_epochs  # noqa: F401 (a fixture)
 
-import tdn
 from tdn.data.clips import VideoSet
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
 from tdn.experiments import runs as experiment
 from tdn.experiments.runs import Run
 
-# A process that runs TINY; further epochs make it long enough to be killed half way.
+# A process that trains TINY, for so many epochs.
 PROGRAM = """
-import dataclasses, sys
+import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from helpers.runs import TINY
+from helpers.runs import with_epochs
 from tdn.experiments import runs as experiment
 train = experiment._train
 def train_and_note(*arguments):
@@ -32,67 +30,56 @@ def train_and_note(*arguments):
         file.write("made\\n")
     train(*arguments)
 experiment._train = train_and_note
-recipe = dataclasses.replace(TINY.recipe, epochs=int(sys.argv[3]))
-result = experiment.run(dataclasses.replace(TINY, recipe=recipe), Path(sys.argv[1]), Path(sys.argv[2]))
+result = experiment.run(with_epochs(int(sys.argv[3])), Path(sys.argv[1]), Path(sys.argv[2]))
 print(result.metrics["top1"])
 """
 
 
-def start(results, data_root, tmp_path, epochs):
-    program = tmp_path / "program.py"
+def start(results, data_root, epochs):
+    program = results / "program.py"
     program.write_text(PROGRAM.format(tests=__file__.rsplit("/", 2)[0]))
-    command = [sys.executable, program, results, data_root, str(epochs), tmp_path / "made"]
+    command = [sys.executable, program, results, data_root, str(epochs), results / "made"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_identity_covers_every_field_and_nothing_else(monkeypatch):
-    changed = [
-        dataclasses.replace(TINY, model="tdn_resnet10"),
-        dataclasses.replace(TINY, options=(("dropout", 0.5), ("width", 16))),
-        dataclasses.replace(TINY, num_segments=3),
-        dataclasses.replace(TINY, data=dataclasses.replace(SPEC, seed=6)),
-        dataclasses.replace(TINY, size=64),
-        dataclasses.replace(TINY, scales=(0.8, 0.7)),
-        dataclasses.replace(TINY, views=Views(2, 1, 48, 0.8)),
-        dataclasses.replace(TINY, seed=1),
-        dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, lr=0.02)),
-        dataclasses.replace(TINY, pretrained=TINY),
-        dataclasses.replace(TINY, pretrained=dataclasses.replace(TINY, seed=1)),
-        dataclasses.replace(TINY, pretrained=experiment.IMAGENET),
-        dataclasses.replace(TINY, data=pocket.PocketPart(SPEC, ("both",))),
-    ]
-    assert {field.name for field in dataclasses.fields(Run)} == {
-        *("model", "options", "num_segments", "data"),
-        *("size", "scales", "views", "recipe", "seed", "pretrained"),
-    }, "a new field needs a line above"
+    other = dataclasses.replace(TINY, seed=1)
+    values = {
+        "model": ["tdn_resnet10"],
+        "options": [(("dropout", 0.5), ("width", 16))],
+        "num_segments": [3],
+        "data": [dataclasses.replace(SPEC, seed=6), pocket.PocketPart(SPEC, ("both",))],
+        "size": [64],
+        "scales": [(0.8, 0.7)],
+        "views": [Views(2, 1, 48, 0.8)],
+        "recipe": [dataclasses.replace(TINY.recipe, lr=0.02)],
+        "seed": [1],
+        "pretrained": [TINY, other, experiment.IMAGENET],
+    }
+    assert list(values) == [field.name for field in dataclasses.fields(Run)], "a new field needs a line above"
+    changed = [dataclasses.replace(TINY, **{name: value}) for name, of in values.items() for value in of]
     names = {run.name for run in [TINY, *changed]}
-    assert len(names) == 14
-    assert dataclasses.replace(TINY).name == TINY.name
+    assert len(names) == 14 and dataclasses.replace(TINY).name == TINY.name
     monkeypatch.setattr(pocket, "RENDER_VERSION", 99)
     assert TINY.name not in names, "other pixels, another run"
 
 
 def test_a_run_leaves_its_files_and_is_not_repeated(tmp_path, data_root):
     result = experiment.run(TINY, tmp_path, data_root)
-    files = {path.name for path in result.folder.iterdir()}
     whole = {"config.json", "history.csv", "scores.npz", "metrics.json", "manifest.json", "weights.pt"}
-    assert files - {".lock"} == whole
-
+    assert {path.name for path in result.folder.iterdir()} - {".lock"} == whole
     metrics, evaluation = result.metrics, result.evaluation
     assert (metrics["videos"], metrics["of"], metrics["unreadable"]) == (19, 19, [])
     assert metrics["top1"] == pytest.approx(evaluation.correct.mean())
-    groups = metrics["groups"]
-    assert sum(group["videos"] for group in groups.values()) == 19
-    assert sum(g["videos"] * g["top1"] for g in groups.values()) == pytest.approx(19 * metrics["top1"])
+    groups = metrics["groups"].values()
+    assert sum(group["videos"] for group in groups) == 19
+    assert sum(group["videos"] * group["top1"] for group in groups) == pytest.approx(19 * metrics["top1"])
     assert len(result.history) == 4 and result.manifest["seed"] == 0
-    assert json.loads((result.folder / "config.json").read_text())["recipe"]["lr"] == 0.01
-
-    model = tdn.load_weights(TINY.create_model(), result.folder / "weights.pt")
-    assert torch.equal(model.fc.weight, weights(result)["fc.weight"])
+    assert result.config["recipe"]["lr"] == 0.01
+    assert torch.equal(experiment.trained(TINY, tmp_path).fc.weight, weights(result)["fc.weight"])
 
     before = {path: path.stat().st_mtime_ns for path in result.folder.iterdir()}
-    again = experiment.run(TINY, tmp_path, data_root)
-    assert again.metrics == metrics
+    assert experiment.run(TINY, tmp_path, data_root).metrics == metrics
     assert {path: path.stat().st_mtime_ns for path in result.folder.iterdir()} == before
 
 
@@ -100,7 +87,7 @@ def test_a_run_leaves_its_files_and_is_not_repeated(tmp_path, data_root):
 def test_killed_and_started_again_a_run_ends_in_the_same_result(tmp_path, data_root):
     config = with_epochs(60)
     checkpoint = experiment.stored(config, tmp_path).folder / "checkpoint.pt"
-    process = start(tmp_path, data_root, tmp_path, 60)
+    process = start(tmp_path, data_root, 60)
     while not checkpoint.exists():
         assert process.poll() is None, "ended before its first checkpoint"
         time.sleep(0.02)
@@ -131,32 +118,30 @@ def test_a_run_is_initialised_from_the_weights_of_another(tmp_path, data_root):
 
 @pytest.mark.slow
 def test_two_processes_train_a_run_once(tmp_path, data_root):
-    processes = [start(tmp_path, data_root, tmp_path, 8) for _ in range(2)]
-    printed = [process.communicate(timeout=120)[0] for process in processes]
+    processes = [start(tmp_path, data_root, 8) for _ in range(2)]
+    results = [process.communicate(timeout=120)[0].splitlines()[-1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert (tmp_path / "made").read_text() == "made\n", "once"
-    results = [text.splitlines()[-1] for text in printed]
     assert results[0] == results[1] and 0 <= float(results[0]) <= 1
 
 
-def test_unreadable_videos_are_in_the_metrics(tmp_path, data_root, capsys, monkeypatch):
+def test_unreadable_videos_are_in_the_metrics(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(VideoSet, "keep_in_memory", lambda *_: False)  # as of a set too large for it
-    spec = dataclasses.replace(SPEC, seed=7)
+    spec = dataclasses.replace(SPEC, train=18, val=19, seed=7)
     folder = pocket.render_set(tmp_path, spec)
     broken = [folder / "train" / "00004.mp4", folder / "val" / "00011.mp4"]
     broken[0].write_bytes(b"")
     broken[1].write_bytes(broken[1].read_bytes()[:20_000])
     experiment._videos.cache_clear()
-    config = dataclasses.replace(TINY, data=spec)
+    config = dataclasses.replace(with_epochs(1), data=spec)
     for _ in range(2):  # made, and stored
         result = experiment.run(config, tmp_path, tmp_path)
         assert result.metrics["train_unreadable"] == [[str(broken[0]), "empty file"]]
         ((path, reason),) = result.metrics["unreadable"]
         assert path == str(broken[1]) and reason
         assert (result.metrics["videos"], result.metrics["of"]) == (18, 19)
-        said = capsys.readouterr().out
-        for role in ("1 of 36 training", "1 of 19 validation"):
-            assert f"{role} videos could not be read:" in said
+        printed = capsys.readouterr().out
+        assert all(f"1 of {of} videos could not be read:" in printed for of in ("18 training", "19 validation"))
 
     for path in (folder / "val").iterdir():
         path.write_bytes(b"no video")
