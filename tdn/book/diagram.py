@@ -26,7 +26,7 @@ def plot_tdn() -> plt.Figure:
     _box(axis, 13.2, 1.3, "classifier,\nmean over\nsegments", "white", (1.6, 1.0))
     for left, right in ((1.77, 2.5), (4.1, 4.4)):  # of the motion branch
         _arrow(axis, (left, 3.6), (right, 3.6))
-    for left, right in ((1.77, 2.6), (6.4, 6.4), (7.8, 8.3), (9.7, 10.2), (11.6, 12.38)):
+    for left, right in ((1.77, 2.6), (7.8, 8.3), (9.7, 10.2), (11.6, 12.38)):
         _arrow(axis, (left, 1.3), (right, 1.3))
     axis.text(STAGES[0] + 0.85, 2.35, "upsampled $H$", fontsize=8)
     axis.text(9.0, -0.2, "compares neighbouring segments, both directions", ha="center", fontsize=9, color="tab:blue")

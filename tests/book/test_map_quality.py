@@ -13,15 +13,7 @@ from torch import nn
 from tdn.book import map_quality
 from tdn.book.features import validation_clips
 from tdn.book.intervals import pooled, verdict
-from tdn.book.map_quality import (
-    FRACTIONS,
-    curves,
-    energy_inside,
-    measure_curves,
-    measure_localisation,
-    object_masks,
-    pointing,
-)
+from tdn.book.map_quality import FRACTIONS, energy_inside, measure_curves, measure_localisation, object_masks, pointing
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
 from tdn.data.video import open_video
@@ -33,22 +25,18 @@ def label(name):
     return next(i for i, of_class in enumerate(pocket.CLASSES) if of_class.name.startswith(name))
 
 
-def middle(mask):
-    """Centre `(x, y)` of what a frame's mask covers."""
-    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
-    return (mask * x).sum() / mask.sum(), (mask * y).sum() / mask.sum()
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_masks_move_and_grow_as_the_classes_say(seed):
-    right, left = (pocket.render_mask(label(f"Moving [something] {side}"), seed) for side in ("right", "left"))
-    assert middle(right[-1])[0] - middle(right[0])[0] > 12 and np.array_equal(left, right[::-1])
-    grows = pocket.render_mask(label("[Something] growing"), seed).sum((1, 2))
-    assert grows[-1] > 3 * grows[0] and (np.diff(grows) > -1).all()
-    runs = pocket.render_mask(label("Letting a pattern run right"), seed)
-    assert (runs == runs[0]).all() and 200 < runs[0].sum() < 800, "the patch does not move"
-    first = pocket.render_mask(label("Showing a square"), seed).sum((1, 2))
-    assert first[0] < 1 or first[-1] < 1, "nothing before, between or after"
+def test_masks_move_and_grow_as_the_classes_say():
+    x = np.arange(56)
+    for seed in (1, 2, 3):
+        right, left = (pocket.render_mask(label(f"Moving [something] {side}"), seed) for side in ("right", "left"))
+        first, last = ((mask * x).sum() / mask.sum() for mask in (right[0], right[-1]))
+        assert last - first > 12 and np.array_equal(left, right[::-1])
+        grows = pocket.render_mask(label("[Something] growing"), seed).sum((1, 2))
+        assert grows[-1] > 3 * grows[0] and (np.diff(grows) > -1).all()
+        runs = pocket.render_mask(label("Letting a pattern run right"), seed)
+        assert (runs == runs[0]).all() and 200 < runs[0].sum() < 800, "the patch does not move"
+        shows = pocket.render_mask(label("Showing a square"), seed).sum((1, 2))
+        assert shows[0] < 1 or shows[-1] < 1, "nothing before, between or after"
 
 
 def test_masks_are_where_the_video_differs_from_its_still_background():
@@ -56,8 +44,7 @@ def test_masks_are_where_the_video_differs_from_its_still_background():
     of_class = label("Moving [something] from one place to another")  # without camera motion
     mask, clip = pocket.render_mask(of_class, 5), pocket.render_clip(of_class, 5).astype(float)
     assert mask.shape == clip.shape[:3] and mask.min() >= 0 and mask.max() <= 1
-    changed = np.abs(clip[-1] - clip[0]).mean(-1) > 30
-    either = np.maximum(mask[0], mask[-1])
+    changed, either = np.abs(clip[-1] - clip[0]).mean(-1) > 30, np.maximum(mask[0], mask[-1])
     assert either[changed].mean() > 0.8 and changed[either < 0.01].mean() < 0.02
 
 
@@ -75,8 +62,7 @@ def test_masks_lie_on_the_frames_that_the_network_sees(data_root):
 
 
 def test_energy_and_pointing_as_defined():
-    maps = torch.zeros(3, 2, 4, 4)
-    masks = torch.zeros(3, 2, 4, 4)
+    maps, masks = torch.zeros(2, 3, 2, 4, 4)
     masks[:, :, 1, 1] = 1
     masks[:, 1, 1, 2] = 0.5
     maps[0, 0, 1, 1], maps[0, 1, 1, 2], maps[0, 1, 3, 3] = 3, 2, 5
@@ -100,10 +86,15 @@ def test_curves_fall_and_rise_with_the_pixel_that_matters():
     clips[:, 1, :, 0, 2, 3] = 3
     maps = torch.rand(2, 2, 5, 5)
     maps[0, 1, 2, 3], maps[1, 1, 2, 3] = 2, -1  # the highest activation of the first clip, the lowest of the second
-    deletion, insertion = curves(OnePixel(), clips, maps, torch.tensor([1, 1]))
+    deletion, insertion = map_quality.curves(OnePixel(), clips, maps, torch.tensor([1, 1]))
     assert deletion.shape == insertion.shape == (2, len(FRACTIONS))
     assert deletion[0].round().tolist() == [1] + [0] * 10 and insertion[0].round().tolist() == [0] + [1] * 10
     assert deletion[1].round().tolist() == [1] * 10 + [0] and insertion[1].round().tolist() == [0] * 10 + [1]
+
+
+SHORT = dataclasses.replace(TINY, num_segments=4, views=Views(size=48, scale=48 / 56))
+TCONV, TDN = (dataclasses.replace(SHORT, model=f"{name}_resnet10") for name in ("tconv", "tdn"))
+RUNS = {"temporal convolution": TCONV, "TDN": TDN}
 
 
 @pytest.fixture(scope="module")
@@ -115,81 +106,69 @@ def results(tmp_path_factory, data_root):
     return folder
 
 
-SHORT = dataclasses.replace(TINY, num_segments=4, views=Views(size=48, scale=48 / 56))
-RUNS = {
-    "temporal convolution": dataclasses.replace(SHORT, model="tconv_resnet10"),
-    "TDN": dataclasses.replace(SHORT, model="tdn_resnet10"),
-}
-
-
 def test_measured_once_and_stored_next_to_the_run(results, data_root, monkeypatch):
-    config = RUNS["TDN"]
-    some = measure_localisation(config, results, [3, 5], "stage3", data_root)
-    every = measure_localisation(config, results, [3, 4, 5], "stage3", data_root)
+    some = measure_localisation(TDN, results, [3, 5], "stage3", data_root)
+    every = measure_localisation(TDN, results, [3, 4, 5], "stage3", data_root)
     pd.testing.assert_frame_equal(some, every.loc[[3, 5]])
-    network = experiment.trained(config, results)
-    _, clips = validation_clips(config, [4], data_root)
-    maps, _ = activation_maps(network, clips, [4], "stage3")
-    maps = placed_on(maps[0], (48, 48))[None]
-    masks = object_masks(SPEC, [4], 4, 5, config.views)
-    assert every.loc[4, "energy"] == pytest.approx(float(energy_inside(maps, masks)), rel=1e-4)
+    _, clips = validation_clips(TDN, [4], data_root)
+    maps, _ = activation_maps(experiment.trained(TDN, results), clips, [4], "stage3")
+    masks = object_masks(SPEC, [4], 4, 5, TDN.views)
+    energy = float(energy_inside(placed_on(maps[0], (48, 48))[None], masks))
+    assert every.loc[4, "energy"] == pytest.approx(energy, rel=1e-4)
     assert every.loc[4, "energy uniform"] == pytest.approx(float(masks.mean()), rel=1e-5)
-    of_curves = measure_curves(config, results, [4], "stage3", data_root)
-    start = experiment.stored(config, results).evaluation
-    shown = torch.from_numpy(start.scores).softmax(1)[list(start.videos).index(4), 4]
-    assert of_curves.loc[4, "deletion 0.0"] == pytest.approx(float(shown), rel=1e-3)
-    assert of_curves.loc[4, "insertion 1.0"] == pytest.approx(float(shown), rel=1e-3)
+    of_curves = measure_curves(TDN, results, [4], "stage3", data_root)
+    start = experiment.stored(TDN, results).evaluation
+    shown = float(torch.from_numpy(start.scores).softmax(1)[list(start.videos).index(4), 4])
+    assert of_curves.loc[4, ["deletion 0.0", "insertion 1.0"]].tolist() == pytest.approx([shown] * 2, rel=1e-3)
 
     monkeypatch.setattr(map_quality, "activation_maps", lambda *_: pytest.fail("computed again"))
-    again = measure_localisation(config, results, [5, 3], "stage3", data_root)
+    again = measure_localisation(TDN, results, [5, 3], "stage3", data_root)
     np.testing.assert_allclose(again, every.loc[[5, 3]], rtol=1e-6)
 
 
-def test_tables(results, data_root):
-    videos = list(range(8))
-    places = map_quality.localisation_table(
-        {name: [config] for name, config in RUNS.items()}, results, videos, "stage3", data_root
-    )
-    assert places["maps of"].tolist() == [*RUNS, "uniform map", "centre prior"]
-    of_tdn = measure_localisation(RUNS["TDN"], results, videos, "stage3", data_root)
-    reference = measure_localisation(RUNS["temporal convolution"], results, videos, "stage3", data_root)
-    whole = of_tdn["energy"].notna() & reference["energy"].notna()
-    assert places["clips"].tolist() == [whole.sum()] * 4
-    assert places.loc[1, "energy inside (%)"] == pytest.approx(100 * of_tdn["energy"][whole].mean())
-    change = 100 * (of_tdn["energy"] - reference["energy"])[whole]
+def test_localisation_table(results, data_root):
+    where = (results, range(8), "stage3", data_root)
+    table = map_quality.localisation_table({name: [config] for name, config in RUNS.items()}, *where)
+    assert table["maps of"].tolist() == [*RUNS, "uniform map", "centre prior"]
+    of_tdn, reference = (measure_localisation(config, *where)["energy"] for config in (TDN, TCONV))
+    whole = of_tdn.notna() & reference.notna()
+    assert table["clips"].tolist() == [whole.sum()] * 4 and table["zero maps"].tolist() == [(~whole).sum()] * 4
+    assert table.loc[1, "energy inside (%)"] == pytest.approx(100 * of_tdn[whole].mean())
+    change = 100 * (of_tdn - reference)[whole]
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
-    assert places.loc[1, "energy inside, vs temporal convolution"] == f"{change.mean():+.1f} ± {half:.1f}"
-    assert places.loc[1, "energy inside: verdict"] == verdict(change.mean(), half)
+    assert table.loc[1, "energy inside, vs temporal convolution"] == f"{change.mean():+.1f} ± {half:.1f}"
+    assert table.loc[1, "energy inside: verdict"] == verdict(change.mean(), half)
 
-    two = {
-        "temporal convolution": [RUNS["temporal convolution"]] * 2,
-        "TDN": [RUNS["TDN"], RUNS["temporal convolution"]],
-    }
-    places_of_two = map_quality.localisation_table(two, results, videos, "stage3", data_root)
-    seed_error = pooled([[100 * values["energy"][whole].mean() for values in (of_tdn, reference)], [0, 0]])
-    shown = float(places_of_two.loc[1, "energy inside, vs temporal convolution"].split("± ")[1])
+    of_two = map_quality.localisation_table({"temporal convolution": [TCONV] * 2, "TDN": [TDN, TCONV]}, *where)
+    assert of_two["seeds"].tolist()[:2] == [2, 2] and of_two["seeds"][2:].isna().all()
+    seed_error = pooled([[100 * values[whole].mean() for values in (of_tdn, reference)], [0, 0]])
+    shown = float(of_two.loc[1, "energy inside, vs temporal convolution"].split("± ")[1])
     assert shown == pytest.approx(np.hypot(half / 2, seed_error), abs=0.06), "of the clips, and of the seed"
-    table = map_quality.curves_table(RUNS, results, videos, "stage3", data_root)
-    assert len(table) == 4 and (table["area"].between(0, 100)).all()
-    of_tdn = measure_curves(RUNS["TDN"], results, videos, "stage3", data_root)
-    areas = {
-        k: np.trapezoid(of_tdn[[f"{k} {f}" for f in FRACTIONS]], FRACTIONS) for k in ("insertion", "centre insertion")
-    }
-    more = 100 * (areas["insertion"] - areas["centre insertion"]).mean()
-    assert table.loc[3, ["maps of", "curve"]].tolist() == ["TDN", "insertion"]
-    assert table.loc[3, "vs centre prior"].startswith(f"{more:+.1f} ± ")
-    assert table.loc[3, "area"] == pytest.approx(100 * areas["insertion"].mean())
 
+
+def test_curves_table(results, data_root):
+    where = (results, range(8), "stage3", data_root)
+    table = map_quality.curves_table(RUNS, *where)
+    assert len(table) == 4 and (table["area"].between(0, 100)).all()
+    of_tdn = measure_curves(TDN, *where)
+    columns = ([f"{kind} {fraction}" for fraction in FRACTIONS] for kind in ("insertion", "centre insertion"))
+    area, of_prior = (100 * np.trapezoid(of_tdn[names], FRACTIONS).mean() for names in columns)
+    assert table.loc[3, ["maps of", "curve"]].tolist() == ["TDN", "insertion"]
+    assert table.loc[3, "vs centre prior"].startswith(f"{area - of_prior:+.1f} ± ")
+    assert table.loc[3, "area"] == pytest.approx(area)
+
+
+def test_choice_of_videos(results):
     right = map_quality.correct_in_all(list(RUNS.values()), results)
-    labels = pd.Series([0, 1, 0, 2, 1, 3], index=[4, 5, 6, 7, 8, 9])
     assert set(right) <= set(range(18)) and len(right)
+    labels = pd.Series([0, 1, 0, 2, 1, 3], index=[4, 5, 6, 7, 8, 9])
     assert map_quality.one_per_class(labels, 2) == [4, 9] and map_quality.one_per_class(labels, 9) == [4, 5, 7, 9]
 
 
-@pytest.mark.parametrize(
-    ("verdict", "word"),
-    [("better", "more than"), ("worse", "less than"), ("inconclusive", "inconclusive vs.")],
-)
+WORDS = [("better", "more than"), ("worse", "less than"), ("inconclusive", "inconclusive vs.")]
+
+
+@pytest.mark.parametrize(("verdict", "word"), WORDS)
 def test_findings_follow_the_tables(verdict, word):
     places = pd.DataFrame({"maps of": ["T-Conv", "TDN", "uniform map", "centre prior"]})
     for what, values in {"energy inside": [14.0, 21.0, 7.0, 10.0], "pointing game": [40, 55, 7, 14]}.items():
