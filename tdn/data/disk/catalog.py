@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tdn.data.clips import VideoSet
 from tdn.data.disk import check, published
-from tdn.data.disk.own import own
+from tdn.data.disk.own import own_layout
 from tdn.data.disk.published import Labelled, Layout
 from tdn.utils import HOME, home, unknown_name
 
@@ -126,7 +126,7 @@ def _labelled(name: str, split: int, root: Path, fingerprint: str) -> Labelled:
 
 
 def _layout(name: str, root: Path) -> Layout:
-    return PUBLISHED[name].layout if name in PUBLISHED else own(root)
+    return PUBLISHED[name].layout if name in PUBLISHED else own_layout(root)
 
 
 def dataset_named(text: str, split: int = 1) -> DatasetSpec:

@@ -11,7 +11,7 @@ from tdn.data.disk.published import VIDEO_SUFFIXES, Labelled, Layout, find, is_v
 from tdn.data.video import IMAGE_SUFFIXES
 
 
-def own(root: Path) -> Layout:
+def own_layout(root: Path) -> Layout:
     """The layout below `root`: lists where there is one, else folders of classes."""
     if (root / "train.txt").exists() or (root / "val.txt").exists():
         return Layout(_list_sources, _read_lists)
