@@ -10,13 +10,15 @@ import psutil
 import torch
 from tqdm import tqdm
 
-from tdn.engine.distributed import LAUNCHED, rank
+from tdn.data.disk.catalog import DatasetSpec
+from tdn.engine.distributed import LAUNCHED, device, rank
 from tdn.engine.trainer import Compute
 from tdn.experiments.registry import Plan
 from tdn.experiments.runs import DATA, Result, Run, run, steps, stored
 from tdn.utils import context, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
+SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
 
 
 def default_jobs() -> int:
@@ -45,7 +47,8 @@ def train(
         return
     jobs = 1 if LAUNCHED else min(jobs or default_jobs(), len(to_do))
     if rank() == 0:
-        print(f"needs {len(plan.done) + len(to_do)} networks, {len(plan.done)} there", flush=True)
+        needed = f"needs {len(plan.done) + len(to_do)} networks, {len(plan.done)} there"
+        print(f"{needed}, {_time_needed(plan, results, data, jobs)}", flush=True)
     if LAUNCHED:
         for config in to_do:
             result = run(config, results, data, compute, pretrained=pretrained)
@@ -75,6 +78,23 @@ def train(
                     ) from error
                 progress.set_description(f"{len(waiting) + len(training)} runs")
                 progress.write(_summary(config, stored(config, results)))
+
+
+def _time_needed(plan: Plan, results: Path, data: Path, jobs: int) -> str:
+    """In words, from the runs that are done; where there is none, from the constant."""
+
+    def segments(runs: list[Run]) -> int:
+        return sum(steps(config, data) * config.recipe.batch * config.num_segments for config in runs)
+
+    rate = SECONDS_PER_SEGMENT
+    if plan.done:
+        rate = sum(stored(config, results).manifest["seconds"] for config in plan.done) / segments(plan.done)
+    elif device().type != "cpu" or any(isinstance(config.data, DatasetSpec) for config in plan.to_do):
+        return "for a time that is known once the first is trained"
+    minutes = segments(plan.to_do) * rate / jobs / 60
+    if minutes < 90:
+        return f"about {max(round(minutes), 1)} minutes"
+    return f"about {minutes / 60:.0f} hours"
 
 
 def _summary(config: Run, result: Result) -> str:
