@@ -1,6 +1,7 @@
 """Several runs at a time: what is trained, what is left when something is killed."""
 
 import dataclasses
+import re
 import shutil
 import signal
 import subprocess
