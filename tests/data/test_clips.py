@@ -1,6 +1,7 @@
 """Clips from video files: what is drawn, what is remembered, what can't be read."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import torch
 from helpers.videos import damage, numbered, read, write_video
@@ -16,8 +17,12 @@ def same(a, b):
     return torch.equal(a.clip, b.clip) and dataclasses.replace(a, clip=b.clip) == b
 
 
-def test_memory_gives_what_the_files_give(video_sets):
+def test_memory_gives_what_the_files_give_where_there_is_room(video_sets, monkeypatch):
     train, _ = video_sets
+    room = SimpleNamespace(available=read(train.videos[0].path).numel() * 10)  # about five videos in half of it
+    with monkeypatch.context() as patch:
+        patch.setattr("psutil.virtual_memory", lambda: room)
+        assert not train.keep_in_memory() and not train.known_unreadable
     from_file = [TrainingClips(train, 8, 5, seed=1)[i] for i in range(0, 36, 7)]
     assert not train.in_memory and train.keep_in_memory() and train.in_memory
     from_memory = [TrainingClips(train, 8, 5, seed=1)[i] for i in range(0, 36, 7)]
@@ -42,8 +47,7 @@ def test_test_clips_are_the_middle_of_everything(video_sets):
     sample = TestClips(val, 8, 5, Views(scale=0.8))[3]
     video = read(val.videos[3].path)
     assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)][..., 5:50, 5:50])
-    assert sample.crops == (Crop(0, 0, 45),)
-    assert (sample.label, sample.video, sample.number) == (3, 3, 0)
+    assert (sample.crops, sample.label, sample.video, sample.number) == ((Crop(0, 0, 45),), 3, 3, 0)
 
 
 def test_a_mirrored_clip_has_the_mirrored_label(video_sets):
@@ -80,12 +84,10 @@ def test_unreadable_videos_are_listed_and_never_replaced(video_sets, broken_vide
 def test_the_reader_of_a_set_decides(tmp_path):
     """decord jumps over the damaged frame, which is before the clip; PyAV does not."""
     path = damage(write_video(tmp_path / "v.mp4", numbered(60, 56, 56), options={"g": "10"}), 13)
-    clips = {
-        reader: TestClips(VideoSet([Video(path, 0)], ["a"], reader=reader), 1, 5, Views())[0]
-        for reader in ("pyav", "decord")
-    }
-    assert clips["pyav"] == Unreadable(path, "Invalid data found when processing input")
-    assert clips["decord"].clip.shape == (1, 5, 3, 49, 49)
+    sets = [VideoSet([Video(path, 0)], ["a"], reader=reader) for reader in ("pyav", "decord")]
+    by_pyav, by_decord = (TestClips(videos, 1, 5, Views())[0] for videos in sets)
+    assert by_pyav == Unreadable(path, "Invalid data found when processing input")
+    assert by_decord.clip.shape == (1, 5, 3, 49, 49)
 
 
 def test_of_a_frame_only_what_the_crops_need_is_read():
@@ -95,15 +97,3 @@ def test_of_a_frame_only_what_the_crops_need_is_read():
     assert torch.equal(clip, frames[:, None, :, 5:33, 10:50])
     for crop, within in zip(crops, moved, strict=True):
         assert torch.equal(to_input([clip], [within], 16), to_input([frames[:, None]], [crop], 16))
-
-
-def test_a_set_too_large_for_memory_stays_on_disk(video_sets, monkeypatch):
-    train, _ = video_sets
-    size = read(train.videos[0].path).numel()
-
-    class Free:
-        available = size * 10  # room for about five videos in half of it
-
-    monkeypatch.setattr("psutil.virtual_memory", lambda: Free)
-    assert not train.keep_in_memory() and not train.in_memory and not train.known_unreadable
-    assert TrainingClips(train, 2, 1)[0].clip.shape == (2, 1, 3, 49, 49)

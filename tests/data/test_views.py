@@ -1,7 +1,5 @@
 """Which clips and crops of a video are scored."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,6 @@ from tdn.data.clips import TestClips
 from tdn.data.sampling import Views, parse_views, sample_windows
 from tdn.data.transforms import Crop, to_input
 from tdn.engine.evaluation import Evaluation, ensemble, evaluate
-
-CPU = torch.device("cpu")
 
 
 def test_one_view_is_the_middle_of_everything():
@@ -24,8 +20,8 @@ def test_one_view_is_the_middle_of_everything():
 @pytest.mark.parametrize("clips", [2, 3, 10])
 def test_clips_are_distinct_evenly_spread_and_the_same_every_time(clips):
     views = Views(clips=clips)
-    starts = np.array([views.windows(300, 8, 5, clip)[:, 0] for clip in range(clips)])
-    assert np.array_equal(starts, [views.windows(300, 8, 5, clip)[:, 0] for clip in range(clips)])
+    starts, again = (np.array([views.windows(300, 8, 5, clip)[:, 0] for clip in range(clips)]) for _ in range(2))
+    assert np.array_equal(starts, again)
     every = np.sort(starts.flatten())
     assert len(set(every)) == 8 * clips, "no frame starts two windows"
     steps = np.diff(every)
@@ -37,8 +33,7 @@ def test_crops_lie_evenly_along_the_longer_side():
     views = Views(crops=3, size=256, scale=1.0)
     assert views.squares(256, 340) == (Crop(0, 0, 256), Crop(0, 42, 256), Crop(0, 84, 256))
     assert views.squares(455, 256) == (Crop(0, 0, 256), Crop(99, 0, 256), Crop(199, 0, 256))
-    five = [crop.left for crop in Views(crops=5, scale=1.0).squares(240, 320)]
-    assert five == [0, 20, 40, 60, 80]
+    assert [crop.left for crop in Views(crops=5, scale=1.0).squares(240, 320)] == [0, 20, 40, 60, 80]
 
 
 def test_views_are_written_as_in_the_papers():
@@ -56,21 +51,17 @@ def test_views_are_written_as_in_the_papers():
 def test_the_score_of_a_video_is_the_mean_over_its_views(video_sets):
     _, val = video_sets
     torch.manual_seed(0)
-    model = Linear()
-    views = Views(3, 2, size=40, scale=0.7)
-    together = evaluate(model, TestClips(val, 2, 1, views), CPU, batch=5)
+    model, clips = Linear(), TestClips(val, 2, 1, Views(3, 2, size=40, scale=0.7))
+    together = evaluate(model, clips, torch.device("cpu"), batch=5)
     assert together.videos.tolist() == list(range(19))
     per_clip = []
-    clips = TestClips(val, 2, 1, views)
     for number in range(3):
-        for crop in range(2):
-            sample = clips[4 * 3 + number]
-            assert (sample.video, sample.number) == (4, number)
-            one = sample.crops[crop]
-            assert one.side == round(0.7 * 56)
-            of_one = dataclasses.replace(sample, crops=(one,))
+        sample = clips[4 * 3 + number]
+        assert (sample.video, sample.number, len(sample.crops)) == (4, number, 2)
+        for crop in sample.crops:
+            assert crop.side == round(0.7 * 56)
             with torch.no_grad():
-                per_clip.append(model(to_input([of_one.clip], of_one.crops, 40))[0].numpy())
+                per_clip.append(model(to_input([sample.clip], [crop], 40))[0].numpy())
     np.testing.assert_allclose(together.scores[4], np.mean(per_clip, axis=0), atol=1e-5)
 
 
@@ -81,10 +72,9 @@ def test_an_ensemble_is_the_mean_of_scores_over_the_videos_that_all_could_read()
     both = ensemble([first, second])
     assert both.videos.tolist() == [0, 2, 5] and both.labels.tolist() == [0, 2, 0]
     np.testing.assert_allclose(both.scores, (np.eye(4, 3)[[0, 2, 3]] + 2) / 2)
-    with pytest.raises(ValueError, match="different"):
-        ensemble([first, Evaluation(np.zeros((4, 5), np.float32), labels, first.videos)])
-    with pytest.raises(ValueError, match="different"):
-        ensemble([first, Evaluation(np.zeros((4, 3), np.float32), labels[::-1], first.videos)])
+    for classes, others in ((5, labels), (3, labels[::-1])):
+        with pytest.raises(ValueError, match="different"):
+            ensemble([first, Evaluation(np.zeros((4, classes), np.float32), others, first.videos)])
 
 
 def test_confusion_and_accuracy_of_each_class():
