@@ -124,25 +124,14 @@ def test_any_number_of_processes_trains_and_evaluates_to_the_same(processes, out
     scores, labels, videos = several["scores"]
     assert videos.tolist() == list(range(19)) and np.array_equal(labels, alone["scores"][1])
     np.testing.assert_allclose(scores, alone["scores"][0], atol=1e-4)
-
-
-@pytest.mark.slow
-def test_training_resumes_with_another_number_of_processes(outcomes):
-    assert losses(outcomes[3]["resumed"]) == pytest.approx(losses(outcomes[1]["plain"]), abs=1e-4)
-    assert len(losses(outcomes[3]["resumed"])) == 2
-
-
-@pytest.mark.slow
-def test_a_process_whose_videos_can_not_be_read_takes_part_with_nothing(outcomes):
-    assert losses(outcomes[3]["unreadable"]) == pytest.approx(losses(outcomes[1]["unreadable"]), abs=1e-4)
-    unreadable = outcomes[3]["unreadable"][1]
-    assert unreadable == outcomes[1]["unreadable"][1] and len(unreadable) == 1, "one path, that of all of them"
-
-
-@pytest.mark.slow
-def test_processes_that_know_other_unreadable_videos_train_on_the_same(outcomes):
-    assert losses(outcomes[2]["known"]) == pytest.approx(losses(outcomes[1]["known"]), abs=1e-4)
-    assert losses(outcomes[1]["known"]) != pytest.approx(losses(outcomes[1]["plain"])[:1], abs=1e-4)
+    # Micro-batches without a readable video; videos that one process alone knows to be unreadable.
+    for name in ("unreadable", "known"):
+        assert losses(several[name]) == pytest.approx(losses(alone[name]), abs=1e-4)
+    assert several["unreadable"][1] == alone["unreadable"][1] and len(several["unreadable"][1]) == 1, "one path"
+    assert losses(alone["known"]) != pytest.approx(losses(alone["plain"])[:1], abs=1e-4)
+    if processes == 3:  # which resume what two have begun
+        assert losses(several["resumed"]) == pytest.approx(losses(alone["plain"]), abs=1e-4)
+        assert len(losses(several["resumed"])) == 2
 
 
 @pytest.mark.slow
