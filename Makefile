@@ -26,7 +26,8 @@ help:  ## list the targets (default)
 		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 
 env: .venv/.installed  ## install the pinned packages and tdn into .venv
-	@echo "env: ready, $$($(PYTHON) --version). To use it: source .venv/bin/activate (or call .venv/bin/tdn)"
+	@[ -e .venv/bin/activate ] && how="source .venv/bin/activate" || how="conda activate ./.venv"; \
+		echo "env: ready, $$($(PYTHON) --version). To use it: $$how (or call .venv/bin/tdn)"
 
 # Each stamp is written last, so a broken install is tried again.
 # Anew on every change of the list: what is no longer listed must not stay installed.
@@ -92,7 +93,7 @@ book: .venv/.installed  ## a static site of the executed notebooks, in results/P
 	$(PYTHON) -m tdn book pages --profile $(PROFILE)
 
 # Without the allocator's settings: few programs run with them, and reading by PIL gains most.
-bench: .venv/.installed  ## how fast clips are read, in how much memory, TDN beside TSN: an hour
+bench: .venv/.installed  ## reading of clips, memory, and the running time of TDN next to TSN: an hour
 	@echo "bench: on videos made for it; tables go to results/bench/"
 	env -u MALLOC_MMAP_MAX_ -u MALLOC_TRIM_THRESHOLD_ $(PYTHON) -m tdn bench
 
