@@ -6,22 +6,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from helpers.videos import numbered, read, write_folder, write_video
 
 from tdn.data import video
 from tdn.data.video import VideoError, open_video
-
-READERS = pytest.mark.parametrize("reader", ["pyav", "decord"])
-
-
-class Sleeper:
-    """In place of a decoder: no file that hangs one is known that could be made here."""
-
-    def __init__(self, *arguments, **options):
-        time.sleep(3600)
 
 
 @contextmanager
@@ -44,37 +34,34 @@ def held(path):
         signal.signal(signal.SIGIO, before)
 
 
-def test_a_file_that_hangs_is_given_up(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
-    folder = write_folder(tmp_path / "v", numbered(4, 64, 96))
+def test_a_file_or_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
+    clip = numbered(4, 64, 96)
+    folder = write_folder(tmp_path / "v", clip)
     monkeypatch.setattr(video, "SECONDS", 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "_quarter_turns", lambda frame: (frame.pts and time.sleep(2)) or 0)
+        path = write_video(tmp_path / "v.mp4", clip)
+        with pytest.raises(VideoError, match=r"took more than 0\.5 s"), open_video(path) as opened:
+            opened.read([0, 1])
+    assert list(opened._container.streams), "the thread that hangs may still use it"
+
     for reader in ("pyav", "decord"):
+        path = write_video(tmp_path / f"{reader}.mp4", clip)  # none that the thread of a case before has still open
         with held(path), pytest.raises(VideoError, match=r"took more than 0\.5 s"):
             open_video(path, reader)
     with held(folder / "00002.jpg"), pytest.raises(VideoError, match=r"v: took more than 0\.5 s"):
         read(folder)
 
 
-def test_a_decoder_that_hangs_while_reading_is_not_closed(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
-    monkeypatch.setattr(video, "SECONDS", 0.5)
-    monkeypatch.setattr(video, "_quarter_turns", lambda frame: (frame.pts and time.sleep(2)) or 0)
-    with pytest.raises(VideoError, match=r"took more than 0\.5 s"), open_video(path) as opened:
-        opened.read([0, 1])
-    assert list(opened._container.streams), "the thread that hangs may still use it"
-
-
 READ = """
-import signal, sys
+import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
-sys.path.insert(0, {tests!r})
-from data.test_hanging import Sleeper
 from tdn.data import video
 
 video.SECONDS = float(sys.argv[2])
 if sys.argv[3] == "decord":
     import decord
-    decord.VideoReader = Sleeper
+    decord.VideoReader = lambda *arguments, **options: time.sleep(3600)  # no file is known that hangs it
 print("reading", flush=True)
 try:
     video.open_video(sys.argv[1], sys.argv[3])
@@ -84,17 +71,14 @@ except video.VideoError as error:
 
 
 def start_reading(*arguments):
-    process = subprocess.Popen(
-        [sys.executable, "-c", READ.format(tests=str(Path(__file__).parents[1])), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    command, pipe = [sys.executable, "-c", READ, *map(str, arguments)], subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe)
     assert process.stdout.readline() == b"reading\n"
     return process
 
 
 @pytest.mark.slow
-@READERS
+@pytest.mark.parametrize("reader", ["pyav", "decord"])
 def test_a_process_ends_at_once_though_a_thread_of_it_hangs(reader, tmp_path):
     """One inside FFmpeg, one asleep."""
     path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))

@@ -71,17 +71,12 @@ def test_pyav_reads_from_the_start_and_decord_from_key_frames(tmp_path):
         read(path, [0, 15], "decord")
 
 
-@pytest.mark.parametrize(
-    ("name", "frames", "size"),
-    [
-        ("decord_CORRUPTED.mp4", 0, ()),
-        ("decord_flipping_a_pancake.mkv", 310, (240, 426)),
-        ("decord_video_rot90.mov", 3, (568, 320)),
-        ("mmaction2_part_0.mp4", 32, (256, 340)),
-        ("mmaction2_test.avi", 164, (240, 320)),
-        ("torchcodec_nasa_13013.mp4", 390, (270, 480)),
-    ],
-)
+OTHERS = [("decord_flipping_a_pancake.mkv", 310, (240, 426)), ("decord_video_rot90.mov", 3, (568, 320))]
+OTHERS += [("mmaction2_part_0.mp4", 32, (256, 340)), ("mmaction2_test.avi", 164, (240, 320))]
+OTHERS += [("torchcodec_nasa_13013.mp4", 390, (270, 480)), ("decord_CORRUPTED.mp4", 0, ())]
+
+
+@pytest.mark.parametrize(("name", "frames", "size"), OTHERS)
 @pytest.mark.skipif(not CLIPS.exists(), reason="needs video files of other projects")
 def test_both_readers_give_the_same_frames_of_other_projects_files(name, frames, size):
     if not frames:
@@ -109,11 +104,8 @@ def test_a_rotated_file_is_read_upright(turns, reader, tmp_path):
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 44  # how to show the track: turned so often by 90 degrees to the right
     cos, sin = [(1, 0), (0, 1), (-1, 0), (0, -1)][turns]
-    moved = [(0, 0), (64, 0), (96, 64), (0, 96)][turns]
-    one = 1 << 16
-    content[matrix : matrix + 36] = struct.pack(
-        ">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, moved[0] * one, moved[1] * one, 1 << 30
-    )
+    values = (cos, sin, 0, -sin, cos, 0, *[(0, 0), (64, 0), (96, 64), (0, 96)][turns])  # in 1 / 2**16
+    content[matrix : matrix + 36] = struct.pack(">9i", *(value << 16 for value in values), 1 << 30)
     path.write_bytes(content)
     assert_shows(read(path, reader=reader), np.rot90(clip, -turns, (1, 2)))
 
@@ -130,27 +122,19 @@ def test_frames_of_a_variable_rate_are_those_that_were_encoded(name, reader, tmp
     assert_shows(read(path, some, reader), clip[some])
 
 
+ODD = [(5, 240, 427, "libvpx-vp9"), (5, 33, 17, "libvpx-vp9"), (5, 63, 95, "libx264")]  # first: as SSv2 comes
+ODD += [(4, 32, 1920, "libx264"), (4, 1080, 34, "libx264"), (1, 64, 96, "libx264"), (2, 64, 96, "libx264")]
+
+
 @READERS
-@pytest.mark.parametrize(
-    ("frames", "height", "width", "codec", "pixels"),
-    [
-        (5, 240, 427, "libvpx-vp9", "yuv420p"),  # as Something-Something V2 comes
-        (5, 33, 17, "libvpx-vp9", "yuv420p"),
-        (5, 63, 95, "libx264", "yuv444p"),
-        (4, 32, 1920, "libx264", "yuv420p"),
-        (4, 1080, 34, "libx264", "yuv420p"),
-        (1, 64, 96, "libx264", "yuv420p"),
-        (2, 64, 96, "libx264", "yuv420p"),
-    ],
-)
-def test_odd_sizes_and_lengths(frames, height, width, codec, pixels, reader, tmp_path):
-    clip = numbered(frames, height, width)
+@pytest.mark.parametrize(("frames", "height", "width", "codec"), ODD)
+def test_odd_sizes_and_lengths(frames, height, width, codec, reader, tmp_path):
+    clip, pixels = numbered(frames, height, width), "yuv444p" if height == 63 else "yuv420p"
     path = write_video(tmp_path / ("v.webm" if "vp9" in codec else "v.mp4"), clip, codec, pixels)
     assert_shows(read(path, reader=reader), clip, off=14)  # colours at the edge of red, in so few pixels
 
 
 def test_what_decord_can_not_read_pyav_can(tmp_path):
-    """Narrow frames, and a name that is not UTF-8."""
     clip = numbered(4, 16, 16)
     narrow = write_video(tmp_path / "tiny.mp4", clip, pixels="yuv444p")
     unnamed = write_video(tmp_path / "v.mp4", clip).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
@@ -164,8 +148,7 @@ def test_what_decord_can_not_read_pyav_can(tmp_path):
 
 @pytest.mark.parametrize("cut", ["start", "end"])
 def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path):
-    """As by `ffmpeg -ss 0.2 -i ... -c copy`: such frames stay in the file, for those that build on them. decord would
-    count them, and repeat the last frame that is shown in their place."""
+    """As by `ffmpeg -ss 0.2 -c copy`: they stay in the file, and decord would show the last one in their place."""
     clip = numbered(40, 64, 96)
     path = write_video(tmp_path / "whole.mp4", clip, options={"g": "20"})
     content = bytearray(path.read_bytes())
@@ -176,9 +159,8 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path):
     edited = (duration, start + round(0.2 / seconds)) if cut == "start" else (1000, start)
     content[edit : edit + 8] = struct.pack(">Ii", *edited)
     path.write_bytes(content)
-    shown = clip[5:] if cut == "start" else clip[:25]
+    shown, some = clip[5:] if cut == "start" else clip[:25], [0, 20, 24]
     assert_shows(read(path), shown)
-    some = [0, 20, 24]
     assert_shows(read(path, some), shown[some])
     with pytest.raises(VideoError, match="counts frames that an edit list cuts off"):
         read(path, reader="decord")
@@ -213,10 +195,11 @@ def test_an_unreadable_file_is_named_with_its_reason(broken_videos, kind, reader
     with pytest.raises(VideoError) as error:
         open_video(path, reader)
     assert error.value.path == path
-    assert not re.search(r"\d\d:\d\d|\n", error.value.reason), "the same words each time"
-    assert error.value.reason and str(error.value) == f"{path}: {error.value.reason}"
+    reason = error.value.reason
+    assert reason and not re.search(r"\d\d:\d\d|\n", reason), "the same words each time"
+    assert str(error.value) == f"{path}: {reason}"
     again = pickle.loads(pickle.dumps(error.value))  # it has to come out of worker processes
-    assert (again.path, again.reason) == (error.value.path, error.value.reason)
+    assert (again.path, again.reason) == (path, reason)
 
 
 def write_sound(path, codec, cover=None):
@@ -238,24 +221,22 @@ def write_sound(path, codec, cover=None):
 
 def test_what_is_no_video_is_refused(tmp_path):
     image = numbered(1, 64, 96)[0]
-    cv2.imwrite(str(tmp_path / "picture.png"), image)
-    (tmp_path / "picture.png").rename(tmp_path / "picture.mp4")
+    (tmp_path / "picture.mp4").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     (tmp_path / "words.txt").write_text("FFmpeg plays text files\n" * 50)
     with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
         sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000)
         sound.writeframes(bytes(8000))
     write_sound(tmp_path / "sound.mp4", "aac")
     write_sound(tmp_path / "cover.mp3", "libmp3lame", cover=image)
-    picture, no_video = "a picture or text, no video", "no video in the file"
-    reasons = {"picture.mp4": picture, "words.txt": picture}
-    reasons |= dict.fromkeys(("sound.wav", "sound.mp4", "cover.mp3"), no_video)
+    reasons = dict.fromkeys(("picture.mp4", "words.txt"), "a picture or text, no video")
+    reasons |= dict.fromkeys(("sound.wav", "sound.mp4", "cover.mp3"), "no video in the file")
     for name, reason in reasons.items():
         with pytest.raises(VideoError) as error:
             open_video(tmp_path / name)
         assert error.value.reason == reason
 
 
-def test_half_a_download_is_refused(tmp_path):
+def test_half_a_download_and_frames_of_two_sizes_are_refused(tmp_path):
     path = write_video(tmp_path / "v.mp4", np.random.default_rng(0).integers(0, 256, (30, 64, 96, 3), np.uint8))
     content = path.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat"), "the table of contents is at the start of the file"
@@ -264,11 +245,9 @@ def test_half_a_download_is_refused(tmp_path):
         with pytest.raises(VideoError, match=r"breaks off: holds \d+ of its 30 frames"):
             open_video(path)
 
-
-def test_frames_of_two_sizes_are_refused(tmp_path):
-    """decord would repeat the last frame of the first size."""
     small, large = (write_video(tmp_path / f"{h}.ts", numbered(6, h, 96)) for h in (64, 80))
     small.write_bytes(small.read_bytes() + large.read_bytes())
+    # decord would repeat the last frame of the first size
     for reader, reason in (("pyav", "its frames are not all of one size"), ("decord", "frames that cannot be")):
         with pytest.raises(VideoError, match=reason):
             read(small, reader=reader)
@@ -285,33 +264,23 @@ def test_no_permission(tmp_path):
         refused.chmod(0o755)
 
 
-def test_an_error_keeps_its_type_and_holds_no_memory(tmp_path):
-    seen = []
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed in /proc, on Linux")
+def test_an_error_keeps_its_type_and_holds_no_memory_and_files_are_closed(tmp_path):
+    path, seen = write_video(tmp_path / "v.mp4", numbered(4, 64, 96)), []
 
     def work():
         something = np.zeros(1)
         seen.append(weakref.ref(something))
         raise ZeroDivisionError(4)
 
+    def opened():
+        return sum(os.path.realpath(f"/proc/self/fd/{number}") == str(path) for number in os.listdir("/proc/self/fd"))
+
     gc.disable()
     try:
         with pytest.raises(ZeroDivisionError, match="4"):
             video._in_time(tmp_path, work)
         assert [ref() for ref in seen] == [None]
-    finally:
-        gc.enable()
-
-
-def test_files_are_closed(tmp_path):
-    path = write_video(tmp_path / "v.mp4", numbered(4, 64, 96))
-
-    def opened():
-        return sum(os.path.realpath(f"/proc/self/fd/{number}") == str(path) for number in os.listdir("/proc/self/fd"))
-
-    if not Path("/proc/self/fd").exists():
-        pytest.skip("open files are listed in /proc, on Linux")
-    gc.disable()
-    try:
         with open_video(path) as one:
             assert opened() == 1
             one.read([0])
