@@ -32,12 +32,16 @@ def video_sets(data_root):
 
 
 @pytest.fixture
-def broken_videos(tmp_path):
+def video(tmp_path):
+    pocket.encode(tmp_path / "clip.mp4", pocket.render_clip(8, 3))
+    return tmp_path / "clip.mp4"
+
+
+@pytest.fixture
+def broken_videos(tmp_path, video):
     """Files that are no whole video, by what is wrong with them."""
     paths = {name: tmp_path / f"{name}.mp4" for name in ("absent", "empty", "text", "truncated")}
-    pocket.encode(paths["truncated"], pocket.render_clip(0, 1))
-    content = paths["truncated"].read_bytes()
-    paths["truncated"].write_bytes(content[: len(content) // 2])
+    paths["truncated"].write_bytes(video.read_bytes()[: video.stat().st_size // 2])
     paths["empty"].touch()
     paths["text"].write_text("this is no video\n" * 100)
     return paths
@@ -46,9 +50,8 @@ def broken_videos(tmp_path):
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A folder without configuration as TDN_HOME, and no data set in the environment."""
-    for key in list(os.environ):
-        if key.startswith("TDN_"):
-            monkeypatch.delenv(key)
+    for key in [key for key in os.environ if key.startswith("TDN_")]:
+        monkeypatch.delenv(key)
     monkeypatch.setenv("TDN_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
@@ -83,7 +86,6 @@ def browser():
 
 
 def pytest_collection_modifyitems(items):
-    if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))

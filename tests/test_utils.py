@@ -8,26 +8,21 @@ import pytest
 
 from tdn.utils import write_text, write_whole
 
-SLOW_WRITER = """
-import sys, time
-from pathlib import Path
-from tdn.utils import write_whole
+SLOW_WRITER = """import sys, time, pathlib, tdn.utils
 def slowly(file):
     file.write(b"half"); file.flush()
-    Path(sys.argv[2]).touch()
+    pathlib.Path(sys.argv[2]).touch()
     time.sleep(60)
-write_whole(Path(sys.argv[1]), slowly)
-"""
+tdn.utils.write_whole(pathlib.Path(sys.argv[1]), slowly)"""
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "new" / "a.txt"
-    write_text(path, "old")
-
     def fail(file):
         file.write(b"half")
         raise OSError("disk full")
 
+    path = tmp_path / "new" / "a.txt"
+    write_text(path, "old")
     with pytest.raises(OSError, match="disk full"):
         write_whole(path, fail)
     assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["a.txt"]

@@ -11,7 +11,6 @@ from PIL import Image
 
 import tdn
 from tdn.__main__ import main
-from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
 
 NAMES = [f"Doing {number}" for number in range(18)]
@@ -33,22 +32,13 @@ def weights(model, tmp_path):
     return tmp_path / "weights.pt"
 
 
-@pytest.fixture
-def video(tmp_path):
-    pocket.encode(tmp_path / "clip.mp4", pocket.render_clip(8, 3))
-    return tmp_path / "clip.mp4"
-
-
 def test_predict_prints_a_table_or_json(model, weights, video, broken_videos, capsys):
     """What can't be read does not keep the others from their answers."""
-    empty = broken_videos["empty"]
-    scores = tdn.predict(model, video, VIEWS)
+    empty, best = broken_videos["empty"], NAMES[int(tdn.predict(model, video, VIEWS).argmax())]
     assert main(["predict", str(video), str(empty), str(video), "--weights", str(weights), "--top", "3"]) == 1
     out, err = capsys.readouterr()
     assert f"{empty}: empty file" in err
-    best = NAMES[int(scores.argmax())]
     assert out.count(best) == 2 and out.count(str(video)) == 2 and out.count("Doing") == 6
-
     for arguments, views in (
         ([], VIEWS),
         (["--views", "2x1", "--size", "40"], Views(2, 1, 40, 48 / 56)),
@@ -79,9 +69,8 @@ def test_mistakes(weights, video, tmp_path, capsys):
 
 
 def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, video, broken_videos, tmp_path, capsys):
-    out = tmp_path / "out"
-    arguments = ["--weights", str(weights), "--frames", "all", "--target", "Doing 7", "-o", str(out)]
-    assert main(["cam", str(video), *arguments]) == 0
+    out, options = tmp_path / "out", ["--frames", "all", "--target", "Doing 7"]
+    assert main(["cam", str(video), "--weights", str(weights), "-o", str(out), *options]) == 0
     printed = capsys.readouterr().out
     assert printed.count("Doing") == 6 and "maps of 'Doing 7'" in printed
     assert sorted(path.name for path in out.iterdir()) == ["clip_cam.gif", "clip_cam.json", "clip_cam.png"]
@@ -92,7 +81,6 @@ def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, vi
     assert about["explained"] == "Doing 7" and about["segments"] == list(maps.segments)
     assert about["CAM energy"] == pytest.approx(maps.energy.tolist(), abs=1e-4)
     assert about["top"][0]["class_name"] == NAMES[int(maps.scores.argmax())]
-
     path = broken_videos["truncated"]
     assert main(["cam", str(path), "--weights", str(weights), "-o", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().err.startswith(f"tdn cam: {path}: ") and not (tmp_path / "none").exists()
@@ -100,8 +88,8 @@ def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, vi
 
 def test_a_name_that_is_not_utf_8(weights, video, tmp_path, capfd):
     path = video.rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
-    assert main(["predict", str(path), "--weights", str(weights)]) == 0
-    assert main(["cam", str(path), "--weights", str(weights), "-o", str(tmp_path / "out")]) == 0
+    for command in (["predict"], ["cam", "-o", str(tmp_path / "out")]):
+        assert main([*command, str(path), "--weights", str(weights)]) == 0
     assert len(list((tmp_path / "out").iterdir())) == 3 and r"\udce9" in capfd.readouterr().out
 
 

@@ -22,17 +22,14 @@ def results(home, monkeypatch):
     return home / "results"
 
 
-def test_a_list_trains_nothing(capsys, home):
+def test_runs_are_listed_and_those_not_possible_with_the_reason(capsys, home):
+    """The study goes on without them; a run that was asked for by name is an error."""
     assert main(["train", "--profile", "smoke", "--list"]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     runs = len(with_pretrained(all_runs(PROFILES["smoke"])))
     assert first.startswith(f"profile smoke: {runs} runs, 0 of them done")
     assert len(lines) == runs and all("to do" in line and "tdn train --profile smoke --runs " in line for line in lines)
-    assert list(home.iterdir()) == []
-
-
-def test_runs_that_are_not_possible_are_listed_with_the_reason(capsys):
-    """The study goes on without them; a run that was asked for by name is an error."""
+    assert list(home.iterdir()) == [], "a list trains nothing"
     assert main(["train", "--profile", "paper", "--table", "s_tdm_fusion"]) == 0
     printed = capsys.readouterr().out
     assert "5 runs are not possible here: Something-Something V1" in printed and "TDN_SSV1=" in printed
@@ -50,14 +47,13 @@ def test_own_videos_are_trained_and_evaluated(tmp_path, results, monkeypatch, ca
         return dataclasses.replace(own_run(*arguments), **smaller)
 
     monkeypatch.setattr("tdn.commands.train.own_run", small)
-    mine = str(layouts.folder(tmp_path / "mine"))
-    arguments = ["--model", "tdn_resnet10", "--segments", "4", "--pretrained", "none"]
-    assert main(["train", "--dataset", mine, *arguments]) == 0
+    data = ["--dataset", str(layouts.folder(tmp_path / "mine"))]
+    assert main(["train", *data, "--model", "tdn_resnet10", "--segments", "4", "--pretrained", "none"]) == 0
     printed = capsys.readouterr().out
     (weights,) = results.glob("paper/runs/*/weights.pt")
     assert f"weights, scores and manifest: {weights.parent}" in printed and "1 epochs, batch 2" in printed
     assert "pretrained" not in json.loads((weights.parent / "manifest.json").read_text())
-    assert main(["evaluate", "--dataset", mine, "--weights", str(weights), "--views", "1x1", "2x1"]) == 0
+    assert main(["evaluate", *data, "--weights", str(weights), "--views", "1x1", "2x1"]) == 0
     assert "| 2x1 " in capsys.readouterr().out
 
 
