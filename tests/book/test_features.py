@@ -20,18 +20,19 @@ def small_run():
     return dataclasses.replace(run, data=SPEC, pretrained=None)
 
 
-def test_clips_are_what_the_network_sees_and_pixels_what_they_show(data_root):
+def test_clips_are_what_the_network_sees_and_pixels_what_they_show(data_root, tmp_path):
     pixels, clips = features.validation_clips(small_run(), [3, 0], data_root)
     assert pixels.shape == (2, 4, 3, 48, 48) and clips.shape == (2, 4, 1, 3, 48, 48)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     torch.testing.assert_close(clips[:, :, 0], (pixels - mean) / std, atol=1e-5, rtol=1e-5)
     alone, _ = features.validation_clips(small_run(), [0], data_root)
     assert torch.equal(alone[0], pixels[1]) and 0 <= pixels.min() < 0.3 < pixels.max() <= 1
+    with pytest.raises(FileNotFoundError, match="no weights file"):  # a network without a run is not trained
+        experiment.trained(small_run(), tmp_path)
 
 
 def test_before_and_after_a_module():
-    network = tdn.create_model("tdrl_resnet10", 5, 4, width=8)
-    clips = torch.randn(3, 4, 1, 3, 48, 48)
+    network, clips = tdn.create_model("tdrl_resnet10", 5, 4, width=8), torch.randn(3, 4, 1, 3, 48, 48)
     tim = network.stage3[-1].before.tim
     before, after = features.before_and_after(network, tim, clips)
     assert before.shape == after.shape == (3, 4, 8, 12, 12) and not network.training and not tim._forward_hooks
@@ -55,16 +56,10 @@ def test_channels_that_pem_raises_and_lowers():
 def test_change_similarity_and_colours():
     still = torch.rand(2, 1, 6, 4, 4).expand(2, 3, 6, 4, 4)
     assert features.change(still.mean(2)) == 0 and features.similarity(still) == pytest.approx(1)
-    weights = torch.rand(2, 1, 6).expand(2, 3, 6)
-    raised, lowered = features.raised_and_lowered(weights, still)
-    assert features.change(raised) == features.change(lowered) == 0, "the same channels in all segments"
+    of_them = features.raised_and_lowered(torch.rand(2, 1, 6).expand(2, 3, 6), still)
+    assert [features.change(part) for part in of_them] == [0, 0], "the same channels in all segments"
     jumps = torch.ones(1, 4, 3, 3) * torch.tensor([1.0, 3, 1, 3]).view(1, 4, 1, 1)
     assert features.change(jumps) == pytest.approx(1)  # 2 of 2 on average
     picture = features.colours(torch.randn(4, 16, 5, 5))
     assert picture.shape == (4, 3, 5, 5) and picture.min() == 0 and picture.max() == pytest.approx(1)
     assert len(figures.plot_images([("pictures", picture), ("maps", torch.randn(4, 5, 5))]).axes) == 8
-
-
-def test_a_network_without_a_run_is_not_trained(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights file"):
-        experiment.trained(small_run(), tmp_path)

@@ -15,22 +15,22 @@ from tdn.experiments.tables import TABLES
 NO = "inconclusive"
 
 
-def test_wilson_interval():
-    assert intervals.wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
-    assert intervals.wilson(0.0, 50)[0] == 0
+def test_wilson_interval_and_verdicts():
+    assert intervals.wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=1e-3) and intervals.wilson(0.0, 50)[0] == 0
     low, high = intervals.wilson(0.5, 10_000)
     assert high - low == pytest.approx(2 * 1.96 * 0.005, rel=1e-2)
+    for points, verdict, claim in ((3, "better", "supported"), (-3, "worse", "contradicted"), (2.9, NO, NO)):
+        assert (intervals.verdict(points, 2.9), intervals.claim_verdict(points, 2.9)) == (verdict, claim)
+    assert intervals.verdict(0, 0) == intervals.claim_verdict(0, 0) == NO
 
 
 def test_difference_is_paired_by_video(tmp_path):
     first = stored(tmp_path / "a", [1, 1, 0, 0, 1, 0, 0, 0, 1, 0] * 10)
     second = stored(tmp_path / "b", [1, 1, 1, 0, 0, 1, 0, 1, 1, 0] * 10, order=np.arange(100)[::-1])
-    points, half = intervals.difference([first], [second])
-    assert points == pytest.approx(20)  # 30 videos gained, 10 lost
-    assert half == pytest.approx(100 * 1.96 * np.sqrt((0.4 - 0.04) / 99), rel=1e-3)
+    half = 100 * 1.96 * np.sqrt((0.4 - 0.04) / 99)  # 30 videos gained, 10 lost
+    assert intervals.difference([first], [second]) == pytest.approx((20, half), rel=1e-3)
     assert intervals.difference([first], [first]) == (0, 0)
-    points, _ = intervals.difference([first, second], [second, second])
-    assert points == pytest.approx(10), "over seeds, the mean"
+    assert intervals.difference([first, second], [second, second])[0] == pytest.approx(10), "over seeds, the mean"
 
 
 def test_ensembles_and_runs_are_compared_by_the_same_functions(tmp_path):
@@ -43,12 +43,6 @@ def test_ensembles_and_runs_are_compared_by_the_same_functions(tmp_path):
     assert intervals.difference(first, second, 3.0)[1] == pytest.approx(np.hypot(half, 3.0 * np.sqrt(2)))
 
 
-def test_verdicts():
-    for points, verdict, claim in ((3.0, "better", "supported"), (-3.0, "worse", "contradicted"), (2.9, NO, NO)):
-        assert (intervals.verdict(points, 2.9), intervals.claim_verdict(points, 2.9)) == (verdict, claim)
-    assert intervals.verdict(0, 0) == intervals.claim_verdict(0, 0) == NO
-
-
 def test_seed_error_is_pooled_over_networks(tmp_path):
     """Two networks of three seeds, standard deviations of 1 and 2 points, and one of a single seed."""
     shares = [[49, 50, 51], [58, 60, 62], [90]]
@@ -56,23 +50,18 @@ def test_seed_error_is_pooled_over_networks(tmp_path):
     expected = stats.t.ppf(0.975, 4) * np.sqrt((1**2 + 2**2) / 2)
     assert intervals.pooled(shares) == pytest.approx(expected)
     assert intervals.pooled(shares[2:]) == 0, "not known from one seed"
-    points, half = intervals.difference(first, second, expected)
-    _, videos = intervals.difference(first, second)
-    assert (points, half) == pytest.approx((10, np.hypot(videos, expected * np.sqrt(2 / 3))))
+    half = np.hypot(intervals.difference(first, second)[1], expected * np.sqrt(2 / 3))
+    assert intervals.difference(first, second, expected) == pytest.approx((10, half))
     top1, low, high = intervals.accuracy(first, expected)
-    wilson_low, wilson_high = intervals.wilson(0.5, 100)
-    assert top1 == pytest.approx(50)
-    assert top1 - low == pytest.approx(np.hypot(50 - 100 * wilson_low, expected / np.sqrt(3)))
-    assert high - top1 == pytest.approx(np.hypot(100 * wilson_high - 50, expected / np.sqrt(3)))
+    halves = [np.hypot(50 - 100 * end, expected / np.sqrt(3)) for end in intervals.wilson(0.5, 100)]
+    assert [top1, top1 - low, high - top1] == pytest.approx([50, *halves])
 
 
 def test_rank_correlation(tmp_path):
     results = [[stored(tmp_path / str(n), np.arange(200) < n)] for n in (20, 60, 100, 140)]
     table = TABLES["difference_operator"]  # 41.5 51.4 51.6 52.3
-    lines, turned = (
-        [Line(row, result, 33.0, 24.0, table=table) for row, result in zip(table.rows, order, strict=True)]
-        for order in (results, results[::-1])
-    )
+    pairs = (zip(table.rows, order, strict=True) for order in (results, results[::-1]))
+    lines, turned = ([Line(row, result, 33.0, 24.0, table=table) for row, result in pair] for pair in pairs)
     assert intervals.rank_correlation(lines, 0.0) == pytest.approx((1, 1, 1)), "20 points apart on 200 videos"
     assert intervals.rank_correlation(turned, 0.0) == pytest.approx((-1, -1, -1))
     _, low, high = intervals.rank_correlation(lines, 60.0)

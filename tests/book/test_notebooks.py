@@ -3,7 +3,6 @@
 import ast
 import itertools
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -11,10 +10,11 @@ import torch
 
 import tdn
 from tdn.book.files import find_file
+from tdn.book.pages import title_and_question
 from tdn.book.runner import run_notebook
 from tdn.data.pocket import render
+from tdn.utils import CHECKOUT
 
-CHECKOUT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 SOURCES = sorted((CHECKOUT / "tdn").rglob("*.py"))
 FORBIDDEN = re.compile(r"^\s*class\s|\bsys\.path\b|^\s*[!%]+\s*pip\b", re.MULTILINE)
@@ -28,60 +28,37 @@ WORDS = re.compile(
 ALLOWED = {"nothing was printed"}  # a program's output
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
-def path(request) -> Path:
-    return request.param
-
-
-@pytest.fixture
-def notebook(path):
-    return nbformat.read(path, as_version=4)
-
-
-@pytest.fixture
-def code(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def test_file_and_frame(path, notebook):
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook(path):
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert re.match(r"\d\d_", path.name), "the name starts with the two-digit number that the runner sorts by"
     assert path.stat().st_size < 60_000
     kernel = notebook.metadata.kernelspec  # papermill needs the language to inject parameters
     assert (kernel.name, kernel.language) == ("python3", "python")
     texts = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
-    assert notebook.cells[0] is texts[0] and texts[0].source.startswith("# ") and "**Question.** " in texts[0].source
+    title, question = title_and_question(notebook)
+    assert notebook.cells[0] is texts[0] and texts[0].source.startswith("# ") and title and question.endswith("?")
     assert re.search(r"^## Exercises$", texts[-1].source, re.MULTILINE)
 
-
-def test_stripped_and_thin(code):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) <= 12
     for cell in code:
         assert cell.outputs == [] and cell.execution_count is None, cell.source
         assert len(cell.source.splitlines()) <= 15 and not FORBIDDEN.search(cell.source), cell.source
         ast.parse(cell.source)
-
-
-def test_parameters(path, code):
     assert ["parameters" in cell.metadata.get("tags", []) for cell in code] == [True] + [False] * (len(code) - 1)
     first, *others = code[0].source.splitlines()
     assert first == PARAMETERS, "the runner passes a profile"
     names = [line.split(" = ")[0] for line in others]
     assert names == (["video", "weights", "segments", "class_names"] if path.stem == "20_your_video" else [])
 
-
-def test_imports_of_cells_and_exercises_exist(notebook):
-    """Also in the text of an exercise: a name that is no longer there would stop a reader."""
-    for cell in notebook.cells:
+    for cell in notebook.cells:  # also in the text of an exercise: a name that is no longer there would stop a reader
         for module, names in re.findall(r"from (tdn[\w.]*)\s+import\s+([\w, ]+)", cell.source):
             exec(f"from {module} import {names.rstrip(', ')}")
-
-
-def test_training_is_announced(notebook):
-    """A cell that may train comes after a text that tells so."""
     for before, cell in itertools.pairwise(notebook.cells):
         if cell.cell_type == "code" and "train_or_load(" in cell.source:
-            assert before.cell_type == "markdown" and "trains what is missing" in before.source, cell.source
+            assert "trains what is missing" in before.source, "a text tells that the next cell may train"
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOURCES], ids=lambda path: str(path.relative_to(CHECKOUT)))
@@ -96,9 +73,8 @@ def test_words_of_the_field(path):
 
 
 def test_find_file(tmp_path, monkeypatch):
-    here, lab = tmp_path / "here", tmp_path / "lab"
-    here.mkdir()
-    lab.mkdir()
+    for folder in (here := tmp_path / "here", lab := tmp_path / "lab"):
+        folder.mkdir()
     monkeypatch.chdir(here)
     monkeypatch.setenv("PWD", str(lab))  # where JupyterLab was started
     assert find_file("README.md") == CHECKOUT / "README.md"

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -19,11 +18,10 @@ from helpers.pages import check_page, open_page
 from PIL import Image
 
 from tdn.__main__ import main
-from tdn.book.pages import make_pages, title_and_question
+from tdn.book.pages import make_pages
 from tdn.maps.activation import Maps
 from tdn.maps.pictures import player
-
-CHECKOUT = Path(__file__).parents[2]
+from tdn.utils import CHECKOUT, write_text
 
 
 def notebook(title, *outputs):
@@ -34,8 +32,7 @@ def notebook(title, *outputs):
 
 def table(columns):
     row = "| " + " | ".join(["word"] * columns) + " |"
-    text = "\n".join([row, "|" + "---|" * columns, row, row])
-    return nbformat.v4.new_output("display_data", {"text/markdown": text})
+    return nbformat.v4.new_output("display_data", {"text/markdown": f"{row}\n|{'---|' * columns}\n{row}\n{row}"})
 
 
 def figure(width, height):
@@ -118,12 +115,6 @@ def test_a_notebook_that_was_not_executed_to_its_end_is_named(executed, tmp_path
     assert "make reproduce executes them" in capsys.readouterr().err
 
 
-def test_every_notebook_says_its_question():
-    for path in sorted((CHECKOUT / "notebooks").glob("*.ipynb")):
-        title, question = title_and_question(nbformat.read(path, 4))
-        assert title and question.endswith("?"), path.name
-
-
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab, started by `make lab` in a copy of the checkout; gives the address of its page."""
@@ -138,15 +129,13 @@ def lab(tmp_path):
         port = free.getsockname()[1]
     settings = {"port": port, "port_retries": 0, "open_browser": False}
     config = {"ServerApp": settings, "IdentityProvider": {"token": "secret"}}
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/jupyter_server_config.json").write_text(json.dumps(config))
-    folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "TDN_HOME": "home"}
-    folders["JUPYTERLAB_WORKSPACES_DIR"] = "workspaces"
-    environment = os.environ | {name: str(tmp_path / folder) for name, folder in folders.items()}
+    write_text(tmp_path / "config/jupyter_server_config.json", json.dumps(config))
+    folders = ("JUPYTER_CONFIG_DIR", "config"), ("JUPYTER_RUNTIME_DIR", "runtime"), ("TDN_HOME", "home")
+    folders += (("JUPYTERLAB_WORKSPACES_DIR", "workspaces"),)
+    environment = os.environ | {name: str(tmp_path / folder) for name, folder in folders}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["make", "lab"], cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        where = {"cwd": tmp_path, "env": environment, "stdout": log, "stderr": log}
+        process = subprocess.Popen(["make", "lab"], **where, start_new_session=True)
     try:
         until = time.monotonic() + 120
         while "is running at" not in (said := (tmp_path / "log").read_text()):
@@ -166,12 +155,9 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path
     page.get_by_text("| Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    source = nbformat.read(CHECKOUT / "notebooks/09_costs.ipynb", 4)
-    cells = [cell for cell in source.cells if cell.cell_type == "code"]
-    page.wait_for_function(  # the number of the last code cell, in its prompt
-        "number => [...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes(`[${number}]`))",
-        arg=len(cells),
-    )
+    cells = nbformat.read(CHECKOUT / "notebooks/09_costs.ipynb", 4).cells
+    number = sum(cell.cell_type == "code" for cell in cells)  # in the prompt of the last code cell
+    page.locator(".jp-InputPrompt", has_text=f"[{number}]").wait_for()
     page.keyboard.press("Control+s")
     kept = tmp_path / "results/lab/09_costs.ipynb"
     until = time.monotonic() + 60
@@ -183,5 +169,5 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path
     assert page.locator(".jp-RenderedImage img").count()
     assert any("|" in output.get("data", {}).get("text/markdown", "") for output in outputs)
     page.context.close()
-    committed = (CHECKOUT / "notebooks/09_costs.ipynb").read_bytes()
-    assert (tmp_path / "notebooks/09_costs.ipynb").read_bytes() == committed, "only the copy has changed"
+    committed, here = ((folder / "notebooks/09_costs.ipynb").read_bytes() for folder in (CHECKOUT, tmp_path))
+    assert here == committed, "only the copy has changed"
