@@ -1,6 +1,7 @@
 """The state-of-the-art tables (CVPR Tables 2 and 3, Figure 1): what is published, and ours where it was run."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,10 +44,6 @@ class Published:
     def network(self) -> Network:
         return self.backbone, self.frames.split("x")[0].strip("()")
 
-    @property
-    def all_gmacs(self) -> str:
-        return self.gmacs if self.views is None else f"{self.gmacs}x{self.views or 'N/A'}"
-
 
 def published_rows(comparison: Comparison) -> dict[Published, list[str]]:
     """The rows of a comparison, each once, with the editions that have it."""
@@ -70,16 +67,11 @@ def comparison(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFra
     ours, views = {} if other else our_scores(name, study), _views(name, study)
     rows = []
     for row, editions in published_rows(of).items():
-        cells = {
-            "method": row.method,
-            "backbone": row.backbone,
-            of.frames.replace("_x_", " x "): row.frames,
-            "published in": ", ".join(editions) + (f"; {row.note}" if row.note else ""),
-            "published top-1": row.top1,
-            "published top-5": row.top5,
-            "published GMACs": row.all_gmacs,
-            **dict.fromkeys(MEASURED, np.nan),
-        }
+        cells = {"method": row.method, "backbone": row.backbone, of.frames.replace("_x_", " x "): row.frames}
+        cells["published in"] = ", ".join(editions) + (f"; {row.note}" if row.note else "")
+        cells |= {"published top-1": row.top1, "published top-5": row.top5}
+        cells["published GMACs"] = row.gmacs if row.views is None else f"{row.gmacs}x{row.views or 'N/A'}"
+        cells |= dict.fromkeys(MEASURED, np.nan)
         if row.method == of.method and EDITIONS["cvpr2021"] in editions:
             backbone, frames = row.network
             gmacs = sum(full_size_cost(OURS[backbone, part]).gmacs for part in frames.split("+"))
@@ -151,11 +143,9 @@ def gains(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
     other = shown_with(name, study)
     ours = {} if other else our_scores(name, study)
     shallow, deep = BACKBONES
-    claims = [
-        (f"{backbone}: {many} frames better than {few}", (backbone, many), (backbone, few))
-        for backbone in BACKBONES
-        for few, many in (("8", "16"), ("16", "8+16"))
-    ]
+    claims = []
+    for backbone, (few, many) in itertools.product(BACKBONES, (("8", "16"), ("16", "8+16"))):
+        claims.append((f"{backbone}: {many} frames better than {few}", (backbone, many), (backbone, few)))
     for frames in ("8", "16", "8+16"):
         claims.append((f"{frames} frames: {deep} better than {shallow}", (deep, frames), (shallow, frames)))
     rows = []
@@ -204,9 +194,6 @@ def cost_of_views(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# Figure 1 ------------------------------------------------------------------------------------------------------------
-
-
 def accuracy_and_cost(name: str, study: Profile, seed_error: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Figure 1: published top-1 against GMACs over all views, one row per method (`GMACs` empty where none is
     published); and ours where it was run, with the cost of the full-size network."""
@@ -223,10 +210,8 @@ def accuracy_and_cost(name: str, study: Profile, seed_error: float = 0.0) -> tup
 
 def front(top1: pd.Series, gmacs: pd.Series) -> pd.Series:
     """Whether no other is as good or better for as much or less; False where the cost is not known."""
-    better = [
-        ((top1 >= of) & (gmacs <= cost) & ((top1 > of) | (gmacs < cost))).any()
-        for of, cost in zip(top1, gmacs, strict=True)
-    ]
+    rows = zip(top1, gmacs, strict=True)
+    better = [((top1 >= of) & (gmacs <= cost) & ((top1 > of) | (gmacs < cost))).any() for of, cost in rows]
     return gmacs.notna() & ~pd.Series(better, top1.index)
 
 

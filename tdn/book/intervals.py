@@ -81,9 +81,7 @@ def difference(first: Measured, second: Measured, seed_error: float = 0.0) -> tu
 
 def verdict(points: float, half: float) -> str:
     """Either "better" or "worse", or "inconclusive" where the interval contains zero."""
-    if abs(points) <= half:
-        return INCONCLUSIVE
-    return "better" if points > 0 else "worse"
+    return INCONCLUSIVE if abs(points) <= half else "better" if points > 0 else "worse"
 
 
 def claim_verdict(points: float, half: float) -> str:

@@ -38,8 +38,7 @@ class Line:
 
 
 def train_or_load(name: str, study: Profile) -> list[Line]:
-    """All rows of a table, measured. Missing runs are trained where the study trains in notebooks; elsewhere their rows
-    have no results."""
+    """All rows of a table, measured; trains as `train_missing`, and rows that were not run have no results."""
     table = get_table(name)
     train_missing([config for row in table.rows for config in study.runs(row, table)], study)
     return [measured(row, table, study) for row in table.rows]

@@ -63,22 +63,12 @@ def compare_costs() -> pd.DataFrame:
     for cost in published_costs():
         counted = [_count(cost.network, cost.options, segments, cost.size) for segments in cost.segments]
         gmacs, sums, norms = map(sum, zip(*counted, strict=True))
-        rows.append(
-            {
-                "paper": cost.paper,
-                "method": cost.method,
-                "frames": cost.frames,
-                "network": cost.network,
-                "published GMACs": float(cost.gmacs),
-                "size": cost.size,
-                "GMACs": gmacs,
-                "sums over neighbours": sums,
-                "norms and biases": norms,
-                "comes from": _explain(cost, gmacs, sums, norms),
-                "GMACs at 224": sum(_gmacs(cost.network, cost.options, t, 224) for t in cost.segments),
-                "GMACs at 256": sum(_gmacs(cost.network, cost.options, t, 256) for t in cost.segments),
-            }
-        )
+        row = {"paper": cost.paper, "method": cost.method, "frames": cost.frames, "network": cost.network}
+        row |= {"published GMACs": float(cost.gmacs), "size": cost.size, "GMACs": gmacs, "sums over neighbours": sums}
+        row |= {"norms and biases": norms, "comes from": _explain(cost, gmacs, sums, norms)}
+        for size in (224, 256):
+            row[f"GMACs at {size}"] = sum(_gmacs(cost.network, cost.options, t, size) for t in cost.segments)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

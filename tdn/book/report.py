@@ -48,23 +48,14 @@ def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, o
     interval = accuracy(line.results, seed_error) if metrics else (np.nan,) * 3
     points, half = difference(reference.results, line.results, seed_error) if compared else (np.nan, np.nan)
     answer = "reference" if line is reference else verdict(points, half) if compared else ""
-    return {
-        "network": line.row.name,
-        "published top-1 (SSv1)": line.published,
-        "in the ICLR edition": line.published_as("top1", "iclr2021"),
-        **dict(zip(MEASURED, interval, strict=True)),
-        "seed spread": np.std(top1, ddof=1) if len(top1) > 1 else np.nan,
-        **{group: 100 * np.mean([of["groups"][group]["top1"] for of in metrics]) for group in groups},
-        "points": points,
-        "half": half,
-        "verdict": answer if metrics else NOT_RUN,
-        "videos": metrics[0]["videos"] if metrics else 0,
-        "of": metrics[0]["of"] if metrics else 0,
-        "seeds": len(metrics),
-        "published GMACs": line.published_as("gmacs"),
-        "GMACs": line.gmacs,
-        "params (M)": line.params,
-    }
+    row = {"network": line.row.name, "published top-1 (SSv1)": line.published}
+    row |= {"in the ICLR edition": line.published_as("top1", "iclr2021"), **dict(zip(MEASURED, interval, strict=True))}
+    row["seed spread"] = np.std(top1, ddof=1) if len(top1) > 1 else np.nan
+    row |= {group: 100 * np.mean([of["groups"][group]["top1"] for of in metrics]) for group in groups}
+    row |= {"points": points, "half": half, "verdict": answer if metrics else NOT_RUN}
+    row |= {name: metrics[0][name] if metrics else 0 for name in ("videos", "of")}
+    row |= {"seeds": len(metrics), "published GMACs": line.published_as("gmacs")}
+    return row | {"GMACs": line.gmacs, "params (M)": line.params}
 
 
 def claims(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
@@ -185,10 +176,9 @@ def order_table(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0)
     """How well published and measured order agree, one row per table (by name) and one for all networks: Spearman's
     rank correlation with its interval (`intervals.rank_correlation`). Among all, a network of several tables counts
     once."""
-    groups = {
-        get_table(name).title: [line for line in lines if line.results and line.published is not None]
-        for name, lines in measured.items()
-    }
+    groups = {}
+    for name, lines in measured.items():
+        groups[get_table(name).title] = [line for line in lines if line.results and line.published is not None]
     once = {line.results[0].folder: line for lines in groups.values() for line in lines}
     rows = []
     for title, lines in (groups | {"all networks": list(once.values())}).items():

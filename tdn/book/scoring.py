@@ -84,13 +84,10 @@ def output_order(val_set: VideoSet, outputs: int, class_names: Sequence[str] | N
 
 def accuracy_row(evaluation: Evaluation) -> dict[str, Any]:
     """Top-1, top-5 and the mean over classes, in %, and the number of videos."""
-    return {
-        "top-1": 100 * evaluation.top(1),
-        "top-5": 100 * evaluation.top(5),
-        "mean of classes": 100 * float(np.nanmean(evaluation.per_class)),
-        "by chance": 100 / evaluation.scores.shape[1],
-        "videos": f"{len(evaluation.labels)} of {evaluation.of}",
-    }
+    row = {"top-1": 100 * evaluation.top(1), "top-5": 100 * evaluation.top(5)}
+    row |= {"mean of classes": 100 * float(np.nanmean(evaluation.per_class))}
+    row |= {"by chance": 100 / evaluation.scores.shape[1]}
+    return row | {"videos": f"{len(evaluation.labels)} of {evaluation.of}"}
 
 
 def published_row(dataset: str, name: str, num_segments: int, views: Views) -> dict[str, float]:

@@ -14,7 +14,7 @@ from tdn.data.pocket.render import PocketPart, PocketSpec
 from tdn.data.sampling import Views
 from tdn.engine.recipes import KINETICS, SOMETHING, TDRL, UCF_HMDB, UCF_HMDB_DROPOUT, Recipe
 from tdn.experiments.runs import IMAGENET, ROOT, Data, Run
-from tdn.experiments.tables import Row, Table
+from tdn.experiments.tables import OURS, Row, Table
 from tdn.model.tdrl import TemporalDiversity
 from tdn.model.zoo import create_model, resolve_options
 from tdn.utils import unknown_name
@@ -112,7 +112,6 @@ def _td_channels(model: str, options: tuple[tuple[str, Any], ...]) -> int:
 # Pocket: the difficulty of the clips and the recipes were set on the tuning split (render seed 0), with TSN, the
 # temporal convolution and TDN; on the reported clips (render seed 1) only whole studies were run.
 ADAMW = Recipe(epochs=7, batch=32, lr=0.02, optimizer="adamw", weight_decay=0.05, schedule="cosine", warmup_epochs=0.5)
-TDN_8, TDN_16 = Row("TDN, 8 frames", "tdn"), Row("TDN, 16 frames", "tdn", times=2)
 
 
 def _pocket(name: str, data: PocketSpec, segments: int, width: int, seeds: tuple[int, ...], *epochs: int) -> Profile:
@@ -122,20 +121,12 @@ def _pocket(name: str, data: PocketSpec, segments: int, width: int, seeds: tuple
     views = Views(size=48, scale=48 / 56)  # 48 of the videos' 56 pixels: cropped, never resized
     source = Setting(PocketPart(data, ("short", "long")), recipe, views)
     target = tuple(Setting(PocketPart(data, ("both",), split), tuned, views) for split in OFFICIAL_SPLITS)
-    return Profile(
-        name,
-        settings=dict.fromkeys(("ssv1", "ssv2", "k400", "tdrl"), Setting(data, recipe, views)),
-        transfer=Transfer(source, {"pocket, family both": target}, TDN_8),
-        depths=(10, 18),
-        num_segments=segments,
-        size=views.size,
-        scales=(views.scale,),
-        seeds=seeds,
-        many_views=dataclasses.replace(views, clips=3, crops=3),
-        pictures=data,
-        options={"width": width, "dropout": 0.0},
-        pretraining=(data, dataclasses.replace(flat, lr=0.01)),
-    )
+    settings = dict.fromkeys(("ssv1", "ssv2", "k400", "tdrl"), Setting(data, recipe, views))
+    transfer = Transfer(source, {"pocket, family both": target}, OURS["ResNet50", "8"])
+    scale = {"depths": (10, 18), "num_segments": segments, "size": views.size, "scales": (views.scale,), "seeds": seeds}
+    scale |= {"many_views": dataclasses.replace(views, clips=3, crops=3), "options": {"width": width, "dropout": 0.0}}
+    pretraining = data, dataclasses.replace(flat, lr=0.01)
+    return Profile(name, settings, transfer, **scale, pictures=data, pretraining=pretraining)
 
 
 POCKET = _pocket("pocket", PocketSpec(train=1440, val=720, seed=1), 8, 16, (0, 1), 20, 7, 25)
@@ -148,15 +139,11 @@ TARGETS = {
     name: tuple(Setting(DatasetSpec(name, split), UCF_HMDB, THIRTY_VIEWS) for split in OFFICIAL_SPLITS)
     for name in ("ucf101", "hmdb51")
 }
+SSV1, SSV2 = (Setting(DatasetSpec(name), SOMETHING, ONE_VIEW) for name in ("ssv1", "ssv2"))
 PAPER = Profile(
     "paper",
-    settings={
-        "ssv1": Setting(DatasetSpec("ssv1"), SOMETHING, ONE_VIEW),
-        "ssv2": Setting(DatasetSpec("ssv2"), SOMETHING, ONE_VIEW),
-        "k400": K400,
-        "tdrl": Setting(DatasetSpec("ssv1"), TDRL, ONE_VIEW),
-    },
-    transfer=Transfer(K400, TARGETS, TDN_16, options={"dropout": UCF_HMDB_DROPOUT}),
+    settings={"ssv1": SSV1, "ssv2": SSV2, "k400": K400, "tdrl": Setting(SSV1.data, TDRL, ONE_VIEW)},
+    transfer=Transfer(K400, TARGETS, OURS["ResNet50", "16"], options={"dropout": UCF_HMDB_DROPOUT}),
     depths=(50, 101),
     num_segments=8,
     size=224,

@@ -92,9 +92,7 @@ def _time_needed(plan: Plan, results: Path, data: Path, jobs: int) -> str:
     elif device().type != "cpu" or any(isinstance(config.data, DatasetSpec) for config in plan.to_do):
         return "for a time that is known once the first is trained"
     minutes = segments(plan.to_do) * rate / jobs / 60
-    if minutes < 90:
-        return f"about {max(round(minutes), 1)} minutes"
-    return f"about {minutes / 60:.0f} hours"
+    return f"about {max(round(minutes), 1)} minutes" if minutes < 90 else f"about {minutes / 60:.0f} hours"
 
 
 def _summary(config: Run, result: Result) -> str:

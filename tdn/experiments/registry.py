@@ -1,5 +1,4 @@
-"""The study: which runs there are, which of them are done, and how they are trained. `tables` has the rows, `profiles`
-the scales."""
+"""The study: which runs there are, and which are done. `tables` has the rows, `profiles` the scales."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

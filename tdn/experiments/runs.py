@@ -81,10 +81,6 @@ class Result:
         return (self.folder / "metrics.json").exists()  # written last
 
     @functools.cached_property
-    def config(self) -> dict[str, Any]:
-        return json.loads((self.folder / "config.json").read_text())
-
-    @functools.cached_property
     def metrics(self) -> dict[str, Any]:
         return json.loads((self.folder / "metrics.json").read_text())
 
@@ -230,7 +226,13 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     model = config.create_model()
     digest = hashlib.sha256(pretrained.read_bytes()).hexdigest() if pretrained else None
     if rank() == 0:  # the others get its weights
-        _write_config(folder, config, digest)
+        written = folder / "config.json"
+        if (folder / "checkpoint.pt").exists() and written.exists():
+            before = json.loads(written.read_text()).get("pretrained_sha256")
+            if before != digest:
+                but = f"was interrupted with other initial weights (sha256 {before}, not {digest})"
+                raise ValueError(f"{config.name} {but}: finish it with those, or remove {folder}")
+        write_text(written, json.dumps(asdict(config) | {"pretrained_sha256": digest}, indent=1))
         if pretrained:
             initialise_from(model, read_weights(pretrained))
         elif config.pretrained == IMAGENET:
@@ -248,8 +250,8 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
         return
     evaluation.save(folder / "scores.npz")
     network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
-    weights = {"model": model.state_dict(), "network": network, "class_names": val_set.class_names}
-    weights["views"] = asdict(config.views)
+    about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}
+    weights = {"model": model.state_dict()} | about
     write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
     seconds = round(sum(row["seconds"] for row in training.history), 1)
     manifest = {"run": config.name, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
@@ -264,25 +266,11 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
 
 
-def _write_config(folder: Path, config: Run, digest: str | None) -> None:
-    """Writes config.json. Raises ValueError where an interrupted training was initialised from another file."""
-    file = folder / "config.json"
-    if (folder / "checkpoint.pt").exists() and file.exists():
-        before = json.loads(file.read_text()).get("pretrained_sha256")
-        if before != digest:
-            weights = f"other initial weights (sha256 {before}, not {digest})"
-            raise ValueError(f"{config.name} was interrupted with {weights}: finish it with those, or remove {folder}")
-    write_text(file, json.dumps(asdict(config) | {"pretrained_sha256": digest}, indent=1))
-
-
 def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
     unreadable = [[str(path), reason] for path, reason in evaluation.unreadable]
     metrics = {"top1": evaluation.top(1), "top5": evaluation.top(5), "videos": len(evaluation.labels)}
-    metrics |= {"of": len(val_set), "unreadable": unreadable}
-    if val_set.groups:
-        group = np.array(val_set.groups)[evaluation.labels]
-        metrics["groups"] = {
-            name: {"top1": float(evaluation.correct[group == name].mean()), "videos": int((group == name).sum())}
-            for name in dict.fromkeys(val_set.groups)
-        }
+    metrics |= {"of": len(val_set), "unreadable": unreadable} | ({"groups": {}} if val_set.groups else {})
+    for name in dict.fromkeys(val_set.groups or ()):
+        correct = evaluation.correct[np.array(val_set.groups)[evaluation.labels] == name]
+        metrics["groups"][name] = {"top1": float(correct.mean()), "videos": len(correct)}
     return metrics

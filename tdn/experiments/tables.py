@@ -65,7 +65,6 @@ def _csv(file: str) -> pd.DataFrame:
 
 
 # TDN's ablations -------------------------------------------------------------------------------
-
 DIFFERENCE_OPERATOR = [
     Row("S-TDM concat, L-TDM avg", "tdn", {"s_tdm_input": "concat", "l_tdm_operator": "avg"}),
     Row("S-TDM concat, L-TDM diff", "tdn", {"s_tdm_input": "concat"}),
@@ -104,7 +103,6 @@ SHORT_VS_LONG = [
 ]
 
 # TDN and the modules of others -------------------------------------------------------------------
-
 TEMPORAL_MODULES = [
     Row("TSN", "tsn"),
     Row("T-Conv", "tconv"),
@@ -121,7 +119,6 @@ TEMPORAL_MODULES = [
 ]
 
 # TDRL --------------------------------------------------------------------------------------------
-
 PEM, TD_LOSS = {"before": ("pem", "tim")}, {"before": ("tim", "td_loss")}
 TDRL_TSM = [
     Row("TSM", "tsm"),
@@ -159,7 +156,6 @@ TDRL_LAMBDA = [
 ]
 
 # All ablations -----------------------------------------------------------------------------------
-
 BEYOND = [
     Row("TDN", "tdn"),
     Row("TDN + PEM", "tdn", {"before": ("pem",)}),
