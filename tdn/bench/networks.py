@@ -3,9 +3,8 @@
 import functools
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -50,17 +49,12 @@ def call(name: str, form: Form, batch: int, size: int, device: torch.device) -> 
     return timing.prepared(network(name), form, batch, size, device, as_is=name == REFERENCE)
 
 
-def measure_networks(
-    batches: Mapping[int, Sequence[str]] = BATCHES, size: int = 224, rounds: int = 5
-) -> Iterator[dict[str, Any]]:
+def measure_networks(batches: Mapping[int, tuple] = BATCHES, size: int = 224, rounds: int = 5) -> Iterator[dict]:
     """One row per device, form, batch and network: milliseconds per video, as `summary`; how many times as long the
     reference implementation takes; for training steps the peak of memory in MB (not compiled: compilation takes more)
-    and as a fraction of the reference implementation's. Where there is no GPU, one row reports it.
-
-    Args:
-        batches: which networks are compared with so many videos at once.
-        rounds: of inference; training steps take `2 * rounds // batch`, at least 3.
-    """
+    and as a fraction of the reference implementation's. Where there is no GPU, one row reports it. `batches`: which
+    networks are compared with so many videos at once; `rounds` of inference, `2 * rounds // batch`, at least 3, of
+    training steps."""
     for device in devices():
         forms = FORMS if device.type == "cuda" else FORMS[:6]  # no processor here trains in bfloat16
         for form, (batch, names) in itertools.product(forms, batches.items()):

@@ -1,8 +1,7 @@
 """The reference implementation of TDN, written down from its equations; the benchmark compares the package with it.
 
 It computes the same function of the same parameters. Frames are subtracted at full resolution, the temporal convolution
-has time as the last axis in memory, the two directions of L-TDM are computed one after the other.
-"""
+has time as the last axis in memory, the two directions of L-TDM are computed one after the other."""
 
 import copy
 import itertools
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tdn.model.fused import PointwiseNorm
 from tdn.model.resnet import VideoResNet
 from tdn.model.tdm import LongTermTDM, ShortTermTDM
 from tdn.model.temporal import TemporalConv
@@ -21,10 +21,9 @@ def reference_implementation(model: VideoResNet) -> VideoResNet:
     model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     model._motion_input = frame_wise_differences
     forms = {TemporalConv: PermutedTemporalConv, ShortTermTDM: PlainShortTermTDM, LongTermTDM: PlainLongTermTDM}
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) in forms:
-                setattr(module, name, forms[type(child)](child))
+    forms[PointwiseNorm] = nn.Sequential
+    for module in model.modules():  # the parameters stay, `forward` is another
+        module.__class__ = forms.get(type(module), type(module))
     return model
 
 
@@ -34,26 +33,16 @@ def frame_wise_differences(clips: Tensor) -> Tensor:
     return F.avg_pool2d(torch.cat([after - before for before, after in itertools.pairwise(frames)], 1), 2)
 
 
-class PlainShortTermTDM(nn.Module):
+class PlainShortTermTDM(ShortTermTDM):
     """Equation (3), the sum as released."""
-
-    def __init__(self, tdm: ShortTermTDM):
-        super().__init__()
-        self.cnn, self.alpha, self.beta = tdm.cnn, tdm.alpha, tdm.beta
 
     def forward(self, features: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
         motion = self.cnn(motion)
         return self.alpha * features + self.beta * F.interpolate(motion, features.shape[-2:]), motion
 
 
-class PlainLongTermTDM(nn.Module):
+class PlainLongTermTDM(LongTermTDM):
     """Equations (2) and (4) to (6), one direction after the other."""
-
-    def __init__(self, tdm: LongTermTDM):
-        super().__init__()
-        self.num_segments, self.squeeze, self.align = tdm.num_segments, tdm.squeeze, tdm.align
-        self.full_scale, self.half_scale = tdm.full_scale, tdm.half_scale
-        self.restore = nn.Sequential(*tdm.restore)
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)
@@ -67,12 +56,8 @@ class PlainLongTermTDM(nn.Module):
         return torch.sigmoid(self.restore((compared + self.full_scale(compared) + half) / 3)) - 0.5
 
 
-class PermutedTemporalConv(nn.Module):
+class PermutedTemporalConv(TemporalConv):
     """A one-dimensional convolution over time, which has to be the last axis in memory."""
-
-    def __init__(self, conv: TemporalConv):
-        super().__init__()
-        self.num_segments, self.weight = conv.num_segments, conv.weight
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.unflatten(0, (-1, self.num_segments))  # (N, T, C, H, W)

@@ -1,7 +1,5 @@
-"""How fast training clips are read, in how much memory, and how long a training waits for them.
-
-The videos are textures that move, as large and as long as those of Something-Something and Kinetics.
-"""
+"""How fast training clips are read, in how much memory, and how long a training waits for them. The videos are
+textures that move, as large and as long as those of Something-Something and Kinetics."""
 
 import functools
 import time
@@ -72,11 +70,9 @@ PIPELINES = {PIL: pil_batch, "tdn, what a worker does": decoded_batch, "tdn, and
 
 def measure_data(folder: Path, videos: int = 16, rounds: int = 15, long_frames: int = 300) -> Iterator[dict[str, Any]]:
     """Training clips (of 8 x 5 frames) per second of CPU time on one core: one row per kind of video and pipeline.
-
     In each round every pipeline reads all videos, with the same frames and crops. The figure is the median of the
     rounds, `lowest` and `highest` the quartiles; `times PIL` is the median of the ratios within a round. CPU time of
-    all threads: other programs on the machine do not count. Files are in the cache of the system.
-    """
+    all threads: other programs on the machine do not count. Files are in the cache of the system."""
     long = [write_mp4(folder / f"long{n}.mp4", make_clip(videos + n, long_frames, 256, 340)) for n in range(2)]
     jpegs = [write_jpegs(folder / f"{n}", make_clip(n, 45, 240, 426)) for n in range(videos)]
     kinds = {

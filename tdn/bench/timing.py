@@ -79,9 +79,7 @@ def prepared(
     return train if form.training else infer
 
 
-def interleaved(
-    calls: Mapping[Any, Callable[[], object]], rounds: int, clock: Callable[[], float] = wall_clock
-) -> pd.DataFrame:
+def interleaved(calls: Mapping[Any, Callable], rounds: int, clock: Callable[[], float] = wall_clock) -> pd.DataFrame:
     """Seconds of each call, one column per call and one row per round. A round makes every call once, so that other
     programs on the machine slow all of them alike. A first round (compilation, caches) does not count."""
     rows = []

@@ -24,10 +24,9 @@ def plot_tdn() -> plt.Figure:
         _box(axis, x, 1.05, "L-TDM\nT-conv", LONG, (1.1, 0.85))
         axis.annotate("", (x - 0.4, 0.12), (x + 0.4, 0.12), arrowprops={"arrowstyle": "<->", "color": "tab:blue"})
     _box(axis, 13.2, 1.3, "classifier,\nmean over\nsegments", "white", (1.6, 1.0))
-    for left, right in ((1.77, 2.5), (4.1, 4.4)):  # of the motion branch
-        _arrow(axis, (left, 3.6), (right, 3.6))
-    for left, right in ((1.77, 2.6), (7.8, 8.3), (9.7, 10.2), (11.6, 12.38)):
-        _arrow(axis, (left, 1.3), (right, 1.3))
+    ends = ((1.77, 2.5, 3.6), (4.1, 4.4, 3.6), (1.77, 2.6, 1.3), (7.8, 8.3, 1.3), (9.7, 10.2, 1.3), (11.6, 12.38, 1.3))
+    for left, right, y in ends:
+        _arrow(axis, (left, y), (right, y))
     axis.text(STAGES[0] + 0.85, 2.35, "upsampled $H$", fontsize=8)
     axis.text(9.0, -0.2, "compares neighbouring segments, both directions", ha="center", fontsize=9, color="tab:blue")
     axis.text(6.3, 4.45, r"S-TDM: $F + \mathrm{Upsample}(\mathrm{CNN}(\mathrm{Downsample}(D(I))))$", fontsize=10)
@@ -38,9 +37,7 @@ def plot_tdn() -> plt.Figure:
     return figure
 
 
-def _box(
-    axis: plt.Axes, x: float, y: float, text: str, colour: str, size: tuple = (1.4, 1.0), text_y: float = 0
-) -> None:
+def _box(axis: plt.Axes, x: float, y: float, text: str, colour: str, size: tuple = (1.4, 1), text_y: float = 0) -> None:
     corner = (x - size[0] / 2, y - size[1] / 2)
     axis.add_patch(FancyBboxPatch(corner, *size, "round,pad=0,rounding_size=0.08", fc=colour, ec="0.35"))
     axis.text(x, text_y or y, text, ha="center", va="center", fontsize=9)

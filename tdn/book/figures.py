@@ -42,13 +42,11 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     rows = np.arange(len(table))[::-1]
     top1, errors = _top1_and_errors(table)
     left.barh(rows, top1, xerr=errors, color="tab:gray", height=0.6, capsize=3)
-    if "published top-1 (SSv1)" in table:
-        published = table["published top-1 (SSv1)"]
-        left.scatter(published, rows, marker="D", color="tab:red", zorder=3, label="published, SSv1")
+    if (published := "published top-1 (SSv1)") in table:
+        left.scatter(table[published], rows, marker="D", color="tab:red", zorder=3, label="published, SSv1")
         left.legend(loc="upper right", fontsize=8)
     left.set_yticks(rows, table["network"])
-    title = "Not run" if top1.isna().all() else "Measured, 95 % interval"
-    left.set(xlim=(0, 100), xlabel="top-1 (%)", title=title)
+    left.set(xlim=(0, 100), xlabel="top-1 (%)", title="Not run" if top1.isna().all() else "Measured, 95 % interval")
     families = {name: colour for name, colour in FAMILY_COLOURS.items() if name in table}
     for shift, (family, colour) in zip((0.25, 0, -0.25), families.items(), strict=False):
         right.barh(rows + shift, table[family], height=0.22, color=colour, label=family)
@@ -65,15 +63,13 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
     rows = np.arange(len(claims))[::-1]
     axis.axvline(0, color="black", linewidth=0.8)
     for verdict, colour in VERDICT_COLOURS.items():
-        of = claims[claims["verdict"] == verdict]
-        here = rows[claims["verdict"] == verdict]
+        of, here = claims[claims["verdict"] == verdict], rows[claims["verdict"] == verdict]
         axis.errorbar(of["measured"], here, xerr=of["±"], fmt="o", color=colour, capsize=3, label=verdict)
     axis.scatter(claims["published"], rows, 18, marker="D", facecolors="none", edgecolors="black", label="published")
     axis.set_yticks(rows, claims["claim"], fontsize=8)
     title = "Measured difference, 95 % interval" if claims["measured"].notna().any() else "Not run"
     axis.set(xlabel="points of top-1", title=title)
-    axis.legend(fontsize=8)
-    return figure
+    return _with_legend(figure)
 
 
 def plot_order(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> Figure:
@@ -105,8 +101,7 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(8, 0.2 * len(table) + 1))
     rows = np.arange(len(table))[::-1]
     published = table["published GMACs"]
-    digits = published.map(lambda value: len(f"{value:g}".partition(".")[2]))
-    rounding = 100 * 0.5 * 10.0**-digits / published
+    rounding = 100 * 0.5 * 10.0 ** -published.map(lambda value: len(f"{value:g}".partition(".")[2])) / published
     axis.barh(rows, 2 * rounding, left=-rounding, color="0.85")
     sums, norms = table["sums over neighbours"], table["norms and biases"]
     labels = ("convolutions and linear layers", "with sums over neighbours", "with norms and biases")
@@ -115,8 +110,7 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     axis.set_yticks(rows, table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")", fontsize=7)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
-    axis.legend(fontsize=8)
-    return figure
+    return _with_legend(figure)
 
 
 def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: str) -> Figure:
@@ -184,12 +178,11 @@ def plot_views(table: pd.DataFrame) -> Figure:
         more = rows.dropna(subset=["±"])
         right.errorbar(more["views"], more["more than with the first"], yerr=more["±"], fmt="o", capsize=3, label=label)
     right.axhline(0, color="black", linewidth=0.8)
-    left.set(ylabel="measured top-1 (%)", title="Measured, 95 % interval")
-    right.set(ylabel="points of top-1", title="Difference to one view, paired")
+    left.set(xlabel="views of a video", ylabel="measured top-1 (%)", title="Measured, 95 % interval")
+    right.set(xlabel="views of a video", ylabel="points of top-1", title="Difference to one view, paired")
     for axis in (left, right):
         axis.set_xscale("log", base=2)
         axis.set_xticks(sorted(table["views"].unique()), sorted(table["views"].unique()))
-        axis.set_xlabel("views of a video")
         axis.legend(fontsize=8)
     return _tight(figure)
 
@@ -218,9 +211,8 @@ def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
 def plot_images(rows: Sequence[tuple[str, Tensor]], side: float = 0.9) -> Figure:
     """One named row of images each, `side` inches wide: frames `(F, 3, H, W)`, uint8 or 0 to 1, or maps `(F, H, W)`,
     dark to bright over the whole row."""
-    columns = len(rows[0][1])
-    size = (side * columns + 2.5, (side + 0.02) * len(rows))
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    shape = len(rows), len(rows[0][1])
+    figure, axes = plt.subplots(*shape, figsize=(side * shape[1] + 2.5, (side + 0.02) * shape[0]), squeeze=False)
     for line, (name, values) in zip(axes, rows, strict=True):
         limits = {} if values.ndim == 4 else {"cmap": "viridis", "vmin": values.min(), "vmax": values.max()}
         for axis, value in zip(line, values, strict=True):
@@ -258,8 +250,8 @@ def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
 def plot_localisation(table: pd.DataFrame, baselines: Sequence[str]) -> Figure:
     """Of `map_quality.localisation_table`: one bar per row, those of the `baselines` in grey."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.45 * len(table) + 1.2), sharey=True)
+    colours = ["tab:gray" if name in baselines else "tab:blue" for name in table["maps of"]]
     for axis, what in zip(axes, ("energy inside (%)", "pointing game (%)"), strict=True):
-        colours = ["tab:gray" if name in baselines else "tab:blue" for name in table["maps of"]]
         axis.barh(table["maps of"], table[what], color=colours, height=0.6)
         axis.set(xlabel=what, xlim=(0, max(60, table[what].max() + 5)))
     axes[0].invert_yaxis()

@@ -10,8 +10,7 @@ from tdn.utils import CHECKOUT
 
 def find_file(path: str | os.PathLike) -> Path:
     """The file or folder with this path: absolute, or relative to the current directory, to the directory in which
-    JupyterLab was started, or to the project folder; the first that exists. Raises FileNotFoundError, which names them.
-    """
+    JupyterLab was started, or to the project folder; the first that exists. Raises FileNotFoundError, naming them."""
     path = Path(path).expanduser()
     # The kernel of a notebook runs in the folder of the notebook, but inherits PWD from JupyterLab.
     folders = dict.fromkeys([Path.cwd(), Path(os.environ.get("PWD", Path.cwd())), CHECKOUT])

@@ -1,8 +1,7 @@
 """Are activation maps right? The pocket benchmark has the mask of its objects in every frame.
 
 CAM energy inside the object mask (Wang et al., Score-CAM, CVPR workshops 2020), pointing game (Zhang et al., IJCV
-2018), deletion and insertion curves (Petsiuk et al., BMVC 2018); all frames of a clip share one scale and one ranking.
-"""
+2018), deletion and insertion curves (Petsiuk et al., BMVC 2018); all frames of a clip share one scale and ranking."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -67,9 +66,8 @@ def curves(model: nn.Module, clips: Tensor, maps: Tensor, targets: Tensor) -> tu
     `(N, len(FRACTIONS))`. A deleted pixel gets the mean colour of its clip, in all frames of its window. Clips
     `(N, T, L, C, H, W)`, maps `(N, T, H, W)`."""
     mean = clips.mean((1, 2, 4, 5), keepdim=True)
-    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
-    rank = order.argsort(dim=1) / maps[0].numel()  # 0 for the highest activation
-    rank = rank.view(*maps.shape[:2], 1, 1, *maps.shape[2:]).to(clips.device)
+    rank = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)  # 0: highest activation
+    rank = (rank / maps[0].numel()).view(*maps.shape[:2], 1, 1, *maps.shape[2:]).to(clips.device)
     found = []
     with torch.inference_mode():
         for first, rest in ((mean, clips), (clips, mean)):
@@ -84,9 +82,7 @@ def centre_prior(shape: Sequence[int]) -> Tensor:
     return torch.exp(-2 * (y[:, None] ** 2 + x**2)).expand(*shape)
 
 
-def measure_localisation(
-    config: Run, results: Path, videos: Sequence[int], layer: str, data: Path = DATA
-) -> pd.DataFrame:
+def measure_localisation(config: Run, results: Path, videos: Sequence, layer: str, data: Path = DATA) -> pd.DataFrame:
     """`energy_inside` and `pointing` of the Grad-CAM maps of a complete run, for the true classes of validation videos
     of the pocket benchmark, and of the baselines: one row per video, columns as in `MEASURES`. Stored next to the run,
     so each video is measured once. `layer` as in `cam`."""
@@ -184,10 +180,8 @@ def localisation_table(
     """Energy inside the object mask and pointing game in %: one row per network, mean over clips and seeds (a sequence
     of runs), the first one the reference; then the baselines. `±` are half widths of 95 % intervals for the choice of
     clips (paired) and for the seed (pooled over the networks). Clips with a zero map in any run are left out."""
-    measured = {
-        name: [measure_localisation(config, results, videos, layer, data) for config in configs]
-        for name, configs in networks.items()
-    }
+    where = results, videos, layer, data
+    measured = {name: [measure_localisation(config, *where) for config in of] for name, of in networks.items()}
     every = [table for tables in measured.values() for table in tables]
     whole = np.all([table["energy"].notna() for table in every], axis=0)
     reference = next(iter(networks))
@@ -215,8 +209,7 @@ def curves_table(
     """Mean probability of the true class, in %, when a fraction of the pixels is deleted or inserted, highest
     activation first: one row per network and kind of curve, one column per fraction. `area` is under the curve. It does
     not compare networks, as some need less of a clip whatever the map. So each is compared with the centre prior for
-    the same network (paired, 95 % interval for the choice of clips): better is less for deletion, more for insertion.
-    """
+    the same network (paired, 95 % interval for the choice of clips). Better: less for deletion, more for insertion."""
     rows = []
     for name, config in networks.items():
         table = measure_curves(config, results, videos, layer, data)

@@ -1,7 +1,5 @@
-"""The book as a static site: index.html and one page per executed notebook.
-
-A page needs no file but the others; formulas are set with MathJax, from the web.
-"""
+"""The book as a static site: index.html and one page per executed notebook. A page needs no file but the others;
+formulas are set with MathJax, from the web."""
 
 from pathlib import Path
 
@@ -15,14 +13,9 @@ TEMPLATES = Path(__file__).parent / "page_templates"
 
 
 def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[Path]:
-    """Make pages of the copies in `executed` of all `notebooks`, in `site`; returns them, the index first.
-
-    Args:
-        about: a sentence below the title of the index: which results these are.
-
-    Raises:
-        ValueError: a notebook has no executed copy, or one that did not come to its end; names all of them.
-    """
+    """Make pages of the copies in `executed` of all `notebooks`, in `site`; returns them, the index first. `about` is a
+    sentence below the title of the index: which results these are. Raises ValueError, which names them, where notebooks
+    have no executed copy, or one that did not come to its end."""
     sources = sorted(notebooks.glob("[0-9]*.ipynb"))
     if unfinished := [source.name for source in sources if not _whole(executed / source.name)]:
         names = ", ".join(unfinished)
@@ -37,15 +30,11 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
     names.insert(0, "index.html")
     titles = ["The TDN study book", *(title for _, title, _ in titled)]
     shown = ["Contents", *(f"{name[:2]} {title}" for name, title, _ in titled)]
-    for page in site.glob("*.html"):
-        if page.name not in names:
-            page.unlink()  # of a notebook that is no more
+    for page in set(site.glob("*.html")) - {site / name for name in names}:
+        page.unlink()  # of a notebook that is no more
     for place, copy in enumerate(tqdm(copies, "pages", unit="page", leave=False)):
-        way = (
-            [("", 0)] * (place > 0)
-            + [("← ", place - 1)] * (place > 1)
-            + [("→ ", place + 1)] * (place + 1 < len(copies))
-        )
+        way = [("", 0)] * (place > 0) + [("← ", place - 1)] * (place > 1)
+        way += [("→ ", place + 1)] * (place + 1 < len(copies))
         copy.metadata["title"] = titles[place]
         for cell in copy.cells:  # without what cells wrote to stderr: progress bars and notes of the machine
             if cell.cell_type == "code":

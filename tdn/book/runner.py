@@ -1,8 +1,5 @@
-"""Executes the notebooks.
-
-Each runs in a kernel process of its own, so memory on the device is free again when it ends. The executed copies go to
-results/<profile>/notebooks/; the notebooks in notebooks/ are never written.
-"""
+"""Executes the notebooks, each in a kernel process of its own, so memory on the device is free again when it ends. The
+executed copies go to results/<profile>/notebooks/; the notebooks in notebooks/ are never written."""
 
 import multiprocessing
 import os
@@ -27,10 +24,8 @@ class NotebookError(RuntimeError):
 
 
 def select(notebooks: Path, numbers: Sequence[str] | None = None) -> list[Path]:
-    """The notebooks of a folder whose leading number is one of `numbers` ("2" and "02" are equal); all for None.
-
-    Raises ValueError where there is no notebook at all, or none with one of these numbers.
-    """
+    """The notebooks of a folder whose leading number is one of `numbers` ("2" and "02" are equal); all for None. Raises
+    ValueError where there is no notebook at all, or none with one of these numbers."""
     paths = {re.match(r"\d+", path.name).group(): path for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
     if not paths:
         raise ValueError(f"there is no numbered notebook in {notebooks}")
@@ -42,10 +37,8 @@ def select(notebooks: Path, numbers: Sequence[str] | None = None) -> list[Path]:
 
 
 def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], root: Path, jobs: int) -> str:
-    """Execute notebooks in order, `jobs` at a time, as `run_notebook`; the copies go to `results`/notebooks.
-
-    Returns the verdict, a line. The first error ends all; a notebook that did not come to its end leaves no copy.
-    """
+    """Execute notebooks in order, `jobs` at a time, as `run_notebook`; the copies go to `results`/notebooks. Returns
+    the verdict, a line. The first error ends all; a notebook that did not come to its end leaves no copy."""
     folder, start, workers = results / "notebooks", time.monotonic(), []
 
     def report(done: int, *name: str) -> None:  # a live bar would mix with the bars that cells print
@@ -70,13 +63,9 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
 
 
 def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Path) -> None:
-    """Execute the notebook `path` in directory `root` and keep the executed copy as `output`.
-
-    What the cells print is passed on to this process's stdout and stderr as it comes.
-
-    Raises:
-        ValueError: a parameter is not defined in the cell tagged ``parameters``.
-        NotebookError: a cell raised or the kernel died; `output` is the copy up to there.
+    """Execute the notebook `path` in directory `root` and keep the executed copy as `output`. What the cells print is
+    passed on to this process's stdout and stderr as it comes. Raises ValueError where the cell tagged ``parameters``
+    does not define a parameter, NotebookError where a cell raised or the kernel died: `output` is the copy up to there.
     """
     path, output = Path(path).resolve(), Path(output).resolve()
     valid = list(papermill.inspect_notebook(path))

@@ -20,11 +20,8 @@ SCALES = {"smoke": (1, 64, 1), "pocket": (2, 224, 3), "paper": (16, 224, 10)}  #
 
 def running_times(scale: str) -> pd.DataFrame:
     """One row per device and network of the table, next to the published time on a V100: what `measure_views` measures,
-    in milliseconds per video, which is a view times the number of views that the paper takes.
-
-    Args:
-        scale: the profile's name; batch, size and rounds are those of `SCALES`.
-    """
+    in milliseconds per video, which is a view times the number of views that the paper takes; with batch, size and
+    rounds of `SCALES[scale]`."""
     batch, size, rounds = SCALES[scale]
     rows = []
     for device in devices():
@@ -32,9 +29,8 @@ def running_times(scale: str) -> pd.DataFrame:
             frames, views, milliseconds = _published(name)
             gmacs, taken = views * measure_cost(network(name), size).gmacs, views * view["network ms"]
             row = {"device": device_name(device), "network": name, "frames x clips x crops": frames}
-            row["published ms (V100)"] = milliseconds
-            row |= {f"published, times {BASE}": milliseconds / _published(BASE)[2], "GMACs": gmacs}
-            row |= {**(views * view.drop("peak MB")), "videos a second": 1000 / taken}
+            row |= {"published ms (V100)": milliseconds, f"published, times {BASE}": milliseconds / _published(BASE)[2]}
+            row |= {"GMACs": gmacs, **(views * view.drop("peak MB")), "videos a second": 1000 / taken}
             row |= {"GMACs a second": 1000 * gmacs / taken, "peak MB": view["peak MB"], "batch": batch, "size": size}
             rows.append(row)
     return pd.DataFrame(rows)
