@@ -8,37 +8,27 @@ import torch.nn.functional as F
 from helpers.reference import randomise, silent
 
 import tdn
+from tdn.model import tdm
 from tdn.model.fused import Gated
-from tdn.model.tdm import (
-    L_TDM_FUSIONS,
-    L_TDM_OPERATORS,
-    S_TDM_FUSIONS,
-    S_TDM_INPUTS,
-    LongTermTDM,
-    ShortTermTDM,
-    concat_input,
-    difference_input,
-)
 
 
 def test_inputs_are_the_pooled_frames_and_their_differences():
     clips = torch.randn(2, 3, 5, 3, 8, 8)
     frames = F.avg_pool2d(clips.flatten(0, 2), 2).unflatten(0, (6, 5))
-    torch.testing.assert_close(concat_input(clips), frames.flatten(1, 2))
-    torch.testing.assert_close(difference_input(clips), (frames[:, 1:] - frames[:, :-1]).flatten(1, 2))
+    torch.testing.assert_close(tdm.concat_input(clips), frames.flatten(1, 2))
+    torch.testing.assert_close(tdm.difference_input(clips), (frames[:, 1:] - frames[:, :-1]).flatten(1, 2))
 
 
-@pytest.mark.parametrize("fusion", S_TDM_FUSIONS)
+@pytest.mark.parametrize("fusion", tdm.S_TDM_FUSIONS)
 def test_s_tdm_fusions(fusion):
-    tdm = ShortTermTDM(torch.nn.Conv2d(12, 32, 1), 32, (0.75, 0.25), fusion)
+    s_tdm = tdm.ShortTermTDM(torch.nn.Conv2d(12, 32, 1), 32, (0.75, 0.25), fusion)
     features, motion = torch.randn(2, 32, 6, 6), torch.randn(2, 12, 3, 3)
-    fused, onward = tdm(features, motion)
-    torch.testing.assert_close(onward, tdm.cnn(motion))
-    upsampled = onward.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    h = upsampled
+    fused, onward = s_tdm(features, motion)
+    torch.testing.assert_close(onward, s_tdm.cnn(motion))
+    h = onward.repeat_interleave(2, 2).repeat_interleave(2, 3)
     if "channel" in fusion:
-        _, first, second, _ = tdm.channel_attention
-        hidden = upsampled.mean((2, 3)) @ first.weight.flatten(1).T + first.bias
+        _, first, second, _ = s_tdm.channel_attention
+        hidden = h.mean((2, 3)) @ first.weight.flatten(1).T + first.bias
         h = torch.sigmoid(hidden @ second.weight.flatten(1).T + second.bias)[:, :, None, None]
     definitions = {"F+H": 0.75 * features + 0.25 * h, "F*H": features * h, "F+F*H": features + features * h}
     torch.testing.assert_close(fused, definitions[fusion.removesuffix("_channel")])
@@ -46,33 +36,33 @@ def test_s_tdm_fusions(fusion):
 
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("multi_scale", [True, False])
-@pytest.mark.parametrize("fusion", L_TDM_FUSIONS)
-@pytest.mark.parametrize("operator", L_TDM_OPERATORS)
+@pytest.mark.parametrize("fusion", tdm.L_TDM_FUSIONS)
+@pytest.mark.parametrize("operator", tdm.L_TDM_OPERATORS)
 def test_l_tdm_follows_its_equations_segment_by_segment(operator, fusion, multi_scale, bidirectional):
-    tdm = randomise(LongTermTDM(32, 4, operator, fusion, multi_scale, bidirectional)).eval()
+    l_tdm = randomise(tdm.LongTermTDM(32, 4, operator, fusion, multi_scale, bidirectional)).eval()
     features = torch.randn(2 * 4, 32, 6, 6)
-    squeezed = tdm.squeeze(features).unflatten(0, (2, 4))
+    squeezed = l_tdm.squeeze(features).unflatten(0, (2, 4))
 
     def c(i, neighbour):  # equation (4), for one segment
         if not 0 <= neighbour < 4:
             return torch.zeros_like(squeezed[:, i])
-        smoothed = tdm.align(squeezed[:, neighbour])
+        smoothed = l_tdm.align(squeezed[:, neighbour])
         return smoothed - squeezed[:, i] if operator == "diff" else (smoothed + squeezed[:, i]) / 2
 
     def m(compared):  # equation (5), as released
         if multi_scale:
-            half = F.interpolate(tdm.half_scale(compared), scale_factor=2)
-            compared = (compared + tdm.full_scale(compared) + half) / 3
+            half = F.interpolate(l_tdm.half_scale(compared), scale_factor=2)
+            compared = (compared + l_tdm.full_scale(compared) + half) / 3
         if "channel" in fusion:
             compared = F.adaptive_avg_pool2d(compared, 1)
-        restored = tdm.restore(compared)
+        restored = l_tdm.restore(compared)
         return restored if fusion == "F+G" else restored.sigmoid() - 0.5
 
     expected = features.unflatten(0, (2, 4)).clone()
     for i in range(4):
         g = (m(c(i, i + 1)) + m(c(i, i - 1))) / 2 if bidirectional else m(c(i, i + 1))
         expected[:, i] += g if fusion == "F+G" else expected[:, i] * g
-    torch.testing.assert_close(tdm(features), expected.flatten(0, 1))
+    torch.testing.assert_close(l_tdm(features), expected.flatten(0, 1))
 
 
 @pytest.mark.parametrize("directions", [1, 2])
@@ -88,27 +78,21 @@ def test_the_gradient_of_gated_features_is_that_of_their_definition(directions):
 
 def test_l_tdm_trains_in_bfloat16_as_in_float32():
     torch.manual_seed(0)
-    tdm, features = LongTermTDM(32, 4), torch.randn(8, 32, 6, 6)
+    l_tdm, features = tdm.LongTermTDM(32, 4), torch.randn(8, 32, 6, 6)
     gradients = {}
     for enabled in (False, True):
-        tdm.zero_grad()
+        l_tdm.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            tdm(F.conv2d(features, torch.eye(32)[..., None, None])).square().mean().backward()
-        gradients[enabled] = torch.cat([parameter.grad.flatten() for parameter in tdm.parameters()])
+            l_tdm(F.conv2d(features, torch.eye(32)[..., None, None])).square().mean().backward()
+        gradients[enabled] = torch.cat([parameter.grad.flatten() for parameter in l_tdm.parameters()])
     assert F.cosine_similarity(gradients[False], gradients[True], dim=0) > 0.99
 
 
-OPTIONS = {
-    "s_tdm_stages": [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), ()],
-    "s_tdm_input": [*S_TDM_INPUTS],
-    "s_tdm_fusion": [*S_TDM_FUSIONS],
-    "l_tdm_stages": [(2, 3, 4, 5), (3, 4, 5), (4, 5), (3,), ()],
-    "l_tdm_operator": [*L_TDM_OPERATORS],
-    "l_tdm_fusion": [*L_TDM_FUSIONS],
-    "l_tdm_multi_scale": [True, False],
-    "l_tdm_bidirectional": [True, False],
-    "temporal_conv_stages": [(), (2, 5), (3, 4, 5)],
-}
+OPTIONS = {"s_tdm_stages": [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), ()], "s_tdm_input": [*tdm.S_TDM_INPUTS]}
+OPTIONS |= {"s_tdm_fusion": [*tdm.S_TDM_FUSIONS], "l_tdm_stages": [(2, 3, 4, 5), (3, 4, 5), (4, 5), (3,), ()]}
+OPTIONS |= {"l_tdm_operator": [*tdm.L_TDM_OPERATORS], "l_tdm_fusion": [*tdm.L_TDM_FUSIONS]}
+OPTIONS |= {"l_tdm_multi_scale": [True, False], "l_tdm_bidirectional": [True, False]}
+OPTIONS |= {"temporal_conv_stages": [(), (2, 5), (3, 4, 5)]}
 
 
 def legal(options):
@@ -120,8 +104,7 @@ def legal(options):
 
 
 def covering():
-    """Few combinations of all options in which each legal pair of values occurs: greedy, from the first pair that is
-    in none so far."""
+    """Few combinations of all options in which each legal pair of values occurs: greedy, from a pair in none so far."""
     pairs = [{a: x, b: y} for a, b in itertools.combinations(OPTIONS, 2) for x in OPTIONS[a] for y in OPTIONS[b]]
     missing, rows = list(filter(legal, pairs)), []
     while missing:

@@ -21,18 +21,15 @@ def test_videos_do_not_mix_and_tsn_segments_neither():
         assert (tconv(frames) - tconv(frames.flip(1))).abs().max() > 1e-4
 
 
-def test_cost_of_the_full_size_network():
+def test_cost_of_the_full_size_network_and_that_it_grows_with_segments_and_size():
     cost = tdn.measure_cost(tdn.create_model("tdn_resnet101"))
     assert cost.gmacs == pytest.approx(65.8, rel=0.01)
     stages = [f"stage{i}" for i in range(1, 6)] + ["fc", "s_tdm.1", "s_tdm.2"]
     assert sum(cost.gmacs_by_module[stage] for stage in stages) == pytest.approx(cost.gmacs)
 
-
-def test_cost_grows_with_segments_and_size_and_leaves_the_model_alone():
-    model = tdn.create_model("tdn_resnet18", num_segments=4)
-    eight = tdn.measure_cost(tdn.create_model("tdn_resnet18", num_segments=8))
+    model, more = (tdn.create_model("tdn_resnet18", num_segments=segments) for segments in (4, 8))
     four = tdn.measure_cost(model, size=224)
-    assert eight.gmacs == pytest.approx(2 * four.gmacs)
+    assert tdn.measure_cost(more).gmacs == pytest.approx(2 * four.gmacs)
     assert tdn.measure_cost(model, size=448).gmacs == pytest.approx(4 * four.gmacs, rel=0.01)
     assert model.training and model.fc.weight.device.type == "cpu"
     assert four.params == pytest.approx(sum(p.numel() for p in model.parameters()) / 1e6)
@@ -52,13 +49,10 @@ def test_only_the_temporal_modules_are_left_out_of_the_cost():
 
 def test_names_and_options_that_do_not_exist_are_answered_with_the_nearest():
     every = r"did you mean .*tsm_resnet50.*valid: tsn, tconv, .*, each with _resnet10 or .*; i3d_resnet50, "
-    with pytest.raises(ValueError, match=every):
-        tdn.create_model("tms_resnet50")
-    with pytest.raises(ValueError, match="unknown model option 'before'"):
-        tdn.create_model("i3d_resnet50", before=("pem",))
-    with pytest.raises(ValueError, match="l_tdm_stages"):
-        tdn.create_model("tdn_resnet18", l_tdm_stage=(3,))
-    with pytest.raises(ValueError, match="num_segments=0"):
-        tdn.create_model("tdn_resnet18", num_segments=0)
+    cases = [("tms_resnet50", {}, every), ("i3d_resnet50", {"before": ("pem",)}, "unknown model option 'before'")]
+    cases += [("tdn_resnet18", {"l_tdm_stage": (3,)}, "l_tdm_stages")]
+    for name, options, answer in [*cases, ("tdn_resnet18", {"num_segments": 0}, "num_segments=0")]:
+        with pytest.raises(ValueError, match=answer):
+            tdn.create_model(name, **options)
     with pytest.raises(ValueError, match=r"\(T, L, C\) = \(8, 5, 3\)"):
         VideoResNet(10, s_tdm_stages=(1,))(torch.zeros(1, 8, 1, 3, 64, 64))

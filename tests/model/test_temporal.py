@@ -8,25 +8,14 @@ import torch.nn.functional as F
 from helpers.reference import randomise, silent
 
 import tdn
+from tdn.model import temporal
 from tdn.model.tdm import LongTermTDM, compare
 from tdn.model.tdrl import ProgressiveEnhancement, TemporalDiversity
-from tdn.model.temporal import (
-    ChannelMotion,
-    ChannelSpatiotemporal,
-    FullTemporalConv,
-    MotionEnhancement,
-    MotionExcitation,
-    SplitConv,
-    TemporalAdaptive,
-    TemporalAggregation,
-    TemporalConv,
-    TemporalShift,
-    convolve_segments,
-)
 
 SEGMENTS = [1, 2, 5]
-MODULES = [TemporalShift, TemporalConv, FullTemporalConv, MotionEnhancement, MotionExcitation, TemporalAdaptive]
-MODULES += [TemporalAggregation, ChannelSpatiotemporal, ChannelMotion]
+MODULES = [temporal.TemporalShift, temporal.TemporalConv, temporal.FullTemporalConv, temporal.MotionEnhancement]
+MODULES += [temporal.MotionExcitation, temporal.TemporalAdaptive, temporal.TemporalAggregation]
+MODULES += [temporal.ChannelSpatiotemporal, temporal.ChannelMotion]
 
 
 def features(segments, channels=16, size=5):
@@ -55,38 +44,29 @@ def shifted(x, segments, fold):
 def test_tsm_shifts_and_the_learned_ones_are_initialised_as_shifts(segments):
     x = features(segments)
     kept = x.clone()
-    assert torch.equal(TemporalShift(16, segments)(x), shifted(x, segments, 2)) and torch.equal(x, kept)
-    assert torch.equal(TemporalConv(16, segments)(x), shifted(x, segments, 2))  # T-Conv, TIM
-    assert torch.equal(FullTemporalConv(16, segments)(x), x)
-    assert torch.equal(ChannelSpatiotemporal(16, segments)(x), shifted(x, segments, 4))
+    assert torch.equal(temporal.TemporalShift(16, segments)(x), shifted(x, segments, 2)) and torch.equal(x, kept)
+    assert torch.equal(temporal.TemporalConv(16, segments)(x), shifted(x, segments, 2))  # T-Conv, TIM
+    assert torch.equal(temporal.FullTemporalConv(16, segments)(x), x)
+    assert torch.equal(temporal.ChannelSpatiotemporal(16, segments)(x), shifted(x, segments, 4))
 
 
 @pytest.mark.parametrize("segments", SEGMENTS)
-def test_tam_is_a_sum_over_neighbours_and_a_relu(segments):
-    x, tam = features(segments), TemporalAggregation(16, segments)
+def test_tam_a_full_temporal_convolution_and_mem_follow_their_definitions(segments):
+    x, tam = features(segments), temporal.TemporalAggregation(16, segments)
     assert 0.5 < tam.weight.std() * (16 / 2) ** 0.5 < 1.5, "random at first"
     a, b, c = tam.weight[:, :, None, None].unbind(1)
     at = per_segment(x, segments)
     parts = [F.relu(a * at[t - 1] + b * at[t] + c * at[t + 1]) for t in range(segments)]
     torch.testing.assert_close(tam(x), joined(parts))
 
-
-@pytest.mark.parametrize("segments", SEGMENTS)
-def test_a_full_temporal_convolution_mixes_channels(segments):
-    x, conv = features(segments), FullTemporalConv(16, segments)
+    conv = temporal.FullTemporalConv(16, segments)
     torch.nn.init.normal_(conv.conv.weight)
     before, this, after = conv.conv.weight.unbind(2)
-    at = per_segment(x, segments)
     taps = (before, -1), (this, 0), (after, 1)
     parts = [sum(torch.einsum("oc,nchw->nohw", w, at[t + d]) for w, d in taps) for t in range(segments)]
     torch.testing.assert_close(conv(x), joined(parts), atol=1e-5, rtol=1e-5)
 
-
-@pytest.mark.parametrize("segments", SEGMENTS)
-def test_mem_weighs_channels_by_the_difference_to_the_next_segment(segments):
-    x, mem = features(segments), MotionEnhancement(16, segments)
-    at = per_segment(x, segments)
-    parts = []
+    mem, parts = temporal.MotionEnhancement(16, segments), []
     for t in range(segments - 1):
         now, after = at[t].mean((2, 3)), at[t + 1].mean((2, 3))
         weights = torch.sigmoid(mem.restore(mem.squeeze_next(after) - mem.squeeze(now)))
@@ -97,7 +77,7 @@ def test_mem_weighs_channels_by_the_difference_to_the_next_segment(segments):
 
 @pytest.mark.parametrize("segments", [2, 5])
 def test_tanet_convolves_each_video_with_its_own_kernel(segments):
-    x, tanet = features(segments), randomise(TemporalAdaptive(16, segments)).eval()
+    x, tanet = features(segments), randomise(temporal.TemporalAdaptive(16, segments)).eval()
     pooled = x.mean((2, 3)).unflatten(0, (2, segments)).transpose(1, 2)
     kernels = torch.stack([tanet.global_branch(pooled[n]) for n in range(2)])  # (2, 16, 3)
     torch.testing.assert_close(kernels.sum(-1), torch.ones(2, 16))
@@ -108,16 +88,10 @@ def test_tanet_convolves_each_video_with_its_own_kernel(segments):
     torch.testing.assert_close(tanet(x), joined([a * at[t - 1] + b * at[t] + c * at[t + 1] for t in range(segments)]))
 
 
-def test_me_is_a_form_of_l_tdm():
-    me = MotionExcitation(32, 4)
-    assert isinstance(me, LongTermTDM) and (me.operator, me.fusion) == ("diff", "F+F*G_channel")
-    assert not me.multi_scale and not me.bidirectional
-
-
 @pytest.mark.parametrize("segments", SEGMENTS)
 @pytest.mark.parametrize("stride", [1, 2])
 def test_cmm_restores_the_difference_to_the_next_segment(segments, stride):
-    x, cmm = features(segments, 64), ChannelMotion(64, segments, stride)
+    x, cmm = features(segments, 64), temporal.ChannelMotion(64, segments, stride)
     squeezed = per_segment(cmm.squeeze(x), segments)
     parts = [cmm.restore(cmm.align(squeezed[t + 1]) - squeezed[t]) for t in range(segments - 1)]
     out = cmm(x).unflatten(0, (2, segments))
@@ -133,10 +107,10 @@ def test_cmm_restores_the_difference_to_the_next_segment(segments, stride):
 @pytest.mark.parametrize(("first", "stride"), [(True, 1), (True, 2), (False, 1)])  # only a first block halves the size
 @pytest.mark.parametrize("segments", SEGMENTS)
 def test_mta_is_a_ladder_of_groups(segments, first, stride):
-    x, mta = features(segments, 24, 6), randomise(SplitConv(24, stride, first)).eval()
+    x, mta = features(segments, 24, 6), randomise(temporal.SplitConv(24, stride, first)).eval()
     mta.add_temporal(segments)
-    for temporal in mta.temporal:
-        torch.nn.init.normal_(temporal.weight)
+    for conv in mta.temporal:
+        torch.nn.init.normal_(conv.weight)
     one, two, three, four = x.split(6, dim=1)
     one = mta.convs[0](mta.temporal[0](one))
     two = mta.convs[1](mta.temporal[1](two if first else two + one))
@@ -147,7 +121,7 @@ def test_mta_is_a_ladder_of_groups(segments, first, stride):
 
 
 def test_mta_is_initialised_as_res2net_but_for_half_shifts_in_the_last_group():
-    x, plain = features(4, 24, 6), randomise(SplitConv(24)).eval()
+    x, plain = features(4, 24, 6), randomise(temporal.SplitConv(24)).eval()
     expected = plain(x)
     plain.add_temporal(4)
     assert torch.equal(plain(x)[:, :18], expected[:, :18])
@@ -171,18 +145,19 @@ def test_nothing_is_moved_where_features_are_channels_last_in_memory():
     x, weight = torch.randn(2 * 4, 6, 3, 5, dtype=torch.double), torch.randn(6, 1, 3, dtype=torch.double)
     expected = F.conv1d(x.view(2, 4, 6, 15).permute(0, 3, 2, 1).flatten(0, 1), weight, padding=1, groups=6)
     expected = expected.view(2, 15, 6, 4).permute(0, 3, 2, 1).reshape(8, 6, 3, 5)
-    torch.testing.assert_close(convolve_segments(x, weight, 4), expected)
+    torch.testing.assert_close(temporal.convolve_segments(x, weight, 4), expected)
     last = x.to(memory_format=torch.channels_last)
-    out = convolve_segments(last, weight, 4)
+    out = temporal.convolve_segments(last, weight, 4)
     torch.testing.assert_close(out, expected)
     for kept in (out, compare(last, last, 4, step=1), compare(last, last, 4, step=-1)):
         assert kept.is_contiguous(memory_format=torch.channels_last) and not kept.is_contiguous()
 
 
-BEFORE = {"tsm": [TemporalShift], "tim": [TemporalConv], "teinet": [MotionEnhancement, TemporalConv]}
-BEFORE |= {"tdrl": [ProgressiveEnhancement, TemporalConv], "tam": [TemporalAggregation]}
-AFTER = {"tconv": [TemporalConv], "tea": [MotionExcitation], "stm": [ChannelSpatiotemporal]}
-AFTER |= {"tanet": [TemporalAdaptive]}
+BEFORE = {"tsm": [temporal.TemporalShift], "tim": [temporal.TemporalConv], "tam": [temporal.TemporalAggregation]}
+BEFORE |= {"teinet": [temporal.MotionEnhancement, temporal.TemporalConv]}
+BEFORE |= {"tdrl": [ProgressiveEnhancement, temporal.TemporalConv]}
+AFTER = {"tconv": [temporal.TemporalConv], "tea": [temporal.MotionExcitation], "stm": [temporal.ChannelSpatiotemporal]}
+AFTER |= {"tanet": [temporal.TemporalAdaptive]}
 
 
 @pytest.mark.parametrize("name", BEFORE | AFTER)
@@ -194,21 +169,22 @@ def test_modules_are_in_every_block_where_their_papers_put_them(name, depth):
     for index, block in [numbered for stage in model.stages[1:] for numbered in enumerate(stage)]:
         assert [type(m) for m in getattr(block, place) if not isinstance(m, TemporalDiversity)] == modules
         assert (block.beside is not None) == (name == "stm")
-        if place == "before" and modules[-1] is TemporalConv:
+        if place == "before" and modules[-1] is temporal.TemporalConv:
             assert block.before.tim.weight.shape[0] == block.conv1.in_channels
         if name == "tea":  # the first block of every stage has no ladder, and pools its last group
             assert block.conv2.first == isinstance(block.conv2.last, torch.nn.AvgPool2d) == (index == 0)
-            assert isinstance(block.conv2.temporal[3], TemporalConv)
+            assert isinstance(block.conv2.temporal[3], temporal.TemporalConv)
+            me = block.temporal[0]
+            assert isinstance(me, LongTermTDM) and (me.operator, me.fusion) == ("diff", "F+F*G_channel")
+            assert not me.multi_scale and not me.bidirectional
 
 
-def test_the_shift_leaves_out_every_second_block_of_resnet101():
+def test_the_shift_leaves_out_every_second_block_of_resnet101_and_the_shortcut():
     with torch.device("meta"):
         stages = tdn.create_model("tsm_resnet101", 3, 2, width=8).stages[1:]
     shifted = [isinstance(block.before, torch.nn.Sequential) for stage in stages for block in stage]
     assert shifted[:9] == [True, False, True, True, False, True, False, True, False] and sum(shifted) == 2 + 2 + 12 + 2
 
-
-def test_the_shortcut_is_not_shifted():
     block = tdn.create_model("tsm_resnet50", 3, 4, width=8).eval().stage2[1]
     torch.nn.init.zeros_(block.bn3.weight)  # nothing comes from the residual branch
     x = features(4, 32).relu()
