@@ -97,13 +97,8 @@ def test_a_mistake_is_one_line_and_status_2(arguments, reason, home, capsys):
     assert "Traceback" not in err and "usage:" not in err
 
 
-ERRORS = [(ValueError("no"), 2), (FileNotFoundError(2, "no"), 2), (PermissionError(13, "no"), 1)]
-ERRORS += [
-    (VideoError("a", "no"), 1),
-    (RuntimeError("no"), 1),
-    (FloatingPointError("no"), 1),
-    (KeyboardInterrupt(), 130),
-]
+ERRORS = [(ValueError("no"), 2), (FileNotFoundError(2, "no"), 2), (PermissionError("no"), 1), (RuntimeError("no"), 1)]
+ERRORS += [(VideoError("clip.mp4", "no"), 1), (FloatingPointError("no"), 1), (KeyboardInterrupt(), 130)]
 
 
 @pytest.mark.parametrize(("error", "status"), ERRORS, ids=repr)

@@ -29,7 +29,7 @@ from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import fit
 
-data, results, mode = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+data, results, mode, found = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], {{}}
 
 class FullDisk(TrainingClips):
     def __getitem__(self, index):
@@ -49,8 +49,6 @@ def train(name, videos, epochs, micro_batch=2, kind=TrainingClips):
     training = fit(model, loader, recipe, 48, results / name, torch.device("cpu"))
     found[name] = training.history, training.unreadable, model.state_dict()
     return model
-
-found = {{}}
 
 @record
 def main():
@@ -87,11 +85,10 @@ def start(processes, data_root, results, mode="all"):
     results.mkdir(exist_ok=True)
     program = results / "program.py"
     program.write_text(PROGRAM.format(tests=str(Path(__file__).parents[1])))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", program]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += [program, data_root, results, mode]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [*command, data_root, results, mode], capture_output=True, text=True, timeout=300, env=environment
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +126,8 @@ def test_any_number_of_processes_trains_and_evaluates_to_the_same(processes, out
         assert losses(several[name]) == pytest.approx(losses(alone[name]), abs=1e-4)
     assert several["unreadable"][1] == alone["unreadable"][1] and len(several["unreadable"][1]) == 1, "one path"
     assert losses(alone["known"]) != pytest.approx(losses(alone["plain"])[:1], abs=1e-4)
-    if processes == 3:  # which resume what two have begun
+    if processes == 3:  # which resume what two have begun: two epochs
         assert losses(several["resumed"]) == pytest.approx(losses(alone["plain"]), abs=1e-4)
-        assert len(losses(several["resumed"])) == 2
 
 
 @pytest.mark.slow
@@ -143,8 +139,7 @@ def test_the_error_of_a_worker_is_what_ends_the_run(data_root, tmp_path):
 
 def test_running_statistics_are_the_mean_over_the_micro_batches():
     norm = nn.BatchNorm1d(2, momentum=0.1)
-    first, second = torch.randn(8, 2) + 5, torch.randn(8, 2)
-    statistics = RunningStatistics(norm)
+    first, second, statistics = torch.randn(8, 2) + 5, torch.randn(8, 2), RunningStatistics(norm)
     statistics.start()
     for micro_batch in (first, second):
         norm(micro_batch)

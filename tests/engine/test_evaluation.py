@@ -1,10 +1,12 @@
-"""Scores and what is made of them."""
+"""Scores of a set and of single videos, and what is made of them."""
 
 import numpy as np
 import pytest
 import torch
 from helpers.networks import Linear
+from helpers.reference import randomise
 
+import tdn
 from tdn.data.clips import TestClips, Video, VideoSet
 from tdn.data.sampling import Views
 from tdn.engine.evaluation import Evaluation, evaluate
@@ -22,9 +24,8 @@ def test_every_video_is_scored_once_whatever_the_batch(video_sets):
     assert whole.videos.tolist() == parts.videos.tolist() == list(range(19))
     assert whole.labels.tolist() == [video.label for video in val.videos]
     np.testing.assert_allclose(whole.scores, parts.scores, atol=1e-6)
-    assert model.training, "left as it was"
     half = evaluate(model, TestClips(val, 2, 1, VIEWS), CPU, precision=torch.bfloat16).scores
-    assert half.dtype == np.float32
+    assert model.training and half.dtype == np.float32
     assert half == pytest.approx(whole.scores, abs=0.05) and not np.array_equal(half, whole.scores)
 
 
@@ -43,15 +44,28 @@ def test_unreadable_videos_are_left_out_and_named(video_sets, broken_videos):
     evaluation = evaluate(Linear(), TestClips(VideoSet(videos, video_sets[1].class_names), 2, 1, VIEWS), CPU, 2)
     assert evaluation.videos.tolist() == [0, 1, 2, 3, 4]
     assert [item.path for item in evaluation.unreadable] == list(broken_videos.values())
-
     nothing = VideoSet([Video(broken_videos["empty"], 0)], video_sets[1].class_names)
     empty = evaluate(Linear(), TestClips(nothing, 2, 1, VIEWS), CPU)
     assert empty.scores.shape == (0, 18) and len(empty.unreadable) == 1
 
 
-def test_broken_weights_have_no_accuracy(video_sets):
+@pytest.mark.parametrize("views", [Views(size=48), Views(3, 2, size=40, scale=0.8)])
+def test_the_scores_of_single_videos_are_those_of_the_evaluation(views, video_sets):
+    torch.manual_seed(0)
+    model, val = randomise(tdn.create_model("tdn_resnet10", 18, 4, width=8)).train(), video_sets[1]
+    expected = evaluate(model, TestClips(val, 4, 5, views), CPU).scores
+    for number in (0, 7):
+        scores = tdn.predict(model, val.videos[number].path, views)
+        assert model.training and scores.shape == (18,) and scores.dtype == torch.float32
+        np.testing.assert_allclose(scores, expected[number], rtol=1e-4, atol=1e-5)
+    model.fc.bias.data[3] = torch.inf
+    with pytest.raises(FloatingPointError, match="not finite"):
+        tdn.predict(model, val.videos[0].path, views)
+
+
+def test_broken_weights_have_no_scores(video_sets):
     model = Linear()
-    torch.nn.init.constant_(model.fc.weight, float("nan"))
+    model.fc.bias.data[3] = torch.inf
     with pytest.raises(FloatingPointError, match="not finite"):
         evaluate(model, TestClips(video_sets[1], 2, 1, VIEWS), CPU)
 

@@ -10,16 +10,13 @@ from tdn.engine import loading
 from tdn.engine.loading import TrainingLoader, micro_batches, on_device, one_ahead
 
 
-def test_an_epoch_is_cut_into_steps_and_these_into_micro_batches():
-    assert micro_batches(range(11), 5, 2) == [[[0, 1], [2, 3], [4]], [[5, 6], [7, 8], [9]]]
-    assert micro_batches([7, 1, 4], 3, 3) == [[[7, 1, 4]]] and micro_batches([7, 1], 3, 3) == []
-
-
 def indices(shards):
     return [[[sample.video for sample in samples] for samples, _ in shard] for shard in shards]
 
 
 def test_every_video_but_those_left_out_takes_part_once(video_sets):
+    assert micro_batches(range(11), 5, 2) == [[[0, 1], [2, 3], [4]], [[5, 6], [7, 8], [9]]]
+    assert micro_batches([7, 1, 4], 3, 3) == [[[7, 1, 4]]] and micro_batches([7, 1], 3, 3) == []
     clips = TrainingClips(video_sets[0], 2, 1)
     loader = TrainingLoader(clips, 10, 4)
     loader.leave_out([0, 35])
@@ -54,8 +51,7 @@ def test_the_next_item_is_fetched_while_one_is_in_use():
         yield 2
 
     ahead = one_ahead(items())
-    assert next(ahead) == 1
-    assert second.wait(10), "nobody asked for it yet"
+    assert next(ahead) == 1 and second.wait(10), "nobody asked for it yet"
     assert list(ahead) == [2]
     assert list(one_ahead(range(50))) == list(range(50)) and list(one_ahead([None, None])) == [None, None]
 
