@@ -38,8 +38,7 @@ def nothing_here(tmp_path, monkeypatch):
 def keep(config, profile, correct, weight=1.0, unreadable=0):
     """A result of this run, as `reference.stored`, with scores so many times as large and the last videos left out."""
     result = stored(experiment.stored(config, profile.results).folder, correct)
-    whole = result.evaluation
-    n = len(whole.labels) - unreadable
+    whole, n = result.evaluation, len(correct) - unreadable
     left_out = [Unreadable(Path(f"{number}.mp4"), "cut off") for number in range(unreadable)]
     part = Evaluation(weight * whole.scores[:n], whole.labels[:n], whole.videos[:n], left_out)
     part.save(result.folder / "scores.npz")
@@ -56,12 +55,11 @@ def test_every_printed_row_is_there_and_only_printed_numbers_are_in_its_columns(
     table = comparisons.comparison(name, PROFILES["paper"])
     for _, line in CSV[name].iterrows():
         same = (table["method"] == line["method"]) & (table["backbone"] == line["backbone"])
-        same &= table.iloc[:, 2] == line[COMPARISONS[name].frames]
-        same &= table["published top-1"] == float(line["top1"])
+        same &= (table.iloc[:, 2] == line[COMPARISONS[name].frames]) & (table["published top-1"] == float(line["top1"]))
         assert table[same]["published in"].str.contains(comparisons.EDITIONS[line["edition"]]).any(), line.to_dict()
     ours = ["edition", "paper_table", "network", "segments", "counted_at", "network_options", "cost_note"]
-    assert len(table) == len(CSV[name].drop(columns=ours).drop_duplicates()), "each once"
-    assert table["published top-1"].notna().all()
+    once = CSV[name].drop(columns=ours).drop_duplicates()
+    assert len(table) == len(once) and table["published top-1"].notna().all()
     assert set(table["published top-5"].dropna()) == set(CSV[name]["top5"][CSV[name]["top5"] != ""].astype(float))
     assert set(table["published GMACs"].str.split("x").str[0]) == set(CSV[name]["gmacs"].str.split("x").str[0])
 
@@ -76,9 +74,7 @@ def test_without_data_ours_are_not_run(name):
     assert {*ours["backbone"] + ours.iloc[:, 2].str.split("x").str[0].str.strip("()")} == {
         backbone + frames for backbone in ("ResNet50", "ResNet101") for frames in ("8", "16", "8+16")
     }
-    views = 30 if name == "kinetics" else 1
-    assert ours["GMACs"].iloc[0] == pytest.approx(35.61 * views, rel=1e-3)
-
+    assert ours["GMACs"].iloc[0] == pytest.approx(35.61 * (30 if name == "kinetics" else 1), rel=1e-3)
     gains = comparisons.gains(name, paper)
     assert set(gains["verdict"]) == {"not run"} and gains["measured"].isna().all() and (gains["published"] > 0).all()
     assert report.sentences(gains).count("not run") == len(gains) == 7
@@ -87,19 +83,16 @@ def test_without_data_ours_are_not_run(name):
     assert all(registry.command(config, paper, 8) in text for config in comparisons.our_runs(name, paper).values())
     title = PUBLISHED[paper.settings[COMPARISONS[name].setting].data.name].title
     assert title in text and text.count("is not on this machine") == 1 and "4 of 4 runs" in text
-
     published, measured = comparisons.accuracy_and_cost(name, paper)
     assert len(published) == len(table) and measured.empty
     assert figures.plot_accuracy_cost(published, measured, name).axes[1].get_title() == "Not run"
     assert figures.plot_claims(gains).axes[0].get_title() == "Not run"
-    config = comparisons.our_runs(name, paper)["ResNet50", "8"]
-    sweep = comparisons.sweep(config, paper, [(1, 1), (2, 1)])
+    sweep = comparisons.sweep(comparisons.our_runs(name, paper)["ResNet50", "8"], paper, [(1, 1), (2, 1)])
     assert sweep.empty and markdown(sweep) == "not run" and not_run(figures.plot_views(sweep))
 
 
 def test_without_data_the_transfer_is_not_run():
-    paper = PROFILES["paper"]
-    published = published_transfer()
+    paper, published = PROFILES["paper"], published_transfer()
     assert len(published) == 11 and published.set_index("method").loc["TDN", "published HMDB51"] == 76.3
     table = transfer_table(paper)
     assert table["data"].tolist() == ["ucf101"] * 2 + ["hmdb51"] * 2 and set(table["measured on"]) == {"not run"}
@@ -116,8 +109,7 @@ def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
     paper = PROFILES["paper"]
     measured = {name: train_or_load(name, paper) for name in TABLES}
     for name, lines in measured.items():
-        table = get_table(name)
-        accuracy = report.accuracy_table(table, lines)
+        accuracy = report.accuracy_table(table := get_table(name), lines)
         assert set(accuracy["verdict"]) == {"not run"} and accuracy[MEASURED].isna().all(axis=None)
         assert report.claims(table, lines).empty and report.class_table(lines).empty
         assert all(_escaped(line.row.name) in report.findings(table, lines) for line in lines)
@@ -156,7 +148,6 @@ def test_ours_stand_beside_the_published():
     assert ours["measured on"].tolist()[::3] == ["pocket, ResNet10, 1x1", "pocket, ResNet18, 1x1"]
     wider = comparisons.comparison("something_v1", pocket, seed_error=20).dropna(subset=["measured top-1"])
     assert (wider["95% low"].to_numpy() < ours["95% low"].to_numpy() - 5).all()
-
     gains = comparisons.gains("something_v1", pocket).set_index("claim")
     assert gains.loc["ResNet50: 16 frames better than 8", "measured"] == pytest.approx(100 * 20 / 98)
     same = gains.loc["ResNet50: 8+16 frames better than 16"]
@@ -170,7 +161,6 @@ def test_ours_stand_beside_the_published():
     lines = comparisons.our_lines("something_v1", pocket)
     assert [(len(line.results), line.runs) for line in lines] == [(1, [config]) for config in runs.values()]
     assert {config.seed for config in runs.values()} == {0}
-
     other = comparisons.comparison("something_v2", pocket)
     assert other[MEASURED].isna().all(axis=None) and set(other["measured on"].dropna()) == {"see something_v1"}
     assert set(comparisons.gains("something_v2", pocket)["verdict"]) == {"see something_v1"}
@@ -181,8 +171,7 @@ def test_ours_stand_beside_the_published():
 def test_a_sweep_is_paired_with_its_first_views(monkeypatch):
     pocket = PROFILES["pocket"]
     config = comparisons.our_runs("kinetics", pocket)["ResNet50", "8"]
-    first = keep(config, pocket, np.arange(100) < 50)
-    more = keep(config, pocket, np.arange(100) < 60)
+    first, more = (keep(config, pocket, np.arange(100) < right) for right in (50, 60))
     monkeypatch.setattr(comparisons, "_scores", lambda _, __, views: first if views.number == 1 else more)
     sweep = comparisons.sweep(config, pocket, [(1, 1), (2, 3)])
     assert sweep["clips x crops"].tolist() == ["1x1", "2x3"] and sweep["views"].tolist() == [1, 6]
@@ -199,21 +188,19 @@ def keep_transfer(profile, target):
 
 
 def test_transfer_is_the_mean_over_splits():
-    pocket = PROFILES["pocket"]
-    target = "pocket, family both"
+    pocket, target = PROFILES["pocket"], "pocket, family both"
     keep_transfer(pocket, target)
     table = transfer_table(pocket)
     assert "published top-1" not in table, "no number of another data set"
-    assert table["measured top-1"].tolist() == pytest.approx([80, 60])
-    assert table.loc[0, ["split 1", "split 2", "split 3"]].tolist() == pytest.approx([70, 80, 90])
-    assert table["std over splits"].tolist() == pytest.approx([10, 0])
+    columns = ["measured top-1", "split 1", "split 2", "split 3", "std over splits"]
+    assert table.loc[0, columns].tolist() == pytest.approx([80, 70, 80, 90, 10])
+    assert table.loc[1, columns].tolist() == pytest.approx([60, 60, 60, 60, 0])
     assert table["videos of a split"].tolist() == ["100 of 101"] * 2
     gain = transfer_gains(pocket).iloc[0]
     lines = transfer_lines(pocket)
     half = intervals.difference(lines[target, False].results, lines[target, True].results)[1]
     assert gain["gain"] == pytest.approx(20) and gain["±"] == pytest.approx(half)
     assert len(figures.plot_transfer(published_transfer(), table).axes) == 2
-
     paper = PROFILES["paper"]
     keep_transfer(paper, "ucf101")
     gains = transfer_gains(paper).set_index("data")
