@@ -27,16 +27,9 @@ def content(videos, root):
     return {str(path.relative_to(root)): videos.class_names[label] for path, label in videos.videos}
 
 
-LONG = "something-something-v2-{}.json"
-PATHS = {  # of the part, the class and the rest
-    "ssv1": "20bn-something-something-v1/{2}",
-    "ssv2": "20bn-something-something-v2/{2}.webm",
-    "k400": "{0}/{3}/{2}.mp4",
-    "ucf101": "UCF-101/{1}/v_{1}_g0{2[0]}_c0{2[1]}.avi",
-    "hmdb51": "hmdb51_org/{1}/{2[0]}_{1}_u_nm_np1_ba_med_{2[1]}.avi",
-    "lists": "{2}",
-    "folder": "{1}/{2}",
-}
+PATHS = {"ssv1": "20bn-something-something-v1/{2}", "ssv2": "20bn-something-something-v2/{2}.webm"}
+PATHS |= {"k400": "{0}/{3}/{2}.mp4", "ucf101": "UCF-101/{1}/v_{1}_g0{2[0]}_c0{2[1]}.avi"}  # part, class and the rest
+PATHS |= {"hmdb51": "hmdb51_org/{1}/{2[0]}_{1}_u_nm_np1_ba_med_{2[1]}.avi", "lists": "{2}", "folder": "{1}/{2}"}
 PET, DRUM = "petting animal (not cat)", "playing drums"
 ORDER = {"ssv2": [H, L, R], "lists": ["waving", "clapping hands", "nodding"]}  # of classes; else that of names
 TRAIN = {
@@ -62,7 +55,6 @@ VAL = {
 
 
 def expected(name, part, text):
-    """`content` of a set of videos."""
     pairs = (pair.split(": ") for pair in text.split(", "))
     return {PATHS[name].format(part, label, rest, label.replace(" ", "_")): label for label, rest in pairs}
 
@@ -82,14 +74,9 @@ def test_videos_and_labels_are_those_of_the_annotation(name, place, home):
         for number in range(len(videos)):
             assert first_and_last(videos, number).shape == (2, 3, 56, 56)
         assert not videos.known_unreadable
-
-
-def test_frames_of_something_something_v1_start_at_1(place, home):
-    root = place("ssv1", annotations="annotations")
-    train, _ = DatasetSpec("ssv1").videos(home)
-    folder = root / "20bn-something-something-v1/101"
-    frames = [decode_image(str(folder / f"{number:05d}.jpg")) for number in (1, 12)]
-    assert torch.equal(first_and_last(train, 0), torch.stack(frames))
+    if name == "ssv1":
+        frames = [decode_image(str(sets[0].videos[0].path / f"{number:05d}.jpg")) for number in (1, 12)]
+        assert torch.equal(first_and_last(sets[0], 0), torch.stack(frames)), "the first is 1"
 
 
 def test_splits(place, home):
@@ -107,10 +94,13 @@ def test_splits(place, home):
             DatasetSpec(name, split)
 
 
-@pytest.mark.parametrize("argument", [("flat", True), ("blank", " "), ("val", "validate"), ("names", LONG)])
-def test_other_names_of_folders_and_lists(argument, place, home):
-    name = "ssv2" if argument == ("names", LONG) else "k400"
-    root = place(name, **dict([argument]))
+OTHERS = [("k400", {"flat": True}), ("k400", {"blank": " "}), ("k400", {"val": "validate"})]
+OTHERS += [("ssv1", {"annotations": "annotations"}), ("ssv2", {"names": "something-something-v2-{}.json"})]
+
+
+@pytest.mark.parametrize(("name", "arguments"), OTHERS)
+def test_other_names_of_folders_and_lists(name, arguments, place, home):
+    root = place(name, **arguments)
     for videos, expected in zip(DatasetSpec(name).videos(home), EXPECTED[name], strict=True):
         found, wanted = ({Path(path).name: c for path, c in each.items()} for each in (content(videos, root), expected))
         assert found == wanted and all(path.exists() for path, _ in videos.videos)
@@ -152,20 +142,17 @@ def test_lists_count_frames_or_not_and_need_no_names(place, home, tmp_path):
         DatasetSpec("lists").videos(home)
 
 
-def test_folders_of_training_and_validation(place, home):
+def test_folders_of_training_and_validation_or_of_both(place, home, tmp_path):
     root = place("folder", split=True)
     for stray in ("train/.hidden/a.mp4", "train/waving/notes.txt", "train/.DS_Store"):
         layouts.write(root / stray, ["a stray file"])
     (root / "train/no videos").mkdir()
-    for part, videos, expected in zip(
-        ("train", "validation"), DatasetSpec("folder").videos(home), EXPECTED["folder"], strict=True
-    ):
+    sets = zip(("train", "validation"), DatasetSpec("folder").videos(home), EXPECTED["folder"], strict=True)
+    for part, videos, expected in sets:
         assert content(videos, root) == {f"{part}/{path}": name for path, name in expected.items()}
 
-
-def test_more_videos_in_a_folder_move_none_to_the_other_set(place, home):
-    root = place("folder")
-    spec = DatasetSpec("folder")
+    root = layouts.folder(tmp_path / "both")
+    spec = DatasetSpec(str(root))
     before, fingerprint = [set(content(videos, root)) for videos in spec.videos(home)], spec.fingerprint()
     layouts.write(root / "waving/.hidden", ["x"])
     assert spec.fingerprint() == fingerprint
@@ -173,7 +160,7 @@ def test_more_videos_in_a_folder_move_none_to_the_other_set(place, home):
         (root / f"nodding/{number:03d} more.mp4").touch()
     assert spec.fingerprint() != fingerprint
     after = [set(content(videos, root)) for videos in DatasetSpec(str(root)).videos(home)]
-    assert before[0] < after[0] and before[1] < after[1]
+    assert before[0] < after[0] and before[1] < after[1], "none moves to the other set"
     assert 20 <= len(after[1] - before[1]) <= 60, "about one in five"
 
 
@@ -214,17 +201,12 @@ def test_a_mistake_in_an_annotation_is_reported_with_its_place(name, file, old, 
         DatasetSpec(name).videos(home)
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (["waving/notes.txt"], r"found: .*waving/notes\.txt"),
-        ([], "found: nothing"),
-        (["a/b/c.mp4"], "a/b holds videos: .* not one deeper"),
-        (["a/b.mp4"], r"all of so few videos \(1\) fall into the same set"),
-        (["train/a/b.mp4", "val/c/b.mp4"], "val/c: .*/train has no videos of this class"),
-        (["train.txt"], r"no val\.txt"),
-    ],
-)
+NO_SET = [(["waving/notes.txt"], "found: .*waving/notes.txt"), ([], "found: nothing"), (["train.txt"], "no val.txt")]
+NO_SET += [(["a/b/c.mp4"], "a/b holds videos: .* not one deeper"), (["a/b.mp4"], "few videos .* fall into the same")]
+NO_SET += [(["train/a/b.mp4", "val/c/b.mp4"], "val/c: .*/train has no videos of this class")]
+
+
+@pytest.mark.parametrize(("files", "message"), NO_SET)
 def test_a_folder_that_is_no_data_set_is_explained(files, message, home, tmp_path):
     (tmp_path / "mine").mkdir()
     for file in files:
@@ -238,10 +220,9 @@ def test_the_environment_goes_before_the_configuration(home, tmp_path, monkeypat
         layouts.folder(tmp_path / name)
     (home / ".datasets.toml").write_text(f'my-set = "{tmp_path}/first"\nssv1 = "../gone"\n')
     assert catalog.location("my-set") == tmp_path / "first"
-    monkeypatch.setenv("TDN_MY_SET", str(tmp_path / "second"))
-    monkeypatch.setenv("TDN_NUMBER_2", str(tmp_path / "first"))
-    assert catalog.location("my-set") == tmp_path / "second"
-    assert catalog.location("number-2") == tmp_path / "first"
+    for name, folder in {"MY_SET": "second", "NUMBER_2": "first"}.items():
+        monkeypatch.setenv(f"TDN_{name}", str(tmp_path / folder))
+        assert catalog.location(name.lower().replace("_", "-")) == tmp_path / folder
     train, _ = DatasetSpec("my-set").videos(home)
     assert train.videos[0].path.is_relative_to(tmp_path / "second")
     with pytest.raises(FileNotFoundError, match=r"ssv1: there is no folder .*gone\. .*from .*\.datasets\.toml"):

@@ -1,6 +1,7 @@
 """Clips from video files: what is drawn, what is remembered, what can't be read."""
 
 import dataclasses
+from itertools import chain
 from types import SimpleNamespace
 
 import torch
@@ -71,10 +72,7 @@ def test_unreadable_videos_are_listed_and_never_replaced(video_sets, broken_vide
     for in_memory in (False, True):
         assert not in_memory or video_set.keep_in_memory()
         loader = DataLoader(TestClips(video_set, 4, 5, Views()), 4, collate_fn=collate)
-        samples, bad = [], []
-        for some, some_bad in loader:
-            samples += some
-            bad += some_bad
+        samples, bad = (list(chain.from_iterable(lists)) for lists in zip(*loader, strict=True))
         assert [sample.video for sample in samples] == [0, 1, 2, 7, 8]
         assert [item.path for item in bad] == list(broken_videos.values())
         assert all(isinstance(item, Unreadable) and item.reason for item in bad)

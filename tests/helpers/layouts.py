@@ -1,5 +1,4 @@
-"""Small data sets on disk, in the layouts that `tdn.data` reads: 3 classes, 8 videos of 12 frames, 56 x 56 pixels. Each
-function fills the folder `root` and returns it."""
+"""Small data sets on disk, one function per layout: 3 classes, 8 videos of 12 frames, 56 x 56 pixels."""
 
 import functools
 import io
@@ -8,42 +7,39 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
-from torchvision.io import write_jpeg
 
+from helpers.videos import write_folder
 from tdn.data.pocket import render as pocket
 
 FRAMES = 12
 TO_THE_RIGHT, TO_THE_LEFT = "Pushing something from left to right", "Pushing something from right to left"
 HOLDING = "Holding something"
+SOMETHING = {"train": {1: TO_THE_LEFT, 2: HOLDING, 3: TO_THE_RIGHT, 4: HOLDING, 5: TO_THE_LEFT}}
+SOMETHING |= {"validation": {6: HOLDING, 7: TO_THE_LEFT, 8: TO_THE_RIGHT}}
 
 
 def ssv1(root: Path, annotations: str = ".") -> Path:
     """Five training and three validation videos, folders of frames; the lists may lie in a subfolder."""
-    train = {101: TO_THE_LEFT, 102: HOLDING, 103: TO_THE_RIGHT, 104: HOLDING, 105: TO_THE_LEFT}
-    val = {106: HOLDING, 107: TO_THE_LEFT, 108: TO_THE_RIGHT}
-    for video in (*train, *val):
+    for video in range(101, 109):
         frame_folder(root / f"20bn-something-something-v1/{video}", video)
     write(root / annotations / "something-something-v1-labels.csv", (TO_THE_RIGHT, HOLDING, TO_THE_LEFT))
-    for part, videos in (("train", train), ("validation", val)):
-        lines = [f"{video};{label}" for video, label in videos.items()]
+    for part, labels in SOMETHING.items():
+        lines = [f"{100 + number};{label}" for number, label in labels.items()]
         write(root / annotations / f"something-something-v1-{part}.csv", lines)
     return root
 
 
 def ssv2(root: Path, names: str = "labels/{}.json") -> Path:
     """Five training and three validation videos, webm; `names` are those of the lists."""
-    train = {201: TO_THE_LEFT, 202: HOLDING, 203: TO_THE_RIGHT, 204: HOLDING, 205: TO_THE_LEFT}
-    val = {206: HOLDING, 207: TO_THE_LEFT, 208: TO_THE_RIGHT}
-    for video in (*train, *val):
+    for video in range(201, 209):
         video_file(root / f"20bn-something-something-v2/{video}.webm", video)
     ids = {HOLDING: "0", TO_THE_LEFT: "1", TO_THE_RIGHT: "2"}
     write(root / names.format("labels"), [json.dumps(ids)])
-    for part, videos in (("train", train), ("validation", val)):
+    for part, labels in SOMETHING.items():
         entries = []
-        for video, label in videos.items():
+        for number, label in labels.items():
             shown, template = label.replace("something", "a cup").lower(), label.replace("something", "[something]")
-            entries.append({"id": str(video), "label": shown, "template": template, "placeholders": ["a cup"]})
+            entries.append({"id": str(200 + number), "label": shown, "template": template, "placeholders": ["a cup"]})
         write(root / names.format(part), [json.dumps(entries, indent=1)])
     return root
 
@@ -112,8 +108,7 @@ def lists(root: Path, counts: bool = False, names: bool = True) -> Path:
 
 
 def folder(root: Path, split: bool = False) -> Path:
-    """Five training and three validation videos in folders of classes, mp4 and frames; with `split` in train/ and
-    validation/ above them."""
+    """Five training and three validation videos in folders of classes; with `split` in train/ and validation/."""
     train = ["waving/b.MP4", "waving/c", "clapping hands/a.mp4", "nodding/d.mp4", "nodding/3.mp4"]
     val = ["waving/a.mp4", "clapping hands/c", "nodding/f.mp4"]  # also by their hash
     for number, path in enumerate((*train, *val), 700):
@@ -130,9 +125,7 @@ def video_file(path: Path, number: int) -> None:
 
 def frame_folder(path: Path, number: int) -> None:
     """The rendered clip `number` as 00001.jpg, 00002.jpg, ..."""
-    path.mkdir(parents=True)
-    for frame, image in enumerate(clip(number % 4), 1):
-        write_jpeg(torch.from_numpy(image).permute(2, 0, 1).contiguous(), str(path / f"{frame:05d}.jpg"))
+    write_folder(path, clip(number % 4))
 
 
 def write(path: Path, lines, end: str = "\n") -> None:

@@ -15,8 +15,7 @@ def open_page(browser, path, width=1200):
 
 
 def check_page(browser, path, executed):
-    """Every table and picture that the executed notebook holds is to be seen; gives how many of each. On a phone
-    nothing is wider than the page, but for what is moved with a finger."""
+    """Every table and picture of the executed notebook is to be seen, on a phone as well; gives how many of each."""
     data = [o.get("data", {}) for cell in nbformat.read(executed, 4).cells for o in cell.get("outputs", [])]
     tables = sum(any(mark in of_one.get(kind, "") for kind, mark in TABLE_MARKS) for of_one in data)
     images = sum("image/png" in of_one for of_one in data)

@@ -18,11 +18,10 @@ DATA = Path(__file__).parents[1] / "data"
 def released_weights(backbone: str, prefix: str = "") -> dict[str, torch.Tensor]:
     """A state dict under the released names, e.g. for `resnet50`; each tensor is seeded by its own name."""
     state = {}
-    with (DATA / f"official_keys_{backbone}.csv").open() as file:
-        for row in csv.DictReader(file):
-            key = row["key"].removeprefix("module.")
-            shape = () if row["shape"] == "scalar" else tuple(int(n) for n in row["shape"].split("x"))
-            state[prefix + key] = torch.from_numpy(_tensor(key, shape))
+    for row in csv.DictReader((DATA / f"official_keys_{backbone}.csv").read_text().splitlines()):
+        key = row["key"].removeprefix("module.")
+        shape = () if row["shape"] == "scalar" else tuple(int(n) for n in row["shape"].split("x"))
+        state[prefix + key] = torch.from_numpy(_tensor(key, shape))
     return state
 
 

@@ -34,13 +34,13 @@ def write_video(path, clip, codec="libx264", pixels="yuv420p", ticks=None, optio
     return path
 
 
-def damage(path, *packets):
-    """Zeros in place of what the file holds of these frames, as left by a bad sector of a disk."""
+def damage(path, number):
+    """Zeros in place of what the file holds of this frame, as left by a bad sector of a disk."""
     with av.open(str(path)) as container:
         places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     content = bytearray(path.read_bytes())
-    for start, size in (places[number] for number in packets):
-        content[start : start + size] = bytes(size)
+    start, size = places[number]
+    content[start : start + size] = bytes(size)
     path.write_bytes(content)
     return path
 
@@ -52,7 +52,7 @@ def assert_shows(frames, clip, off=8):
 
 
 def write_folder(folder, frames, name="{:05d}.jpg"):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, frame in enumerate(frames, start=1):
         cv2.imwrite(str(folder / name.format(number)), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
     return folder
