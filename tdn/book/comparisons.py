@@ -137,10 +137,9 @@ def _views(name: str, study: Profile) -> Views:
 def gains(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
     """What more frames, the mean of two networks' scores and more layers give, as `report.claims`, paired over the
     videos; where nothing was run `verdict` says so. Networks are named as published."""
-    of = COMPARISONS[name]
+    of, other = COMPARISONS[name], shown_with(name, study)
     final = {row: editions for row, editions in published_rows(of).items() if EDITIONS["cvpr2021"] in editions}
     top1 = {row.network: row.top1 for row in final if row.method == of.method}
-    other = shown_with(name, study)
     ours = {} if other else our_scores(name, study)
     shallow, deep = BACKBONES
     claims = []

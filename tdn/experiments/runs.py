@@ -160,8 +160,7 @@ def lock_on_rank0(folder: Path) -> Iterator[None]:
     """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing."""
     if rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    seconds = 0
+    lock, seconds = FileLock(folder / ".lock"), 0
     while not broadcast(lock.is_locked):  # asked again and again, or waiting ranks run into a timeout
         try:
             if rank() == 0:
