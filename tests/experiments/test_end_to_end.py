@@ -63,14 +63,13 @@ def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatc
     config = tiny(spec_of(name, tmp_path, monkeypatch))
     train, val = experiment.videos(config.data, tmp_path)
     result = experiment.run(config, tmp_path / "results", tmp_path)
-    assert len(result.history) == 1 and len(train) // 2 >= 2, "two steps"
     metrics = result.metrics
+    assert len(result.history) == 1 and len(train) // 2 >= 2, "two steps"
     assert (metrics["videos"], metrics["of"], metrics["train_of"]) == (len(val), len(val), len(train))
     line = Line(Row("TDN", "tdn"), [result], 35.6, 26.5, [config])
     table = accuracy_table(Table("", "TDN", [line.row], ("TDN",)), [line])
     assert table["videos"].tolist() == [f"{len(val)} of {len(val)}"]
     assert table["measured top-1"].tolist() == [pytest.approx(100 * metrics["top1"])]
-
     scored = evaluate_weights(result.folder / "weights.pt", config.data, [config.views, Views(size=48)], tmp_path)
     assert scored["top-1"].tolist()[0] == pytest.approx(100 * metrics["top1"]), "the file brings network and classes"
     assert scored["views"].tolist() == ["2x3", "1x1"]
@@ -84,9 +83,9 @@ def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_p
     for part, number in (("train", 400), ("val", 100)):
         for i in range(number):
             layouts.video_file(root / part / ("nodding", "waving")[i % 2] / f"{i:03d}.mp4", i % 3)
-    broken = {root / f"train/{name}.mp4": content for name, content in (
-        ("nodding/100", b""), ("waving/101", b"<html>404</html>"), ("nodding/202", None)
-    )} | {root / "val/nodding/010.mp4": b"\x00" * 9000, root / "val/waving/011.mp4": None}  # fmt: skip
+    broken = {"train/nodding/100": b"", "train/waving/101": b"<html>404</html>", "train/nodding/202": None}
+    broken |= {"val/nodding/010": b"\x00" * 9000, "val/waving/011": None}
+    broken = {root / f"{name}.mp4": content for name, content in broken.items()}
     for path, content in broken.items():
         path.write_bytes(path.read_bytes()[:1200] if content is None else content)
     spec, recipe = DatasetSpec(str(root)), Recipe(epochs=1, batch=40, lr=0.01)
@@ -98,8 +97,8 @@ def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_p
             assert len(spec.videos(home / ".data")[0].known_unreadable) == 3
         result = experiment.run(config, tmp_path / f"results{checked}", home / ".data")
         metrics = result.metrics
-        assert {path for path, _ in metrics["train_unreadable"]} == {str(p) for p in broken if "train" in p.parts}
-        assert {path for path, _ in metrics["unreadable"]} == {str(p) for p in broken if "val" in p.parts}
+        for part, key in (("train", "train_unreadable"), ("val", "unreadable")):
+            assert {path for path, _ in metrics[key]} == {str(path) for path in broken if part in path.parts}
         assert (metrics["train_of"], metrics["videos"], metrics["of"]) == (400, 98, 100)
         assert len(result.history) == 1 and np.isfinite(result.history["loss"]).all()
 
@@ -138,10 +137,8 @@ def test_fine_tuning_is_initialised_from_another_network_but_for_its_classifier(
     alike = [key for key in before if "running" not in key and torch.allclose(before[key], after[key], atol=1e-5)]
     assert {key.rsplit(".", 1)[0] for key in before} - {key.rsplit(".", 1)[0] for key in alike} <= {"fc"}
     assert result.manifest["pretrained"].startswith(f"{source.name}/weights.pt, sha256 ")
-
-    file = experiment.stored(source, tmp_path / "results").folder / "weights.pt"
-    file = file.rename(tmp_path / "from_elsewhere.pt")
-    other = dataclasses.replace(target, seed=1)
+    stored = experiment.stored(source, tmp_path / "results").folder / "weights.pt"
+    file, other = stored.rename(tmp_path / "from_elsewhere.pt"), dataclasses.replace(target, seed=1)
     result = experiment.run(other, tmp_path / "results", tmp_path, pretrained=file)
     assert re.fullmatch(r".*/from_elsewhere\.pt, sha256 [0-9a-f]{64}", result.manifest["pretrained"])
 
@@ -155,13 +152,11 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
     monkeypatch.setenv("TDN_SSV2", str(root))
     spec, file = DatasetSpec("ssv2"), tmp_path / "best.pth.tar"
     torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, file)
-
     with pytest.raises(ValueError, match="8 or 16"):
         load_model(file)
     (row,) = evaluate_weights(file, spec, [Views(size=64)], tmp_path / "kept", num_segments=8).to_dict("records")
     assert (row["network"], row["published top-1"], row["videos"]) == ("tdn_resnet50", 64.0, "3 of 3")
     assert row["GMACs a view"] < 35.6
-
     (folder,) = (tmp_path / "kept").iterdir()
     interrupted = experiment.stored(tiny(spec), tmp_path).folder
     write_text(interrupted / "checkpoint.pt", "")
@@ -189,11 +184,12 @@ def test_classes_in_another_order_are_put_right_by_their_names(video_sets):
 
 
 def test_the_published_number_is_that_of_the_same_views():
-    assert published_row("k400", "tdn_resnet50", 8, Views(10, 3, 256, 1.0)) == {"published top-1": 76.6}
-    assert published_row("k400", "tdn_resnet50", 8, Views()) == {} == published_row("k400", "tsm_resnet50", 8, Views())
-    assert published_row("ssv2", "tdn_resnet101", 16, Views()) == {"published top-1": 66.9}
-    assert published_row("ssv2", "tdn_resnet101", 16, Views(2)) == {}
-    assert published_row("mine", "tdn_resnet50", 8, Views()) == {}
+    kinetics, something = ("k400", "tdn_resnet50", 8), ("ssv2", "tdn_resnet101", 16)
+    tsm, mine = ("k400", "tsm_resnet50", 8), ("mine", "tdn_resnet50", 8)
+    assert published_row(*kinetics, Views(10, 3, 256, 1.0)) == {"published top-1": 76.6}
+    assert published_row(*something, Views()) == {"published top-1": 66.9}
+    for network, views in ((kinetics, 1), (something, 2), (tsm, 1), (mine, 1)):
+        assert published_row(*network, Views(views)) == {}
 
 
 @pytest.mark.slow
@@ -202,19 +198,15 @@ def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
     environment = {"TDN_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin"}
     name = SMOKE.pretrained().name
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    refused, done = (
-        subprocess.run(
-            [*torchrun, "-m", "tdn", "train", "--profile", "smoke", "--runs", name, *more],
-            env=environment, capture_output=True, text=True, timeout=200,
-        ) for more in ([], ["--device-batch", "8"])
-    )  # fmt: skip
+    command = [*torchrun, "-m", "tdn", "train", "--profile", "smoke", "--runs", name]
+    how = {"env": environment, "capture_output": True, "text": True, "timeout": 200}
+    refused, done = (subprocess.run([*command, *more], **how) for more in ([], ["--device-batch", "8"]))
     assert refused.returncode != 0 and "has only 1" in refused.stderr
     assert done.returncode == 0, done.stderr
     assert "batch 32 in micro-batches of 8 over 2 processes, learning rate 0.01 for that batch" in done.stdout
     result = experiment.Result(tmp_path / "results/smoke/runs" / name)
     assert result.manifest["processes"] == 2 and result.manifest["device_batch"] == 8
     assert (result.metrics["videos"], result.metrics["of"]) == (18, 18)
-
     alone = experiment.run(SMOKE.pretrained(), tmp_path / "alone", tmp_path / ".data", Compute(device_batch=8))
     assert result.history["loss"].tolist() == pytest.approx(alone.history["loss"].tolist(), abs=1e-4)
     np.testing.assert_allclose(result.evaluation.scores, alone.evaluation.scores, atol=1e-3)

@@ -67,7 +67,6 @@ def test_a_run_leaves_its_files_and_is_not_repeated(tmp_path, data_root):
     assert len(result.history) == 4 and result.manifest["seed"] == 0
     assert json.loads((result.folder / "config.json").read_text())["recipe"]["lr"] == 0.01
     assert torch.equal(experiment.trained(TINY, tmp_path).fc.weight, weights(result)["fc.weight"])
-
     before = {path: path.stat().st_mtime_ns for path in result.folder.iterdir()}
     assert experiment.run(TINY, tmp_path, data_root).metrics == metrics
     assert {path: path.stat().st_mtime_ns for path in result.folder.iterdir()} == before
