@@ -40,11 +40,10 @@ def test_runs_are_listed_and_those_not_possible_with_the_reason(capsys, home):
 
 @pytest.mark.slow
 def test_own_videos_are_trained_and_evaluated(tmp_path, results, monkeypatch, capsys):
-    own_run, recipe = profiles.own_run, Recipe(epochs=1, batch=2, lr=0.01)
-
     def small(*arguments):
-        smaller = {"options": (("width", 8),), "size": 48, "views": Views(size=48), "recipe": recipe}
-        return dataclasses.replace(own_run(*arguments), **smaller)
+        recipe = Recipe(epochs=1, batch=2, lr=0.01)
+        own_run = profiles.own_run(*arguments)
+        return dataclasses.replace(own_run, options=(("width", 8),), size=48, views=Views(size=48), recipe=recipe)
 
     monkeypatch.setattr("tdn.commands.train.own_run", small)
     data = ["--dataset", str(layouts.folder(tmp_path / "mine"))]

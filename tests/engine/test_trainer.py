@@ -104,13 +104,17 @@ def test_plateau_divides_by_ten_when_validation_saturates(video_sets, tmp_path):
         train(video_sets, tmp_path / "other", recipe)
 
 
-def test_label_smoothing_and_loss_are_as_defined(video_sets, tmp_path):
+def test_the_loss_is_as_defined_and_ends_the_run_where_it_is_not_finite(video_sets, tmp_path):
     fixed, always = Linear(), 3 * torch.eye(18)[4]
     fixed.register_forward_hook(lambda _, __, scores: scores * 0 + always)
-    _, history = train(video_sets, tmp_path, Recipe(1, 36, 0.01, label_smoothing=0.1), fixed)
+    _, history = train(video_sets, tmp_path / "a", Recipe(1, 36, 0.01, label_smoothing=0.1), fixed)
     expected = -always.log_softmax(0).mean()  # 36 clips, every label (mirrored or not) twice: so smoothed or not
     assert history[0]["loss"] == pytest.approx(float(expected), rel=1e-4)
     assert history[0]["train_top1"] == pytest.approx(2 / 36)
+    fixed.register_forward_hook(lambda _, __, scores: scores * math.nan)
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        train(video_sets, tmp_path / "b", RECIPE, fixed)
+    assert not (tmp_path / "b/checkpoint.pt").exists()
 
 
 @pytest.mark.slow
@@ -159,14 +163,6 @@ def test_unreadable_videos_are_reported_once_and_training_goes_on(video_sets, br
     nothing = VideoSet([Video(broken_videos["text"], 0)], video_sets[0].class_names)
     with pytest.raises(ValueError, match=r"not one of 1 training videos could be read.*text\.mp4"):
         train((nothing, None), tmp_path / "b", RECIPE)
-
-
-def test_a_loss_that_is_not_finite_ends_the_run(video_sets, tmp_path):
-    broken = Linear()
-    broken.register_forward_hook(lambda _, __, scores: scores * math.nan)
-    with pytest.raises(FloatingPointError, match="learning rate"):
-        train(video_sets, tmp_path, RECIPE, broken)
-    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_options_that_do_not_exist_are_answered_with_the_valid_ones():

@@ -49,7 +49,6 @@ def test_all_maps_of_a_clip_share_one_scale(video):
     assert every.maps.shape == (8, 64, 64) and every.maps.dtype == torch.float32
     assert every.frames.shape == (8, 3, 64, 64) and every.frames.dtype == torch.uint8
     assert every.maps.min() >= 0 and every.maps.max() == 1 and every.segments == tuple(range(8))
-    assert every.energy.sum() == pytest.approx(1)
     torch.testing.assert_close(every.energy, every.maps.sum((1, 2)) / every.maps.sum())
     centre = tdn.cam(model, video, target=3, layer="stage5", views=SMALL)
     assert centre.segments == (4,) and torch.equal(centre.maps, every.maps[4:5]) and centre.maps.max() < 1
