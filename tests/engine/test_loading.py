@@ -68,16 +68,11 @@ def test_an_error_is_raised_when_its_item_is_asked_for_and_stopping_early_leaves
     assert threading.active_count() == before
 
 
-def shards():
-    return [[([Sample(torch.full((2, 5, 3, 8, 8), n, dtype=torch.uint8), 0, (), n)], [])] for n in range(3)]
-
-
-def test_a_cpu_gets_the_clips_unchanged():
-    given = shards()
-    assert all(a is b for a, b in zip(on_device(given, torch.device("cpu")), given, strict=True))
-
-
-@pytest.mark.gpu
-def test_a_gpu_gets_them_on_itself():
-    for number, ((samples, bad),) in enumerate(on_device(shards(), torch.device("cuda"))):
-        assert samples[0].clip.is_cuda and (samples[0].clip == number).all() and samples[0].video == number and not bad
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_the_device_gets_the_clips_unchanged(device):
+    given = [[([Sample(torch.full((2, 5, 3, 8, 8), n, dtype=torch.uint8), 0, (), n)], [])] for n in range(3)]
+    found = list(on_device(given, torch.device(device)))
+    assert len(found) == 3 and (device == "cuda" or all(a is b for a, b in zip(found, given, strict=True)))
+    for number, ((samples, bad),) in enumerate(found):
+        assert samples[0].clip.device.type == device and not bad
+        assert (samples[0].clip == number).all() and samples[0].video == number
