@@ -8,9 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PosixPath
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -30,11 +30,9 @@ from tdn.data.video import VideoError
 pytestmark = pytest.mark.usefixtures("home")  # no data set of this machine
 
 
-@contextmanager
 def no_parser():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "_labelled", None)  # TypeError where the annotation is read
-        yield
+    """A context in which reading an annotation is a TypeError."""
+    return mock.patch.object(catalog, "_labelled", None)
 
 
 def test_a_check_reports_what_is_broken_and_its_index_is_used(place, home, capsys):
@@ -51,8 +49,8 @@ def test_a_check_reports_what_is_broken_and_its_index_is_used(place, home, capsy
     assert "36 frames, 12 to 12 per video, median 12" in out and "24 frames" in out
     assert "missing: 0, unreadable: 2" in out and "missing: 1, unreadable: 0" in out
 
-    with (home / ".data/index/ssv2.csv").open(newline="") as file:
-        rows = {Path(row["path"]).name: row for row in csv.DictReader(file)}
+    index = csv.DictReader((home / ".data/index/ssv2.csv").read_text().splitlines())
+    rows = {Path(row["path"]).name: row for row in index}
     part, _, *row = rows["201.webm"].values()
     size = str((videos / "201.webm").stat().st_size)
     assert (part, *row[:4], row[-1], rows["207.webm"]["problem"]) == ("train", "1", L, "12", size, "", "missing")
@@ -86,12 +84,12 @@ def test_an_index_is_refused_once_it_does_not_fit(place, home, capsys, tmp_path,
 
     file.write_text(rows.replace("waving", "weaving"))
     assert refused(), "edited by hand"
-    old = rows.replace("problem", "problem,second_decoder", 1)
+    old, kept = rows.replace("problem", "problem,second_decoder", 1), state.read_text()
     file.write_text(old)
-    edited(state, hashlib.sha256(rows.encode()).hexdigest(), hashlib.sha256(old.encode()).hexdigest())
+    edited(state, *(hashlib.sha256(text.encode()).hexdigest() for text in (rows, old)))
     assert refused(), "other columns"
     file.write_text(rows)
-    edited(state, hashlib.sha256(old.encode()).hexdigest(), hashlib.sha256(rows.encode()).hexdigest())
+    state.write_text(kept)
     shutil.copytree(root, tmp_path / "copy")
     monkeypatch.setenv("TDN_LISTS", str(tmp_path / "copy"))
     assert refused(), "made for another folder"
@@ -111,14 +109,10 @@ def test_an_interrupted_check_resumes(home, tmp_path, capsys, monkeypatch):
     spec = DatasetSpec(str(root))
     first, *others = (video.path for video in spec.labelled().train[:5])
     exchanged(first, b"?" * len(image))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tdn", "data", "check", str(root)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},  # a single worker
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background has it ignored
-    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one worker
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "env": environment}
+    options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored by a job in the background
+    process = subprocess.Popen([sys.executable, "-m", "tdn", "data", "check", root], **options)
     shown = b""
     while not re.search(rf"\b[1-9]\d*/{videos} ".encode(), shown):  # of the progress bar
         new = os.read(process.stderr.fileno(), 4096)
@@ -127,8 +121,8 @@ def test_an_interrupted_check_resumes(home, tmp_path, capsys, monkeypatch):
     os.killpg(process.pid, signal.SIGINT)
     assert "interrupted" in process.communicate()[1].decode() and process.returncode == 130
 
-    with spec.index_file(home / ".data").open(newline="") as file:
-        problems = {root / row["path"]: row["problem"] for row in csv.DictReader(file)}
+    index = csv.DictReader(spec.index_file(home / ".data").read_text().splitlines())
+    problems = {root / row["path"]: row["problem"] for row in index}
     assert len(others) < len(problems) < videos
     assert problems[first].startswith("1.png is no image") and not problems[others[0]]
     spec.videos(home / ".data")

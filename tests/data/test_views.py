@@ -11,10 +11,14 @@ from tdn.data.transforms import Crop, to_input
 from tdn.engine.evaluation import Evaluation, ensemble, evaluate
 
 
-def test_one_view_is_the_middle_of_everything():
+def test_one_view_is_the_middle_of_everything_and_crops_lie_evenly_along_the_longer_side():
     view = Views()
     assert np.array_equal(view.windows(57, 8, 5, 0), sample_windows(57, 8, 5))
     assert view.squares(256, 340) == (Crop(16, 58, 224),) and view.squares(340, 256) == (Crop(58, 16, 224),)
+    views = Views(crops=3, size=256, scale=1.0)
+    assert views.squares(256, 340) == (Crop(0, 0, 256), Crop(0, 42, 256), Crop(0, 84, 256))
+    assert views.squares(455, 256) == (Crop(0, 0, 256), Crop(99, 0, 256), Crop(199, 0, 256))
+    assert [crop.left for crop in Views(crops=5, scale=1.0).squares(240, 320)] == [0, 20, 40, 60, 80]
 
 
 @pytest.mark.parametrize("clips", [2, 3, 10])
@@ -27,13 +31,6 @@ def test_clips_are_distinct_evenly_spread_and_the_same_every_time(clips):
     steps = np.diff(every)
     assert steps.max() - steps.min() <= 1, "over the whole video alike"
     assert (np.diff(starts, axis=0) > 0).all()
-
-
-def test_crops_lie_evenly_along_the_longer_side():
-    views = Views(crops=3, size=256, scale=1.0)
-    assert views.squares(256, 340) == (Crop(0, 0, 256), Crop(0, 42, 256), Crop(0, 84, 256))
-    assert views.squares(455, 256) == (Crop(0, 0, 256), Crop(99, 0, 256), Crop(199, 0, 256))
-    assert [crop.left for crop in Views(crops=5, scale=1.0).squares(240, 320)] == [0, 20, 40, 60, 80]
 
 
 def test_views_are_written_as_in_the_papers():

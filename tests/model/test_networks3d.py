@@ -12,8 +12,6 @@ import tdn
 from tdn.model.networks3d import InflatedResNet, SlowFast, SlowOnly, r2plus1d, s3d
 
 SLOWFAST_4X16 = partial(SlowFast, alpha=8, lateral_kernel=5)
-
-
 COSTS = [(InflatedResNet, 224, 152.47, 27.58), (SlowOnly, 224, 41.74, 31.99), (SlowFast, 224, 50.31, 34.05)]
 COSTS += [(SlowFast, 256, 65.71, 34.05), (SLOWFAST_4X16, 224, 27.64, 33.96), (SLOWFAST_4X16, 256, 36.10, 33.96)]
 COSTS += [(r2plus1d, 112, 150.40, 61.72), (s3d, 224, 71.91, 8.09)]  # torchvision's S3D with 400 classes: 71.92
@@ -24,8 +22,7 @@ def test_cost_of_the_published_networks(build, size, gmacs, params):
     with torch.device("meta"):
         model = build()
     cost = tdn.measure_cost(model, size)
-    assert cost.gmacs == pytest.approx(gmacs, abs=0.0051)
-    assert cost.params == pytest.approx(params, abs=0.0051)
+    assert (cost.gmacs, cost.params) == pytest.approx((gmacs, params), abs=0.0051)
 
 
 SMALL = {"i3d": (partial(InflatedResNet, width=8), 5), "slowonly": (partial(SlowOnly, width=8), 2)}
@@ -95,8 +92,7 @@ def test_wrong_shapes_and_numbers_say_what_is_right():
 
 
 def moved(build, names, frame):
-    """For each named part of the backbone: the time steps of its output that feel a change of one frame, and how
-    many there are. In double precision, to feel a slight one."""
+    """For each part of the backbone: the steps that feel a change of one frame (double precision), and how many."""
     torch.manual_seed(0)
     model = build().double().eval()
     clips = torch.randn(1, model.num_segments, 1, 3, 48, 48, dtype=torch.float64)
@@ -120,8 +116,7 @@ def around(frame, reach, length):
 def test_i3d_reaches_five_frames_before_its_pool_and_twelve_more_after(frame):
     build = partial(InflatedResNet, 3, 40, width=8)
     stem, last_block, stage5 = moved(build, ["stem", "stage2.2", "stage5"], frame)
-    assert stem == around(frame, 2, 40)
-    assert last_block == around(frame, 2 + 3, 40)
+    assert stem == around(frame, 2, 40) and last_block == around(frame, 2 + 3, 40)
     # From the pool on a step is two frames; 2 inflated blocks in stage 3, 3 in stage 4, 1 in stage 5.
     assert stage5 == ({t for t in range(20) if 2 * t - 5 - 12 <= frame <= 2 * t + 1 + 5 + 12}, 20)
 
@@ -144,11 +139,10 @@ def test_slowonly_mixes_frames_from_stage_4_on_the_fast_pathway_in_every_block(f
 
 @pytest.mark.parametrize(("alpha", "kernel"), [(4, 7), (8, 5)])
 @pytest.mark.parametrize("frames", [32, 13])
-def test_the_slow_pathway_alone_sees_every_alpha_th_frame(alpha, kernel, frames):
+def test_the_slow_pathway_alone_sees_every_alpha_th_frame_and_laterals_are_centred_on_them(alpha, kernel, frames):
     torch.manual_seed(0)
     model = SlowFast(3, frames, alpha=alpha, lateral_kernel=kernel, width=16).eval()
-    slow_channels = 32 * 16
-    nn.init.zeros_(model.fc.weight[:, slow_channels:])  # the head without the fast features
+    nn.init.zeros_(model.fc.weight[:, 32 * 16 :])  # the head without the fast features
     clips = torch.randn(1, frames, 1, 3, 48, 48, requires_grad=True)
 
     def seen():
@@ -156,14 +150,6 @@ def test_the_slow_pathway_alone_sees_every_alpha_th_frame(alpha, kernel, frames)
         return {frame for frame in range(frames) if gradient[:, frame].any()}
 
     assert seen() > set(range(0, frames, alpha)), "the laterals bring frames in between"
-    for lateral in model.backbone.lateral:
-        nn.init.zeros_(lateral[0].weight)
-    assert seen() == set(range(0, frames, alpha))
-
-
-@pytest.mark.parametrize(("alpha", "kernel"), [(4, 7), (8, 5)])
-def test_laterals_reach_over_time_only_and_are_centred_on_the_slow_frames(alpha, kernel):
-    model = SlowFast(3, 32, alpha=alpha, lateral_kernel=kernel, width=16)
     for (conv, *_), channels in zip(model.backbone.lateral, (2, 8, 16, 32), strict=True):
         assert conv.weight.shape == (2 * channels, channels, kernel, 1, 1)
         fast = torch.randn(1, channels, 32, 1, 1, requires_grad=True)
@@ -171,8 +157,10 @@ def test_laterals_reach_over_time_only_and_are_centred_on_the_slow_frames(alpha,
         assert slow.shape[2] == 32 // alpha
         for step in range(32 // alpha):
             (gradient,) = torch.autograd.grad(slow[:, :, step].square().sum(), fast, retain_graph=True)
-            frames = gradient.abs().amax((0, 1, 3, 4)).nonzero().flatten().tolist()
-            assert set(frames) == around(alpha * step, kernel // 2, 32)[0]
+            reached = gradient.abs().amax((0, 1, 3, 4)).nonzero().flatten().tolist()
+            assert set(reached) == around(alpha * step, kernel // 2, 32)[0]
+        nn.init.zeros_(conv.weight)
+    assert seen() == set(range(0, frames, alpha))
 
 
 @pytest.mark.slow

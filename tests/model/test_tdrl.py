@@ -48,7 +48,7 @@ def test_td_loss_is_the_mean_similarity_of_all_pairs_summed_over_channels(segmen
     assert temporal_diversity_loss(features[:2], 1).tolist() == [0, 0], "one segment has no pair"
 
 
-def test_maps_of_zeros_have_no_similarity_and_no_gradient():
+def test_maps_of_zeros_have_no_similarity_and_no_gradient_and_a_fraction_of_the_channels_is_regularised():
     features = torch.randn(4, 2, 3, 3)
     features[0] = 0
     features.requires_grad_()
@@ -57,8 +57,6 @@ def test_maps_of_zeros_have_no_similarity_and_no_gradient():
     loss.sum().backward()
     assert features.grad[0].abs().max() == 0 and features.grad.isfinite().all() and features.grad[1].abs().max() > 0
 
-
-def test_a_fraction_of_the_channels_is_regularised():
     features = torch.randn(2 * 4, 16, 3, 3)
     place = TemporalDiversity(16, 4, fraction=0.25)
     assert place(features) is features
@@ -68,7 +66,7 @@ def test_a_fraction_of_the_channels_is_regularised():
         place.take()
 
 
-def test_the_loss_is_in_the_last_block_of_the_last_three_stages_after_the_temporal_module():
+def test_the_loss_is_the_sum_over_the_last_blocks_of_the_last_three_stages_after_the_temporal_module():
     model = tdn.create_model("tdrl_resnet50", 3, 2)
     places = {name: module for name, module in model.named_modules() if isinstance(module, TemporalDiversity)}
     assert list(places) == [f"stage{stage}.{block}.before.td_loss" for stage, block in ((3, 3), (4, 5), (5, 2))]
@@ -81,8 +79,6 @@ def test_the_loss_is_in_the_last_block_of_the_last_three_stages_after_the_tempor
     within = tdn.create_model("tdn_resnet10", 3, 2, width=8, between=("td_loss",))
     assert list(within.stage5[0].temporal._modules) == ["l_tdm", "conv", "td_loss"]
 
-
-def test_the_network_hands_out_the_sum_over_its_blocks():
     torch.manual_seed(0)
     model = tdn.create_model("tdrl_resnet10", 3, 4, width=8)
     seen = {}

@@ -1,5 +1,7 @@
 """Released checkpoints, our own, and initialisation from ImageNet."""
 
+from unittest import mock
+
 import pytest
 import torch
 import torchvision
@@ -18,32 +20,37 @@ def test_released_weights_give_the_released_scores(case):
     model = tdn.create_model(f"tdn_{backbone}", num_segments=segments).eval()
     tdn.load_weights(model, released_weights(backbone))
     with torch.no_grad():
-        scores = model(reference_clip(segments, int(size)))
-    torch.testing.assert_close(scores, reference_scores(case), rtol=0, atol=1e-3)
+        for form in (model, tdn.optimize(model).to(memory_format=torch.channels_last)):
+            scores = form(reference_clip(segments, int(size)))
+            torch.testing.assert_close(scores, reference_scores(case), rtol=0, atol=1e-3)
 
 
-def test_a_released_checkpoint_file_loads_with_its_prefix(tmp_path):
+def test_a_released_checkpoint_file_loads_with_its_prefix_and_our_own_round_trips(tmp_path):
     path = tmp_path / "best.pth.tar"
     torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, path)
     from_file, from_dict = read_weights(path), read_weights(released_weights("resnet50"))
     assert from_file.keys() == from_dict.keys() == tdn.create_model("tdn_resnet50").state_dict().keys()
     assert all(torch.equal(from_file[key], from_dict[key]) for key in from_dict)
 
-
-def test_our_own_file_round_trips(tmp_path):
     model, other = (tdn.create_model("tdn_resnet10", 6, width=16) for _ in range(2))
     torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "ours.pth")
     tdn.load_weights(other, tmp_path / "ours.pth")
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
 
-def test_what_does_not_fit_is_named():
+def test_what_does_not_fit_is_named_and_weights_of_another_network_are_refused():
     state = released_weights("resnet50")
     del state["base_model.layer3_bak.1.conv2.weight"]
     state["base_model.layer3_bak.1.conv9.weight"] = torch.zeros(1)
     named = r"(?s)missing stage4\.1\.conv2\.w.*unexpected stage4\.1\.conv9\.w.*fc\.weight is \(174, 2048\), .*\(400, "
     with pytest.raises(ValueError, match=named):
         tdn.load_weights(tdn.create_model("tdn_resnet50", num_classes=400), state)
+
+    state = tdn.create_model("tsn_resnet10", 3, 2, width=8).state_dict()
+    with pytest.raises(ValueError, match=r"(?s)the 2D network does not fit.*stage1\.conv\.weight is"):
+        initialise_from(tdn.create_model("tdn_resnet10", 3, 2, width=16), state)
+    attention = tdn.create_model("tdn_resnet10", 3, 2, width=8, s_tdm_fusion="F*H_channel", s_tdm_input="concat")
+    assert initialise_from(attention, state).s_tdm["1"].cnn.conv.weight.shape == (8, 15, 7, 7)
 
 
 def test_files_are_read_safely(tmp_path):
@@ -59,7 +66,15 @@ def test_files_are_read_safely(tmp_path):
 
 def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
+    monkeypatch.setattr(torch.hub, "download_url_to_file", mock.Mock(side_effect=OSError("no route to host")))
+    with pytest.raises(ConnectionError, match=f"resnet50-0676ba61.pth .* into {tmp_path / 'checkpoints'}"):
+        tdn.load_imagenet(tdn.create_model("tdn_resnet50"))
+    others = {"tdn_resnet10": "no ImageNet weights", "tea_resnet50": "no ImageNet weights of Res2Net"}
+    for name, answer in {**others, "slowonly_resnet50": "SlowOnly cannot be initialised from .* a 2D ResNet"}.items():
+        with pytest.raises(ValueError, match=answer):
+            tdn.load_imagenet(tdn.create_model(name))
+
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
     for name, file in (("resnet50", "resnet50-0676ba61.pth"), ("resnet18", "resnet18-f37072fd.pth")):
         source = getattr(torchvision.models, name)().eval()
         torch.save(source.state_dict(), tmp_path / "checkpoints" / file)
@@ -74,25 +89,3 @@ def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypa
     assert torch.equal(model.s_tdm["2"].cnn[0].conv1.weight, source.layer1[0].conv1.weight)
     stem = model.s_tdm["1"].cnn.conv.weight
     torch.testing.assert_close(stem, source.conv1.weight.mean(1, keepdim=True).expand(64, 12, 7, 7))
-
-
-def test_imagenet_offline_names_the_file_and_the_place(tmp_path, monkeypatch):
-    def no_network(*args, **kwargs):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    with pytest.raises(ConnectionError, match=f"resnet50-0676ba61.pth .* into {tmp_path / 'checkpoints'}"):
-        tdn.load_imagenet(tdn.create_model("tdn_resnet50"))
-    others = {"tdn_resnet10": "no ImageNet weights", "tea_resnet50": "no ImageNet weights of Res2Net"}
-    for name, answer in {**others, "slowonly_resnet50": "SlowOnly cannot be initialised from .* a 2D ResNet"}.items():
-        with pytest.raises(ValueError, match=answer):
-            tdn.load_imagenet(tdn.create_model(name))
-
-
-def test_weights_of_another_network_are_refused():
-    state = tdn.create_model("tsn_resnet10", 3, 2, width=8).state_dict()
-    with pytest.raises(ValueError, match=r"(?s)the 2D network does not fit.*stage1\.conv\.weight is"):
-        initialise_from(tdn.create_model("tdn_resnet10", 3, 2, width=16), state)
-    attention = tdn.create_model("tdn_resnet10", 3, 2, width=8, s_tdm_fusion="F*H_channel", s_tdm_input="concat")
-    assert initialise_from(attention, state).s_tdm["1"].cnn.conv.weight.shape == (8, 15, 7, 7)
