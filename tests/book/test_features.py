@@ -14,21 +14,19 @@ from tdn.experiments.profiles import PROFILES
 from tdn.experiments.tables import TABLES, TDRL_TIM
 from tdn.model.tdrl import ProgressiveEnhancement
 
-
-def small_run():
-    run = PROFILES["smoke"].runs(TDRL_TIM[4], TABLES["tdrl_tim"])[0]
-    return dataclasses.replace(run, data=SPEC, pretrained=None)
+(RUN,) = PROFILES["smoke"].runs(TDRL_TIM[4], TABLES["tdrl_tim"])
+RUN = dataclasses.replace(RUN, data=SPEC, pretrained=None)
 
 
 def test_clips_are_what_the_network_sees_and_pixels_what_they_show(data_root, tmp_path):
-    pixels, clips = features.validation_clips(small_run(), [3, 0], data_root)
+    pixels, clips = features.validation_clips(RUN, [3, 0], data_root)
     assert pixels.shape == (2, 4, 3, 48, 48) and clips.shape == (2, 4, 1, 3, 48, 48)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     torch.testing.assert_close(clips[:, :, 0], (pixels - mean) / std, atol=1e-5, rtol=1e-5)
-    alone, _ = features.validation_clips(small_run(), [0], data_root)
+    alone, _ = features.validation_clips(RUN, [0], data_root)
     assert torch.equal(alone[0], pixels[1]) and 0 <= pixels.min() < 0.3 < pixels.max() <= 1
     with pytest.raises(FileNotFoundError, match="no weights file"):  # a network without a run is not trained
-        experiment.trained(small_run(), tmp_path)
+        experiment.trained(RUN, tmp_path)
 
 
 def test_before_and_after_a_module():

@@ -49,10 +49,8 @@ def test_masks_are_where_the_video_differs_from_its_still_background():
 
 
 def test_masks_lie_on_the_frames_that_the_network_sees(data_root):
-    views = Views(size=48, scale=48 / 56)
-    video = label("Moving [something] right")
-    (masks,) = object_masks(SPEC, [video], 4, 5, views)
-    whole = SPEC.mask(video)
+    views, video = Views(size=48, scale=48 / 56), label("Moving [something] right")
+    (masks,), whole = object_masks(SPEC, [video], 4, 5, views), SPEC.mask(video)
     with open_video(SPEC.videos(data_root)[1].videos[video].path) as opened:
         assert opened.num_frames == len(whole)
     chosen = views.windows(len(whole), 4, 5, 0)[:, 2]
@@ -63,8 +61,7 @@ def test_masks_lie_on_the_frames_that_the_network_sees(data_root):
 
 def test_energy_and_pointing_as_defined():
     maps, masks = torch.zeros(2, 3, 2, 4, 4)
-    masks[:, :, 1, 1] = 1
-    masks[:, 1, 1, 2] = 0.5
+    masks[:, :, 1, 1], masks[:, 1, 1, 2] = 1, 0.5
     maps[0, 0, 1, 1], maps[0, 1, 1, 2], maps[0, 1, 3, 3] = 3, 2, 5
     maps[1, 0, 1, 1], maps[1, 1, 0, 0] = 1, 0.5
     energy, points = energy_inside(maps, masks), pointing(maps, masks)
@@ -82,9 +79,8 @@ class OnePixel(nn.Module):
 
 
 def test_curves_fall_and_rise_with_the_pixel_that_matters():
-    clips = torch.randn(2, 2, 5, 3, 5, 5)
+    clips, maps = torch.randn(2, 2, 5, 3, 5, 5), torch.rand(2, 2, 5, 5)
     clips[:, 1, :, 0, 2, 3] = 3
-    maps = torch.rand(2, 2, 5, 5)
     maps[0, 1, 2, 3], maps[1, 1, 2, 3] = 2, -1  # the highest activation of the first clip, the lowest of the second
     deletion, insertion = map_quality.curves(OnePixel(), clips, maps, torch.tensor([1, 1]))
     assert deletion.shape == insertion.shape == (2, len(FRACTIONS))
@@ -94,12 +90,11 @@ def test_curves_fall_and_rise_with_the_pixel_that_matters():
 
 SHORT = dataclasses.replace(TINY, num_segments=4, views=Views(size=48, scale=48 / 56))
 TCONV, TDN = (dataclasses.replace(SHORT, model=f"{name}_resnet10") for name in ("tconv", "tdn"))
-RUNS = {"temporal convolution": TCONV, "TDN": TDN}
+RUNS, NO = {"temporal convolution": TCONV, "TDN": TDN}, "inconclusive"
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, data_root):
-    """Two complete runs on the pocket clips."""
     folder = tmp_path_factory.mktemp("results")
     for config in RUNS.values():
         experiment.run(config, folder, data_root)
@@ -107,20 +102,17 @@ def results(tmp_path_factory, data_root):
 
 
 def test_measured_once_and_stored_next_to_the_run(results, data_root, monkeypatch):
-    some = measure_localisation(TDN, results, [3, 5], "stage3", data_root)
-    every = measure_localisation(TDN, results, [3, 4, 5], "stage3", data_root)
+    some, every = (measure_localisation(TDN, results, of, "stage3", data_root) for of in ([3, 5], [3, 4, 5]))
     pd.testing.assert_frame_equal(some, every.loc[[3, 5]])
     _, clips = validation_clips(TDN, [4], data_root)
     maps, _ = activation_maps(experiment.trained(TDN, results), clips, [4], "stage3")
     masks = object_masks(SPEC, [4], 4, 5, TDN.views)
-    energy = float(energy_inside(placed_on(maps[0], (48, 48))[None], masks))
-    assert every.loc[4, "energy"] == pytest.approx(energy, rel=1e-4)
-    assert every.loc[4, "energy uniform"] == pytest.approx(float(masks.mean()), rel=1e-5)
+    energies = float(energy_inside(placed_on(maps[0], (48, 48))[None], masks)), float(masks.mean())
+    assert every.loc[4, ["energy", "energy uniform"]].tolist() == pytest.approx(energies, rel=1e-4)
     of_curves = measure_curves(TDN, results, [4], "stage3", data_root)
     start = experiment.stored(TDN, results).evaluation
     shown = float(torch.from_numpy(start.scores).softmax(1)[list(start.videos).index(4), 4])
     assert of_curves.loc[4, ["deletion 0.0", "insertion 1.0"]].tolist() == pytest.approx([shown] * 2, rel=1e-3)
-
     monkeypatch.setattr(map_quality, "activation_maps", lambda *_: pytest.fail("computed again"))
     again = measure_localisation(TDN, results, [5, 3], "stage3", data_root)
     np.testing.assert_allclose(again, every.loc[[5, 3]], rtol=1e-6)
@@ -138,7 +130,6 @@ def test_localisation_table(results, data_root):
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
     assert table.loc[1, "energy inside, vs temporal convolution"] == f"{change.mean():+.1f} ± {half:.1f}"
     assert table.loc[1, "energy inside: verdict"] == verdict(change.mean(), half)
-
     of_two = map_quality.localisation_table({"temporal convolution": [TCONV] * 2, "TDN": [TDN, TCONV]}, *where)
     assert of_two["seeds"].tolist()[:2] == [2, 2] and of_two["seeds"][2:].isna().all()
     seed_error = pooled([[100 * values[whole].mean() for values in (of_tdn, reference)], [0, 0]])
@@ -146,29 +137,22 @@ def test_localisation_table(results, data_root):
     assert shown == pytest.approx(np.hypot(half / 2, seed_error), abs=0.06), "of the clips, and of the seed"
 
 
-def test_curves_table(results, data_root):
+def test_curves_table_and_choice_of_videos(results, data_root):
     where = (results, range(8), "stage3", data_root)
     table = map_quality.curves_table(RUNS, *where)
     assert len(table) == 4 and (table["area"].between(0, 100)).all()
-    of_tdn = measure_curves(TDN, *where)
     columns = ([f"{kind} {fraction}" for fraction in FRACTIONS] for kind in ("insertion", "centre insertion"))
-    area, of_prior = (100 * np.trapezoid(of_tdn[names], FRACTIONS).mean() for names in columns)
+    area, of_prior = (100 * np.trapezoid(measure_curves(TDN, *where)[of], FRACTIONS).mean() for of in columns)
     assert table.loc[3, ["maps of", "curve"]].tolist() == ["TDN", "insertion"]
     assert table.loc[3, "vs centre prior"].startswith(f"{area - of_prior:+.1f} ± ")
     assert table.loc[3, "area"] == pytest.approx(area)
-
-
-def test_choice_of_videos(results):
     right = map_quality.correct_in_all(list(RUNS.values()), results)
     assert set(right) <= set(range(18)) and len(right)
     labels = pd.Series([0, 1, 0, 2, 1, 3], index=[4, 5, 6, 7, 8, 9])
     assert map_quality.one_per_class(labels, 2) == [4, 9] and map_quality.one_per_class(labels, 9) == [4, 5, 7, 9]
 
 
-WORDS = [("better", "more than"), ("worse", "less than"), ("inconclusive", "inconclusive vs.")]
-
-
-@pytest.mark.parametrize(("verdict", "word"), WORDS)
+@pytest.mark.parametrize(("verdict", "word"), [("better", "more than"), ("worse", "less than"), (NO, f"{NO} vs.")])
 def test_findings_follow_the_tables(verdict, word):
     places = pd.DataFrame({"maps of": ["T-Conv", "TDN", "uniform map", "centre prior"]})
     for what, values in {"energy inside": [14.0, 21.0, 7.0, 10.0], "pointing game": [40, 55, 7, 14]}.items():
@@ -183,5 +167,5 @@ def test_findings_follow_the_tables(verdict, word):
     assert sentences[1] == f"- TDN: {word} T-Conv (+7.0 ± 3.0 points)." and sentences[3] == sentences[1]
     assert sentences[4] == f"- Energy inside in stage3, TDN: {word} T-Conv (+7.0 ± 3.0 points)."
     assert sentences[5].endswith("It is less than a fifth above the uniform map's 7.0 %.")
-    first = "inconclusive vs." if verdict == "inconclusive" else f"{verdict} than"
+    first = word if verdict == NO else f"{verdict} than"
     assert sentences[6] == f"- Deletion by the maps of TDN: {first} the centre prior (area -3.0 ± 1.0)."

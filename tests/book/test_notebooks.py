@@ -40,7 +40,6 @@ def test_notebook(path):
     title, question = title_and_question(notebook)
     assert notebook.cells[0] is texts[0] and texts[0].source.startswith("# ") and title and question.endswith("?")
     assert re.search(r"^## Exercises$", texts[-1].source, re.MULTILINE)
-
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) <= 12
     for cell in code:

@@ -41,14 +41,11 @@ def figure(width, height):
     return nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(png.getvalue()).decode()})
 
 
-STDERR = nbformat.v4.new_output("stream", name="stderr", text="a note of this machine")
-
-
 @pytest.fixture
 def executed(tmp_path):
-    folder = tmp_path / "executed"
-    folder.mkdir()
-    nbformat.write(notebook("First & last", table(3), figure(300, 100), STDERR), folder / "01_first.ipynb")
+    (folder := tmp_path / "executed").mkdir()
+    stderr = nbformat.v4.new_output("stream", name="stderr", text="a note of this machine")
+    nbformat.write(notebook("First & last", table(3), figure(300, 100), stderr), folder / "01_first.ipynb")
     nbformat.write(notebook("Second", table(40), figure(1500, 300), table(2)), folder / "02_second.ipynb")
     return folder
 
@@ -70,7 +67,6 @@ def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_pat
     page.get_by_role("link", name="Contents").first.click()
     assert page.url.endswith("index.html")
     page.context.close()
-
     (executed / "02_second.ipynb").unlink()
     make_pages(executed, executed, site, "")
     assert {path.name for path in site.iterdir()} == {"index.html", "01_first.html"}, "none of a notebook that is gone"

@@ -26,7 +26,6 @@ def test_figures_are_counted_at_their_own_size_and_like_for_like(monkeypatch):
     some = [cost for cost in published_costs() if cost.method in wanted]
     monkeypatch.setattr(printed_costs, "published_costs", lambda: some)
     costs = printed_costs.compare_costs().set_index(["method", "frames"])
-
     slowfast = costs.loc[("SlowFast", "(8+32)x10x3")]
     assert slowfast["size"] == 256 and slowfast["comes from"] == "convolutions and linear layers"
     assert slowfast["GMACs"] == slowfast["GMACs at 256"] == pytest.approx(65.7, abs=0.05)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,9 +13,8 @@ from tdn.book import figures, report
 from tdn.book.lines import Line, full_size_cost
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.tables import LOCATION, SHORT_VS_LONG, TABLES, TEMPORAL_MODULES, Row
-from tdn.utils import markdown
+from tdn.utils import CHECKOUT, markdown
 
-RESULTS = Path(__file__).parents[2] / "results"
 SHORT, TSM = TABLES["short_vs_long"], "TSM++ better than TSM"
 
 
@@ -41,9 +39,7 @@ def test_accuracy_table(lines):
     assert table.loc["TDN (both)", "vs temporal convolution"] == "+40.0 ± 9.7"
     assert table["videos"].tolist() == ["100 of 101"] * 3
     assert (table["95% low"] < table["measured top-1"]).all() and (table["measured top-1"] < table["95% high"]).all()
-    assert "seed spread" not in table, "one seed has no spread"
-    assert "published GMACs" not in table, "a column that no row fills"
-
+    assert not {"seed spread", "published GMACs"} & set(table), "no column that no row fills"
     three = [line(of.row, [a.results[0] for a in lines]) for of in lines]
     table = report.accuracy_table(SHORT, three, seed_error=100)
     assert table["measured top-1"].tolist() == pytest.approx([60] * 3) and table["seeds"].tolist() == [3] * 3
@@ -72,10 +68,8 @@ def test_claims_compare_every_row_with_every_reference_once(lines):
     assert claims["measured"].tolist() == pytest.approx([10, 40, 50])
     assert set(claims["verdict"]) == {"supported"}
     assert report.findings(SHORT, lines).count("supported, on one seed.") == 3
-
     turned = [line(a.row, b.results) for a, b in zip(lines, lines[::-1], strict=True)]
-    assert set(report.claims(SHORT, turned)["verdict"]) == {"contradicted"}
-    assert report.findings(SHORT, turned).count("**contradicted**") == 3
+    assert report.findings(SHORT, turned).count("**contradicted**") == len(report.claims(SHORT, turned)) == 3
     equal = [line(of.row, lines[0].results) for of in lines]
     assert set(report.claims(SHORT, equal)["verdict"]) == {"inconclusive"}
 
@@ -107,21 +101,15 @@ def test_rows_without_a_published_number_have_a_table_and_no_claim(lines):
     assert len(report.claims(SHORT, own)) == 3 and len(report.accuracy_table(SHORT, own)) == 4
 
 
-def test_stars_of_formulas_are_not_emphasis():
-    text = markdown(pd.DataFrame({"vs F*H": ["F*H better than F + F*H", None], "points": [1.25, None]}))
-    assert "nan" not in text, "nothing where nothing is known"
-    assert r"| vs F\*H " in text and r"| F\*H better than F + F\*H |" in text and "1.2" in text
-
-
 def test_overview(lines):
     none, tdn = (line(LOCATION[i], lines[j].results, TABLES["location"]) for i, j in ((0, 1), (2, 2)))
-    rows = report.all_rows({"short_vs_long": lines, "location": [none, tdn]})
+    measured = {"short_vs_long": lines, "location": [none, tdn]}
+    rows = report.all_rows(measured)
     assert rows["vs reference"].iloc[-2] == "-40.0 ± 9.7" and pd.isna(rows["vs reference"].iloc[-1]) and len(rows) == 5
-    together = report.order_table({"short_vs_long": lines, "location": [none, tdn]}).set_index("table")
-    assert together.loc["all networks", "networks"] == 3, "a network of two tables counts once"
+    every = report.order_table(measured).set_index("table")["networks"]
+    assert every["all networks"] == 3, "a network of two tables counts once"
     tsn = line(TEMPORAL_MODULES[0], lines[0].results, TABLES["temporal_modules"])  # not in the final text's table
-    unpublished = [tsn, *lines[1:]]
-    both = report.order_table({"short_vs_long": lines, "temporal_modules": unpublished}).set_index("table")
+    both = report.order_table({"short_vs_long": lines, "temporal_modules": [tsn, *lines[1:]]}).set_index("table")
     assert both.loc["all networks", "networks"] == 3, "published in one of its tables is published"
     every = report.order_table({"short_vs_long": lines}).set_index("table")
     assert every["rank correlation"].tolist() == [1, 1] and every["networks"].tolist() == [3, 3]
@@ -146,28 +134,26 @@ def test_tables_and_figures_become_files(lines, tmp_path, monkeypatch):
     table = report.accuracy_table(SHORT, lines)
     report.save_table(table, "t", profile, lines)
     folder = tmp_path / "results" / "smoke" / "tables"
-    again = pd.read_csv(folder / "t.csv")
-    assert again["measured top-1"].tolist() == pytest.approx([40, 50, 90])
+    assert pd.read_csv(folder / "t.csv")["measured top-1"].tolist() == pytest.approx([40, 50, 90])
     assert (folder / "t.md").read_text().count("\n") == 5
     assert "nan" not in (folder / "t.md").read_text(), "nothing where nothing is known"
+    text = markdown(pd.DataFrame({"vs F*H": ["F*H better than F + F*H", None], "points": [1.25, None]}))
+    assert r"| vs F\*H " in text and r"| F\*H better than F + F\*H |" in text and "1.2" in text and "nan" not in text
     assert json.loads((folder / "t.json").read_text())["runs"]["TSN"] == [{"run": "40"}]
-
     noise, axis = plt.subplots()
     axis.imshow(np.random.default_rng(0).random((500, 500, 3)), interpolation="nearest")
-    claims = report.claims(SHORT, lines)
-    order = figures.plot_order({"short_vs_long": lines})
-    for figure in (figures.plot_accuracy(table), figures.plot_claims(claims), order, noise):
+    claims, order = figures.plot_claims(report.claims(SHORT, lines)), figures.plot_order({"short_vs_long": lines})
+    for figure in (figures.plot_accuracy(table), claims, order, noise):
         path = figures.save_figure(figure, "f", profile)
-        assert path.stat().st_size < 200_000
-        assert min(plt.imread(path).shape[:2]) > 150
+        assert path.stat().st_size < 200_000 and min(plt.imread(path).shape[:2]) > 150
 
 
 def test_committed_results_are_complete_and_small():
-    tables = list(RESULTS.glob("record/tables/*.csv"))
+    tables = list(CHECKOUT.glob("results/record/tables/*.csv"))
     expected = {*TABLES, "overview", "overview_claims", "overview_claims_tdrl", "overview_order", "models", "costs"}
     assert {path.stem for path in tables} >= expected
     for path in tables:
-        assert not pd.read_csv(path).empty
-        assert path.with_suffix(".md").exists() and json.loads(path.with_suffix(".json").read_text())
-    figures = list(RESULTS.glob("record/figures/*.png"))
+        runs = json.loads(path.with_suffix(".json").read_text())
+        assert len(pd.read_csv(path)) and path.with_suffix(".md").exists() and runs
+    figures = list(CHECKOUT.glob("results/record/figures/*.png"))
     assert figures and all(path.stat().st_size < 200_000 for path in figures)

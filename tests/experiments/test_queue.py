@@ -38,9 +38,8 @@ def seeds(config, number):
 
 def start(tmp_path, data_root, epochs):
     """A process with two workers, and these, once each of them has a checkpoint."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(tests=__file__.rsplit("/", 2)[0]))
-    command = [sys.executable, program, tmp_path, data_root, str(epochs)]
+    (tmp_path / "program.py").write_text(PROGRAM.format(tests=__file__.rsplit("/", 2)[0]))
+    command = [sys.executable, tmp_path / "program.py", tmp_path, data_root, str(epochs)]
     process = psutil.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     while len(list(tmp_path.glob("runs/*/checkpoint.pt"))) < 2:
         assert process.poll() is None, "ended before its first checkpoints"
@@ -56,11 +55,9 @@ def test_each_missing_run_is_trained_once_whatever_is_next_to_it(tmp_path, data_
     out, err = capsys.readouterr()
     assert out.count("top-1") == 3 and "step" in out and not err, "a notebook shows stderr in red"
     assert re.match(r"needs 3 networks, 0 there, about 1 minutes?\n", out)
-
     train(runs[:1], tmp_path / "alone", data_root, jobs=1)
     first, again = weights(results[0]), weights(experiment.stored(runs[0], tmp_path / "alone"))
     assert all(torch.equal(first[key], value) for key, value in again.items())
-
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     train(runs, tmp_path, data_root)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
@@ -88,11 +85,9 @@ def test_the_error_of_a_run_is_raised_here_and_ends_the_others(tmp_path, data_ro
 def test_after_a_killed_worker_the_next_call_resumes(tmp_path, data_root):
     process, workers = start(tmp_path, data_root, 80)
     workers[0].kill()
-    assert process.wait(timeout=60) != 0
-    assert not any(worker.is_running() for worker in workers)
+    assert process.wait(timeout=60) != 0 and not any(worker.is_running() for worker in workers)
     runs = seeds(with_epochs(80), 2)
     assert not all(experiment.stored(config, tmp_path).complete for config in runs)
-
     train(runs, tmp_path, data_root, jobs=2)
     train(runs[:1], tmp_path / "whole", data_root, jobs=1)
     resumed, whole = (weights(experiment.stored(runs[0], folder)) for folder in (tmp_path, tmp_path / "whole"))
@@ -104,16 +99,11 @@ def test_workers_end_with_their_parent(tmp_path, data_root, kill):
     process, workers = start(tmp_path, data_root, 5000)
     process.send_signal(kill)
     assert process.wait(timeout=60) != 0
-    _, alive = psutil.wait_procs(workers, timeout=30)
-    assert len(workers) == 2 and not alive
+    assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=30)[1]
     assert not list(tmp_path.glob("runs/*/metrics.json"))
 
 
 def test_a_dead_worker_is_reported_in_words(tmp_path, data_root, monkeypatch):
-    monkeypatch.setattr(queue, "_start_worker", _die)
+    monkeypatch.setattr(queue, "_start_worker", sys.exit)
     with pytest.raises(RuntimeError, match=r"one of 1 training processes was killed or did not start"):
         train([TINY], tmp_path, data_root)
-
-
-def _die(_):
-    raise SystemExit(1)

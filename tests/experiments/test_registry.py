@@ -54,15 +54,13 @@ def test_names_of_rows_in_csv_files_and_references_are_those_of_rows():
 
 @pytest.mark.slow
 def test_costs_are_those_of_the_papers():
-    def gmacs(name):
-        return [full_size_cost(row).gmacs for row in TABLES[name].rows]
-
-    concat_avg, concat_diff, diff_avg, tdn = gmacs("difference_operator")
+    names = "difference_operator", "location", "s_tdm_fusion", "l_tdm_design"
+    operators, location, *others = ([full_size_cost(row).gmacs for row in TABLES[name].rows] for name in names)
+    concat_avg, concat_diff, diff_avg, tdn = operators
     assert concat_avg == pytest.approx(concat_diff) and diff_avg == pytest.approx(tdn)
     # three more input channels of a 7x7 convolution to 64 at 56 x 56, in 8 segments
     assert concat_diff - tdn == pytest.approx(8 * 3 * 49 * 64 * 56 * 56 / 1e9)
-    assert gmacs("location") == pytest.approx([32.70, 34.50, 35.61, 37.46], abs=0.01)
-    assert max(gmacs("s_tdm_fusion")) < 35.62 and max(gmacs("l_tdm_design")) < 35.62
+    assert location == pytest.approx([32.70, 34.50, 35.61, 37.46], abs=0.01) and max(map(max, others)) < 35.62
 
 
 @pytest.mark.parametrize("profile", [PROFILES["smoke"], pytest.param(PROFILES["pocket"], marks=pytest.mark.slow)])
@@ -76,19 +74,22 @@ def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
     assert len({(run.data, run.size, run.scales, run.views) for run in runs}) == len(same_recipe) == 1
     assert {run.num_segments for run in runs} == {profile.num_segments, 5 * profile.num_segments}
     for run in runs:
-        model = run.create_model()
-        assert model.num_segments == run.num_segments
+        assert (model := run.create_model()).num_segments == run.num_segments
         assert bool(run.recipe.td_lambda) == any(isinstance(module, TemporalDiversity) for module in model.modules())
     again = run.create_model()
     assert all((a == b).all() for a, b in zip(model.parameters(), again.parameters(), strict=True))
-    other = dataclasses.replace(run, seed=run.seed + 1).create_model()
-    assert (other.fc.weight != again.fc.weight).any()
+    assert (dataclasses.replace(run, seed=run.seed + 1).create_model().fc.weight != again.fc.weight).any()
 
 
-def test_a_row_has_at_most_its_own_number_of_seeds():
+def test_a_row_has_at_most_its_own_number_of_seeds_and_one_network_under_two_names_runs_once(monkeypatch):
     rows, table = {row.name: row for row in TEMPORAL_MODULES}, TABLES["temporal_modules"]
     for profile, name, seeds in (("pocket", "TSM", [0, 1]), ("pocket", "TSM++", [0]), ("smoke", "TSM", [0])):
         assert [run.seed for run in PROFILES[profile].runs(rows[name], table)] == seeds
+    before = registry.all_runs(PROFILES["smoke"])
+    spelled_out = Row("TDN, spelled out", "tdn", {"s_tdm_stages": (1, 2), "dropout": 0.0})
+    rows = [*SHORT_VS_LONG, spelled_out, Row("L-TDM in stage 5", "tdn", {"l_tdm_stages": (5,)})]
+    monkeypatch.setitem(TABLES, "short_vs_long", dataclasses.replace(TABLES["short_vs_long"], rows=rows))
+    assert len(registry.all_runs(PROFILES["smoke"])) == len(before) + 1
 
 
 def test_the_td_loss_weighs_what_it_weighs_at_full_size():
@@ -111,32 +112,18 @@ def test_rows_are_the_networks_they_are_named_after():
         assert model.fc.in_features == 128 and model.dropout.p == 0
 
 
-def test_a_new_row_is_one_line_and_one_network_under_two_names_runs_once(monkeypatch):
-    before = registry.all_runs(PROFILES["smoke"])
-    spelled_out = Row("TDN, spelled out", "tdn", {"s_tdm_stages": (1, 2), "dropout": 0.0})
-    rows = [*SHORT_VS_LONG, spelled_out, Row("L-TDM in stage 5", "tdn", {"l_tdm_stages": (5,)})]
-    monkeypatch.setitem(TABLES, "short_vs_long", dataclasses.replace(TABLES["short_vs_long"], rows=rows))
-    assert len(registry.all_runs(PROFILES["smoke"])) == len(before) + 1
-
-
-def test_shards_are_all_runs_once_and_runs_come_after_those_they_are_initialised_from():
+def test_shards_are_all_runs_once_and_transfers_go_from_other_classes_to_three_splits():
     profile = PROFILES["pocket"]
     runs = registry.with_pretrained(registry.all_runs(profile))
     shards = [registry.shard(runs, f"{i}/3") for i in (1, 2, 3)]
     assert sorted(run.name for shard in shards for run in shard) == sorted(run.name for run in runs)
-    transfer = profile.transfer_runs("pocket, family both")[1]
-    source = transfer.pretrained
-    assert registry.select(runs, [transfer.name]) == [transfer]
-    assert registry.with_pretrained([transfer]) == [source.pretrained, source, transfer]
-
-
-def test_transfers_go_from_other_classes_to_three_splits():
-    pocket = PROFILES["pocket"]
-    tuned, without = (pocket.transfer_runs("pocket, family both", which) for which in (True, False))
+    tuned, without = (profile.transfer_runs("pocket, family both", which) for which in (True, False))
     assert [run.data.split for run in tuned] == [1, 2, 3]
     (source,) = {run.pretrained for run in tuned}
     assert not set(source.data.classes) & set(tuned[0].data.classes)
-    assert [dataclasses.replace(run, pretrained=pocket.pretrained()) for run in tuned] == without
+    assert [dataclasses.replace(run, pretrained=profile.pretrained()) for run in tuned] == without
+    assert registry.select(runs, [tuned[1].name]) == [tuned[1]]
+    assert registry.with_pretrained([tuned[1]]) == [source.pretrained, source, tuned[1]]
 
 
 def test_the_paper_profile_is_the_papers_protocol(home):
@@ -162,12 +149,6 @@ def test_the_paper_profile_is_the_papers_protocol(home):
         assert runs[0].create_model().fc.out_features == 174
 
 
-def test_networks_that_need_weights_of_their_own_are_not_possible_without(monkeypatch, tmp_path):
-    monkeypatch.setenv("TDN_SSV1", str(tmp_path))
-    tea = next(run for run in registry.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
-    assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
-
-
 def test_a_plan_has_each_run_once_and_what_it_is_initialised_from_only_where_needed(monkeypatch, tmp_path):
     pocket = PROFILES["pocket"]
     tuned = pocket.transfer_runs("pocket, family both")
@@ -184,7 +165,10 @@ def test_a_plan_has_each_run_once_and_what_it_is_initialised_from_only_where_nee
     assert (todo.to_do, todo.impossible) == ([tuned[2]], {tuned[1]: "why"})
 
 
-def test_ones_own_data_is_trained_as_something_something(tmp_path):
+def test_ones_own_data_is_trained_as_something_something_and_without_its_weights_only_if_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("TDN_SSV1", str(tmp_path))
+    tea = next(run for run in registry.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
+    assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
     run = profiles.own_run(DatasetSpec(str(layouts.folder(tmp_path / "mine"))), "tdn_resnet18", 16)
     assert impossible(run) is None
     for model in ("tdn_resnet10", "slowfast_resnet50"):
