@@ -15,12 +15,11 @@ from tdn.data.pocket import scenes
 
 SPEC = pocket.PocketSpec(train=18, val=18)
 NAMES = [c.name for c in pocket.CLASSES]
-REVERSED = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (12, 13), (14, 15), (16, 17)]  # labels
+REVERSED = {0: 1, 2: 3, 4: 5, 6: 7, 8: 9, 12: 13, 14: 15, 16: 17}  # labels
 
 
 def read_index(folder):
-    with open(folder / "index.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader((folder / "index.csv").read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +28,12 @@ def rendered(tmp_path_factory):
 
 
 @pytest.mark.parametrize("label", range(18))
-def test_clip_depends_on_the_seed_alone(label):
+def test_clip_depends_on_the_seed_alone_and_pairs_are_exact_reversals(label):
     clip, other = (pocket.render_clip(label, (seed, label)) for seed in (3, 4))
     assert clip.dtype == np.uint8 and clip.shape[1:] == (scenes.PIXELS, scenes.PIXELS, 3)
     assert np.array_equal(clip, pocket.render_clip(label, (3, label))) and not np.array_equal(clip, other)
-
-
-@pytest.mark.parametrize(("first", "second"), REVERSED)
-def test_pairs_are_exact_reversals(first, second):
-    assert np.array_equal(pocket.render_clip(first, 5), pocket.render_clip(second, 5)[::-1])
+    if label in REVERSED:
+        assert np.array_equal(clip, pocket.render_clip(REVERSED[label], (3, label))[::-1])
 
 
 def test_lengths_vary_within_their_range_whatever_the_class():
