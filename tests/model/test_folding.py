@@ -3,7 +3,7 @@
 import onnxruntime
 import pytest
 import torch
-from helpers.reference import randomise, reference_clip, reference_scores, released_weights
+from helpers.reference import randomise
 from torch._inductor import config as inductor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -12,19 +12,6 @@ import tdn
 FORMS = [(name, {}) for name in ("tsn_resnet10", "tdn_resnet10", "stm_resnet10", "tea_resnet10", "tanet_resnet10")]
 FORMS += [("i3d_resnet50", {}), ("tdn_resnet10", {"l_tdm_fusion": "F+G", "s_tdm_fusion": "F+F*H_channel"})]
 FORMS += [("tdn_resnet10", {"l_tdm_fusion": "F+F*G_channel", "l_tdm_bidirectional": False, "l_tdm_multi_scale": False})]
-
-
-@pytest.fixture
-def model():
-    """Each module once: fewer would leave one out, more only take time to compile."""
-    torch.manual_seed(0)
-    once = {"s_tdm_stages": (1,), "l_tdm_stages": (5,), "temporal_conv_stages": (5,)}
-    return randomise(tdn.create_model("tdn_resnet10", 7, 4, width=16, **once)).eval()
-
-
-@pytest.fixture
-def clips():
-    return torch.randn(2, 4, 5, 3, 64, 64)
 
 
 @pytest.mark.parametrize(("name", "options"), FORMS)
@@ -42,24 +29,16 @@ def test_every_kind_of_network_keeps_its_scores(name, options):
 
 
 @pytest.mark.slow
-def test_released_weights_keep_the_released_scores():
-    network = tdn.load_weights(tdn.create_model("tdn_resnet50"), released_weights("resnet50"))
-    fast = tdn.optimize(network).to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        scores = fast(reference_clip(8, 112))
-    torch.testing.assert_close(scores, reference_scores("resnet50_8f_112"), rtol=0, atol=1e-3)
-
-
-@pytest.mark.slow
-def test_compiled(model, clips):
-    fast = tdn.optimize(model)
+def test_compiled_and_exported_and_in_onnx_for_any_number_of_videos(tmp_path):
+    """Each module once: fewer would leave one out, more only take time to compile."""
+    torch.manual_seed(0)
+    once = {"s_tdm_stages": (1,), "l_tdm_stages": (5,), "temporal_conv_stages": (5,)}
+    model = randomise(tdn.create_model("tdn_resnet10", 7, 4, width=16, **once)).eval()
+    clips = torch.randn(2, 4, 5, 3, 64, 64)
     with torch.no_grad(), inductor.patch(freezing=True):
-        compiled = torch.compile(fast, fullgraph=True)(clips)
+        compiled = torch.compile(tdn.optimize(model), fullgraph=True)(clips)
         torch.testing.assert_close(compiled, model(clips), rtol=1e-3, atol=1e-3)
 
-
-@pytest.mark.slow
-def test_exported_and_in_onnx_for_any_number_of_videos(model, clips, tmp_path):
     path, any_number = tmp_path / "tdn.onnx", {"clips": {0: torch.export.Dim.DYNAMIC}}
     program = torch.export.export(tdn.optimize(model), (clips,), dynamic_shapes=any_number)
     torch.onnx.export(program, (), path, dynamo=True, verbose=False)
