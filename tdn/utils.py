@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HOME = "TDN_HOME"  # environment variable: where the configuration, rendered data and results are kept
+CHECKOUT = Path(__file__).resolve().parents[1]
+NOT_RUN = "not run"
 
 # "spawn": forking a process in which torch has started its threads may hang.
 context = multiprocessing.get_context("spawn")
@@ -27,7 +29,7 @@ def worker_pool(
     """Processes that each call `initializer(*arguments)` first, if there is one.
 
     Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
-    Either way what they were writing is left as a `.part` file (`files.write_whole`).
+    Either way what they were writing is left as a `.part` file (`write_whole`).
     """
     others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(initializer, arguments))
@@ -77,9 +79,6 @@ def unknown_name(kind: str, name: str, valid: Iterable[str], shown: str = "") ->
     return f"unknown {kind} {name!r}; {hint}valid: {shown or ', '.join(valid) or 'none'}"
 
 
-NOT_RUN = "not run"
-
-
 def markdown(table: "pd.DataFrame", digits: int = 1) -> str:
     """So many decimals, nothing where nothing is known, "not run" for an empty table; stars of formulas stay stars."""
     if table.empty:
@@ -91,9 +90,6 @@ def markdown(table: "pd.DataFrame", digits: int = 1) -> str:
 
 def _escaped(value: object) -> object:
     return value.replace("*", r"\*") if isinstance(value, str) else value
-
-
-CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def home() -> Path:
