@@ -247,3 +247,11 @@ def test_a_missing_set_is_reported_with_what_to_do(home, monkeypatch):
     for broken in ("ssv1 = /data", "ssv1 = 3"):
         (home / ".datasets.toml").write_text(broken)
         assert re.search(r'\.datasets\.toml is not valid: .* = "/path', DatasetSpec("ssv1").missing())
+
+
+def test_a_folder_needs_no_dot_unless_a_data_set_has_its_name(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "ssv2"):
+        (tmp_path / name).mkdir()
+    assert catalog.dataset_named("mine") == catalog.dataset_named("./mine") == DatasetSpec(str(tmp_path / "mine"))
+    assert catalog.dataset_named("ssv2") == DatasetSpec("ssv2") != catalog.dataset_named("./ssv2")

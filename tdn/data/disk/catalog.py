@@ -130,8 +130,10 @@ def _layout(name: str, root: Path) -> Layout:
 
 
 def dataset_named(text: str, split: int = 1) -> DatasetSpec:
-    """A data set by its name or by the path of its folder (`./mine`, `~/mine`). Raises as `DatasetSpec`."""
-    if os.sep in text or text.startswith((".", "~")):
+    """A data set by its name, or else by the path of its folder (`mine`, `./mine`, `~/mine`). Raises as `DatasetSpec`
+    and `configured`."""
+    folder = os.path.isdir(text) and text not in (*PUBLISHED, *configured())
+    if folder or os.sep in text or text.startswith((".", "~")):
         text = os.path.abspath(os.path.expanduser(text))
     return DatasetSpec(text, split)
 
