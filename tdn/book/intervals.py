@@ -80,8 +80,8 @@ def difference(first: Measured, second: Measured, seed_error: float = 0.0) -> tu
 
 
 def verdict(points: float, half: float) -> str:
-    """Either "better" or "worse", or "inconclusive" where the interval contains zero."""
-    return INCONCLUSIVE if abs(points) <= half else "better" if points > 0 else "worse"
+    """Either "better" or "worse", or "inconclusive" where the interval contains zero or is unknown (nan)."""
+    return INCONCLUSIVE if not abs(points) > half else "better" if points > 0 else "worse"
 
 
 def claim_verdict(points: float, half: float) -> str:

@@ -1,7 +1,6 @@
 """Weights from elsewhere: our own checkpoints, the authors' released ones, ImageNet."""
 
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,7 +150,9 @@ def _read(path: Path) -> Mapping:
         raise FileNotFoundError(f"no weights file at {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no pickle make the unpickler raise nearly anything
         raise ValueError(f"{path} is not a weights file that can be read safely: {error}") from error
     if not isinstance(state, Mapping):
         raise ValueError(f"{path} holds a {type(state).__name__}, not a dict of weights")

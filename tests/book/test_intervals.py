@@ -21,7 +21,7 @@ def test_wilson_interval_and_verdicts():
     assert high - low == pytest.approx(2 * 1.96 * 0.005, rel=1e-2)
     for points, verdict, claim in ((3, "better", "supported"), (-3, "worse", "contradicted"), (2.9, NO, NO)):
         assert (intervals.verdict(points, 2.9), intervals.claim_verdict(points, 2.9)) == (verdict, claim)
-    assert intervals.verdict(0, 0) == intervals.claim_verdict(0, 0) == NO
+    assert intervals.verdict(0, 0) == intervals.claim_verdict(0, 0) == intervals.claim_verdict(3, np.nan) == NO
 
 
 def test_difference_is_paired_by_video(tmp_path):

@@ -59,7 +59,8 @@ def test_files_are_read_safely(tmp_path):
         tdn.load_weights(model, tmp_path / "absent.pth")
     torch.save({"state_dict": {"fc.weight": pytest.approx(1)}}, tmp_path / "code.pth")  # needs unpickling of code
     (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 half a file")
-    for name in ("code", "half"):
+    (tmp_path / "text.pth").write_bytes(b"(ello world\n" * 20)
+    for name in ("code", "half", "text"):
         with pytest.raises(ValueError, match=rf"{name}\.pth is not a weights file"):
             tdn.load_weights(model, tmp_path / f"{name}.pth")
 
