@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer, status = f"interrupted; {options.interrupted}", 130
     except ASKED_WRONGLY as error:
         answer, status = error, 2
+    except ImportError as error:
+        answer, status = f"{error} (pip install 'tdn[book]' brings what the study book needs)", 1
     except (OSError, RuntimeError, FloatingPointError) as error:
         answer, status = error, 1
     print(f"tdn {' '.join(arguments[:1])}: {answer}", file=sys.stderr)

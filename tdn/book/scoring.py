@@ -11,7 +11,7 @@ import pandas as pd
 
 from tdn.data.clips import TestClips, VideoSet
 from tdn.data.disk.catalog import DatasetSpec
-from tdn.data.sampling import Views
+from tdn.data.sampling import Views, parse_views
 from tdn.engine.distributed import device, rank
 from tdn.engine.evaluation import Evaluation, evaluate
 from tdn.engine.inference import to_device
@@ -27,30 +27,36 @@ from tdn.utils import write_text
 def evaluate_weights(
     weights: Path,
     spec: DatasetSpec,
-    views: Sequence[Views],
+    views: Sequence[str],
     results: Path,
     num_segments: int | None = None,
     class_names: Sequence[str] | None = None,
+    size: int | None = None,
     precision: str = "fp32",
     batch: int = 16,
     reader: str = "pyav",
 ) -> pd.DataFrame:
     """Scores the validation videos of a data set under each of `views`. Gives one row per views, and keeps scores,
-    accuracy per class and a manifest in a folder of `results` for each.
+    accuracy per class, unreadable videos and a manifest in a folder of `results` for each.
 
+    `views` as "10x3", of the file's `size` unless it is given, as `parse_views`.
     `class_names` are in the order of the network's outputs, where it is not the data set's and not in the file; `batch`
     is of views on the device at once; `reader` as in `open_video`. Raises as `load_model` and `DatasetSpec.videos`;
-    ValueError where the classes are not those of the data set.
+    ValueError where the classes are not those of the data set; RuntimeError where no video can be read.
     """
-    model, name, names, _ = load_model(weights, num_segments)
+    model, name, names, of_file = load_model(weights, num_segments)
+    chosen = [parse_views(text, size, of_file) for text in views]
     _, val_set = videos(spec, DATA)
     val_set.reader = reader
     order = output_order(val_set, model.fc.out_features, class_names or names)
     to_device(model, device())
     rows = []
-    for of in views:
+    for of in chosen:
         clips = TestClips(val_set, model.num_segments, model.window, of)
         evaluation = evaluate(model, clips, device(), batch, PRECISIONS[precision])
+        if not len(evaluation.labels):
+            first = evaluation.unreadable[0]
+            raise RuntimeError(f"none of the {evaluation.of} videos can be read, such as {first.path}: {first.reason}")
         evaluation.scores = evaluation.scores[:, order]
         gmacs = measure_cost(model, of.size).gmacs
         row = {"network": name, "segments": model.num_segments, "data": spec.name, "views": str(of), "size": of.size}
@@ -115,5 +121,8 @@ def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[s
     confusion["videos"] = evaluation.confusion[label, answer]
     wrong = confusion[label != answer].sort_values("videos", ascending=False, kind="stable")
     write_text(folder / "confusion.csv", wrong.to_csv(index=False))
+    about["unreadable"] = {str(video.path): video.reason for video in evaluation.unreadable}
     write_text(folder / "about.json", json.dumps(about, indent=1))
+    for video in evaluation.unreadable[:5]:  # about.json has all
+        print(f"not readable: {video.path}: {video.reason}")
     print(f"scores, accuracy per class, confusions and manifest: {folder}")

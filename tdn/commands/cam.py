@@ -43,6 +43,6 @@ def _class(text: str, names: Sequence[str]) -> int:
     """The index of a class given by its name or number. Raises ValueError where there is none."""
     if text in names:
         return names.index(text)
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     raise ValueError(f"no class is called {text!r}; the first of {len(names)} is {names[0]!r}")

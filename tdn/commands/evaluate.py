@@ -21,12 +21,12 @@ def run(options: argparse.Namespace) -> None:
         return
     if not options.weights or not options.dataset:
         raise ValueError("--weights and --dataset are needed, or --ensemble")
-    views = [parse_views(text, options.size) for text in options.views]
+    list(map(parse_views, options.views))  # raises before anything is loaded
     with process_group():
         videos, runs = dataset_named(options.dataset, options.split), home() / "results/paper/runs"
-        network = options.segments, options.classes
+        network = options.segments, options.classes, options.size
         computed = options.precision, options.batch, options.reader
-        table = evaluate_weights(options.weights, videos, views, runs, *network, *computed)
+        table = evaluate_weights(options.weights, videos, options.views, runs, *network, *computed)
         if rank() == 0:
             print(markdown(table, 1))
             if (table["top-1"] < NEAR_CHANCE * table["by chance"]).any():

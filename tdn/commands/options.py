@@ -13,6 +13,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def text_file(path: str) -> list[str]:
+    """The type of an option that is a file: its lines. Its name is in the message where the file is not UTF-8."""
+    return Path(path).read_text("utf-8").splitlines()
+
+
 def add_reader(options: argparse._ActionsContainer) -> None:
     what = "what decodes video files (default: %(default)s)"
     options.add_argument("--reader", default="pyav", choices=("pyav", "decord"), help=what)
@@ -31,9 +36,9 @@ def add_network(parser: argparse.ArgumentParser, required: bool = True) -> argpa
     options = parser.add_argument_group("the network")
     add = options.add_argument
     add("--weights", type=Path, required=required, metavar="FILE", help="weights of ours or of the authors")
-    add("--segments", type=positive, metavar="T", help="segments, where the file does not tell: 8 or 16")
+    add("--segments", type=positive, metavar="T", help="segments, where the file does not hold them: 8 or 16")
     what = "names of the classes, one per line, in the order of the outputs"
-    add("--classes", type=lambda path: Path(path).read_text().splitlines(), metavar="FILE", help=what)
+    add("--classes", type=text_file, metavar="FILE", help=what)
     add("--size", type=positive, metavar="PIXELS", help="side of the crop that the network sees")
     return options
 
@@ -50,7 +55,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     tables = ", ".join([*TABLES, *COMPARISONS, "transfer"])
     add("--table", nargs="+", default=[], help=f"only the runs of these: {tables}")
     add("--runs", nargs="+", default=[], help="only these runs and those they are initialised from, by name")
-    add("--shard", default="1/1", metavar="I/N", help="every n-th of the runs to do, from the i-th on (1 to n)")
+    add("--shard", default="1/1", metavar="I/N", help="every n-th of all runs, from the i-th on (1 to n)")
     add("--list", action="store_true", help="print the runs with their commands and train nothing")
     add = parser.add_argument_group("your own data").add_argument
     add("--dataset", help="train on this data set, by its name or folder, with the recipe of the profile paper")
@@ -117,7 +122,7 @@ def cam_options(parser: argparse.ArgumentParser) -> None:
 
 def data_options(parser: argparse.ArgumentParser) -> None:
     """tdn data                  list the data sets
-    tdn data check ssv1       check a data set; says how to get one that is not there
+    tdn data check ssv1       check a data set, or learn how to get it
     tdn data check ./mine     check a folder of your own videos"""
     commands = parser.add_subparsers(title="commands", dest="action", metavar="COMMAND", prog="tdn data")
     what = "try the first and the last frame of every video, and keep the outcome in an index"

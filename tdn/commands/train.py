@@ -1,6 +1,7 @@
 """`tdn train`: the runs of the study that are missing, or one network on a data set."""
 
 import argparse
+import shlex
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,48 +24,54 @@ def run(options: argparse.Namespace) -> None:
     compute = Compute(options.device_batch, options.precision, options.compile, options.reader)
     with process_group():
         todo = plan(runs, profile.results, weights is not None)
+        if todo.impossible and (options.dataset or options.runs) and not options.list:
+            raise ValueError(next(iter(todo.impossible.values())))
         if rank() == 0:
-            _report(profile, todo, options.list)
+            _report(profile, todo, options)
         if options.list:
             return
-        if todo.impossible and (options.dataset or options.runs):
-            raise ValueError(next(iter(todo.impossible.values())))
         if todo.to_do:
             if rank() == 0:
-                _announce(todo.to_do, compute, options.jobs or queue.default_jobs())
+                _announce(todo.to_do, compute, min(options.jobs or queue.default_jobs(), len(todo.to_do)))
             queue.train(todo, profile.results, jobs=options.jobs, compute=compute, pretrained=weights)
         if options.dataset and rank() == 0:
             print(f"weights, scores and manifest: {stored(runs[0], profile.results).folder}")
 
 
 def _own(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
-    if options.runs or options.table or options.shard != "1/1":
-        raise ValueError("--dataset trains one network of its own: without --table, --runs and --shard")
+    if options.runs or options.table or options.shard != "1/1" or options.profile not in ("pocket", PAPER.name):
+        raise ValueError("--dataset trains one network of its own: without --profile, --table, --runs and --shard")
     pretrained = None if options.pretrained == "none" else IMAGENET
     return PAPER, [own_run(dataset_named(options.dataset), options.model, options.segments, pretrained)]
 
 
 def _study(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
     if options.pretrained == "none":
-        raise ValueError("--pretrained none goes with --dataset: the study says what its runs are initialised from")
+        raise ValueError("--pretrained none goes with --dataset: the study defines what its runs are initialised from")
+    if options.runs and options.shard != "1/1":
+        raise ValueError("--runs names the runs: without --shard")
     profile = get_profile(options.profile)
     runs = all_runs(profile, options.table)
     runs = runs if options.pretrained else with_pretrained(runs)
     return profile, select(runs, options.runs) if options.runs else shard(runs, options.shard)
 
 
-def _report(profile: Profile, todo: Plan, each: bool) -> None:
+def _report(profile: Profile, todo: Plan, options: argparse.Namespace) -> None:
     total = len(todo.done) + len(todo.to_do) + len(todo.impossible)
     print(f"profile {profile.name}: {total} runs, {len(todo.done)} of them done; {device()}")
     reasons = list(todo.impossible.values())
     for reason in dict.fromkeys(reasons):
         print(f"  {reasons.count(reason)} runs are not possible here: {reason}")
-    if each:
+    if options.list:
+        given = f" --pretrained {shlex.quote(options.pretrained)}" if options.pretrained else ""
         names, gpus = named_runs(profile), 1 if profile.trains_in_notebooks else 8
         for state, runs in (("done", todo.done), ("to do", todo.to_do), ("not possible", todo.impossible)):
             for config in runs:
-                what = names.get(config, "what others are initialised from")
-                print(f"  {state:12} {command(config, profile, gpus)}  # {what}, seed {config.seed}")
+                if options.dataset:
+                    print(f"  {state:12} {config.name}: this command without --list")
+                else:
+                    what = names.get(config, "what others are initialised from")
+                    print(f"  {state:12} {command(config, profile, gpus)}{given}  # {what}, seed {config.seed}")
 
 
 def _announce(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:

@@ -1,7 +1,9 @@
 """Which frames of a video a network sees: T segments, a window of L consecutive frames in each."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,11 +70,17 @@ class Views:
         return tuple(Crop(across, at, side) if width >= height else Crop(at, across, side) for at in along)
 
 
-def parse_views(text: str, size: int | None = None) -> Views:
+def parse_views(text: str, size: int | None = None, of_file: Mapping[str, Any] | None = None) -> Views:
     """`"1x1"`, `"10x3"`: clips x crops, as published: one crop is 224 of 256 pixels, several are 256 of 256 (another
-    `size` keeps the fraction). Raises ValueError for anything else."""
+    `size` keeps the fraction). `of_file`, the views that a weights file holds, has the pixels of the shorter side in
+    place of 256, and its own fraction for crops as many as its own. Raises ValueError for anything else."""
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if match is None:
         raise ValueError(f"views are written clips x crops, as 1x1 or 10x3, not {text!r}")
     clips, crops = map(int, match.groups())
-    return Views(clips, crops, size or 224, 0.875) if crops == 1 else Views(clips, crops, size or 256, 1.0)
+    shorter_side, scale = 256.0, 0.875 if crops == 1 else 1.0
+    if of_file:
+        shorter_side = of_file["size"] / of_file["scale"]
+        if of_file["crops"] == crops:
+            scale = of_file["scale"]
+    return Views(clips, crops, size or round(scale * shorter_side), scale)

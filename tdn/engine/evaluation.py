@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from tqdm import tqdm
 from tdn.data.clips import TestClips, Unreadable, collate
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import all_gather, rank, world_size
-from tdn.engine.inference import in_eval_mode
 from tdn.engine.loading import worker_count
+from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
 from tdn.utils import write_whole
 
@@ -66,9 +67,13 @@ class Evaluation:
 
     @classmethod
     def load(cls, path: Path) -> "Evaluation":
-        with np.load(path) as stored:
-            unreadable = [Unreadable(Path(of), reason) for of, reason in stored["unreadable"].tolist()]
-            return cls(**{**stored, "unreadable": unreadable})
+        """Of a file that `save` wrote. Raises OSError, and ValueError for another file."""
+        try:
+            with np.load(path) as stored:
+                unreadable = [Unreadable(Path(video), reason) for video, reason in stored["unreadable"].tolist()]
+                return cls(**{**stored, "unreadable": unreadable})
+        except (ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+            raise ValueError(f"{path} holds no scores of an evaluation, or is damaged") from error
 
 
 def evaluate(

@@ -1,8 +1,7 @@
 """The class scores of one video: a file, a folder of frames, or a tensor."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from tdn.data.sampling import Views, parse_views
 from tdn.data.transforms import to_input
 from tdn.data.video import TensorVideo, open_video
 from tdn.engine.distributed import device
+from tdn.model.cost import in_eval_mode
 from tdn.model.weights import load_model
 
 NOT_FINITE = "the network's scores are not finite: broken weights, or numbers too large for their precision"
@@ -67,18 +67,6 @@ def network_input(model: nn.Module, video: Source, views: Views, reader: str = "
     return to_input(clips, crops * len(frames), views.size).to(parameter.dtype)
 
 
-@contextmanager
-def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """In eval mode inside; afterwards each module is as it was (a network may have frozen parts)."""
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training
-
-
 class Network(NamedTuple):
     """A network on this machine's device, its name, its class names, and the views to look at a video with."""
 
@@ -113,9 +101,7 @@ def load_network(
     names = class_names or names or [f"class {index}" for index in range(classes)]
     if len(names) != classes:
         raise ValueError(f"{len(names)} class names for the {classes} classes of the network")
-    chosen = parse_views(views or "1x1", size)
-    if of_file:
-        chosen = Views(chosen.clips, chosen.crops, size or of_file["size"], of_file["scale"])
+    chosen = parse_views(views or "1x1", size, of_file)
     return Network(to_device(model, device()).eval(), name, list(names), chosen)
 
 

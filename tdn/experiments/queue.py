@@ -14,7 +14,7 @@ from tdn.data.disk.catalog import DatasetSpec
 from tdn.engine.distributed import LAUNCHED, device, rank
 from tdn.engine.trainer import Compute
 from tdn.experiments.registry import Plan
-from tdn.experiments.runs import DATA, Result, Run, run, steps, stored
+from tdn.experiments.runs import DATA, Result, Run, impossible, run, steps, stored
 from tdn.utils import context, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
@@ -87,8 +87,8 @@ def _time_needed(plan: Plan, results: Path, data: Path, jobs: int) -> str:
         return sum(steps(config, data) * config.recipe.batch * config.num_segments for config in runs)
 
     rate = SECONDS_PER_SEGMENT
-    if plan.done:
-        rate = sum(stored(config, results).manifest["seconds"] for config in plan.done) / segments(plan.done)
+    if known := [config for config in plan.done if impossible(config) is None]:  # whose videos are still here
+        rate = sum(stored(config, results).manifest["seconds"] for config in known) / segments(known)
     elif device().type != "cpu" or any(isinstance(config.data, DatasetSpec) for config in plan.to_do):
         return "for a time that is known once the first is trained"
     minutes = segments(plan.to_do) * rate / jobs / 60

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from tdn.data.sampling import Views
 from tdn.data.transforms import to_pixels
-from tdn.engine.inference import NOT_FINITE, ONE_VIEW, Source, in_eval_mode, network_input
+from tdn.engine.inference import NOT_FINITE, ONE_VIEW, Source, network_input
+from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
 from tdn.utils import unknown_name
 

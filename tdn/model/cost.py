@@ -1,6 +1,7 @@
 """What a network costs: multiply-adds and parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,19 +89,26 @@ def _pass_through(model: nn.Module, size: int) -> None:
     """One clip through the network in eval mode, on the meta device; the model is left as it was."""
     meta = {name: value.to("meta") for name, value in model.state_dict().items()}
     clip = torch.empty(1, model.num_segments, model.window, 3, size, size, device="meta")
-    was_training = model.training
+    with in_eval_mode(model), torch.no_grad():
+        torch.func.functional_call(model, meta, (clip,))
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """In eval mode inside; afterwards each module is as it was (a network may have frozen parts)."""
+    before = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
-            torch.func.functional_call(model, meta, (clip,))
+        yield
     finally:
-        model.train(was_training)
+        for module, training in before.items():
+            module.training = training
 
 
 def cost_by_stage(model: VideoResNet, size: int = 224) -> "pd.DataFrame":
     """One row per stage: shape of its features `C x H x W` for one segment, its temporal modules, GMACs of one view.
 
-    `S-TDM` is the motion branch beside the stage, `L-TDM` the sum over the stage's L-TDMs; both are part of `total`.
+    `S-TDM` is the motion branch next to the stage, `L-TDM` the sum over the stage's L-TDMs; both are part of `total`.
     """
     import pandas as pd  # a quarter of a second, for this table alone
 

@@ -51,10 +51,7 @@ def load_weights(model: VideoResNet, source: str | os.PathLike | Mapping) -> Vid
 
 def read_weights(source: str | os.PathLike | Mapping) -> dict[str, Tensor]:
     """The state dict of a file or a mapping, in our names; as `load_weights`, which fits it into a network."""
-    state = source if isinstance(source, Mapping) else _read(Path(source))
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
+    state = _unwrapped(source if isinstance(source, Mapping) else _read(Path(source)))
     state = {key.removeprefix("module."): value for key, value in state.items()}
     return _renamed(state) if any(key.startswith("base_model.") for key in state) else state
 
@@ -75,7 +72,7 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Load
     content = _read(Path(path))
     state = read_weights(content)
     network = content.get("network")
-    if network is not None:
+    if isinstance(network, Mapping):
         if num_segments not in (None, network["num_segments"]):
             raise ValueError(f"{path} is a network of {network['num_segments']} segments, not {num_segments}")
         name, options, num_segments = network["name"], network["options"], network["num_segments"]
@@ -153,10 +150,15 @@ def _read(path: Path) -> Mapping:
     except OSError:
         raise
     except Exception as error:  # bytes that are no pickle make the unpickler raise nearly anything
-        raise ValueError(f"{path} is not a weights file that can be read safely: {error}") from error
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{path} holds a {type(state).__name__}, not a dict of weights")
+        raise ValueError(f"{path} is not a weights file that can be read safely: damaged, or needs code") from error
+    named = _unwrapped(state).items() if isinstance(state, Mapping) else [(None, None)]
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in named):
+        raise ValueError(f"{path} holds no weights: needs a dict of tensors by name, bare or as state_dict or model")
     return state
+
+
+def _unwrapped(state: Mapping) -> Mapping:
+    return next((state[name] for name in ("state_dict", "model") if isinstance(state.get(name), Mapping)), state)
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,11 +67,13 @@ MISTAKES = [
     ("", "required: COMMAND"),
     ("trian", "invalid choice: 'trian' (choose from"),
     ("train --dataset /nonexist", "there is no folder /nonexist"),
-    ("train --dataset ssv1 --table beyond", "without --table"),
+    ("train --dataset ssv1 --table beyond", "without --profile, --table"),
     ("train --dataset ssv1 --model tdn_resnet5", "did you mean tdn_resnet50"),
     ("train --table 1e", "short_vs_long"),
     ("train --jobs 0", "1 or more"),
+    ("train --dataset ssv1 --profile smok", "without --profile"),
     ("train --runs tdn_resnet10-0123456789", "--list prints"),
+    ("train --runs tdn_resnet10-0123456789 --shard 1/2", "without --shard"),
     ("train --shard 9/8", "i from 1 to n"),
     ("train --pretrained /nowhere/weights.pt", "no weights file at /nowhere/weights.pt"),
     ("train --pretrained none", "--dataset"),
@@ -81,12 +83,9 @@ MISTAKES = [
     ("predict clip.mp4", "required: --weights"),
     ("predict clip.mp4 --weights /nowhere/weights.pt", "no weights file at"),
     ("cam clip.mp4 --weights /nowhere/weights.pt --method GradCamera", "GradCAM"),
-    ("data check ucf10", "did you mean ucf101"),
-    ("data check ssv2", "Something-Something V2 (ssv2) is not on this machine"),
     ("bench speed", "invalid choice: 'speed'"),
     ("book", "required: COMMAND"),
     ("book execute --profile smok", "did you mean smoke"),
-    ("book execute --notebook 77", "no notebook '77'; there are 01,"),
 ]
 
 
@@ -94,11 +93,16 @@ MISTAKES = [
 def test_a_mistake_is_one_line_and_status_2(arguments, reason, home, capsys):
     status, _, err = said(capsys, arguments.split())
     assert status == 2 and reason in err and err.startswith("tdn")
-    assert "Traceback" not in err and "usage:" not in err
+    assert len(err.splitlines()) == 1 and "usage:" not in err
 
 
 ERRORS = [(ValueError("no"), 2), (FileNotFoundError(2, "no"), 2), (PermissionError("no"), 1), (RuntimeError("no"), 1)]
-ERRORS += [(VideoError("clip.mp4", "no"), 1), (FloatingPointError("no"), 1), (KeyboardInterrupt(), 130)]
+ERRORS += [
+    (VideoError("clip.mp4", "no"), 1),
+    (ImportError("no"), 1),
+    (FloatingPointError("no"), 1),
+    (KeyboardInterrupt(), 130),
+]
 
 
 @pytest.mark.parametrize(("error", "status"), ERRORS, ids=repr)

@@ -62,10 +62,11 @@ def test_mistakes(weights, video, tmp_path, capsys):
         ("cam", ["-o", str(weights)], "is no folder"),
         ("cam", ["--layer", "layer4"], "valid: stage1"),
         ("cam", ["--target", "Sleeping"], "no class is called 'Sleeping'"),
+        ("cam", ["--target", "²"], "no class is called '²'"),
         ("cam", ["--target", "18"], "none of the network's 0 to 17"),
     ):
         assert main([command, str(video), "--weights", str(weights), *arguments]) == 2
-        assert reason in capsys.readouterr().err
+        assert [reason in line for line in capsys.readouterr().err.splitlines()] == [True]
 
 
 def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, video, broken_videos, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_runs_are_listed_and_those_not_possible_with_the_reason(capsys, home):
 
 
 @pytest.mark.slow
-def test_own_videos_are_trained_and_evaluated(tmp_path, results, monkeypatch, capsys):
+def test_own_videos_are_checked_trained_and_evaluated(tmp_path, home, results, monkeypatch, capsys):
     def small(*arguments):
         recipe = Recipe(epochs=1, batch=2, lr=0.01)
         own_run = profiles.own_run(*arguments)
@@ -47,13 +48,16 @@ def test_own_videos_are_trained_and_evaluated(tmp_path, results, monkeypatch, ca
 
     monkeypatch.setattr("tdn.commands.train.own_run", small)
     data = ["--dataset", str(layouts.folder(tmp_path / "mine"))]
+    assert main(["data", "check", data[1], "--reader", "decord"]) == 0
+    assert json.loads(next((home / ".data/index").glob("*.json")).read_text())["reader"] == "decord"
     assert main(["train", *data, "--model", "tdn_resnet10", "--segments", "4", "--pretrained", "none"]) == 0
     printed = capsys.readouterr().out
     (weights,) = results.glob("paper/runs/*/weights.pt")
     assert f"weights, scores and manifest: {weights.parent}" in printed and "1 epochs, batch 2" in printed
     assert "pretrained" not in json.loads((weights.parent / "manifest.json").read_text())
     assert main(["evaluate", *data, "--weights", str(weights), "--views", "1x1", "2x1"]) == 0
-    assert "| 2x1 " in capsys.readouterr().out
+    assert re.search(r"\| 2x1 +\| +48 ", capsys.readouterr().out), "at the size that it was trained for"
+    assert main(["train", *data, "--list"]) == 0 and "without --list" in capsys.readouterr().out
 
 
 def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, capsys):
@@ -67,24 +71,12 @@ def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, 
     assert "| 1x1 " in printed and "| 2x3 " in printed and "top-5" in printed
     kept = [str(folder) for folder in (results / "paper/runs").iterdir()]
     assert len(kept) == 2 and all(folder in printed for folder in kept)
-    assert main(["evaluate", "--ensemble", *kept]) == 0
-    assert "top-1" in capsys.readouterr().out
+    assert main(["evaluate", "--ensemble", *kept]) == 0 and "top-1" in capsys.readouterr().out
+    (results / "paper/runs" / kept[0] / "scores.npz").write_bytes(b"PK no scores")
+    assert main(["evaluate", "--ensemble", *kept]) == 2 and "is damaged" in capsys.readouterr().err
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")
     assert main(["evaluate", *arguments, "--classes", str(tmp_path / "names.txt")]) == 2
     assert "none of the network's" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_data_lists_the_sets_and_checks_one_with_either_reader(tmp_path, home, monkeypatch, capsys):
-    mine = layouts.folder(tmp_path / "mine")
-    monkeypatch.setenv("TDN_MINE", str(mine))
-    assert main(["data"]) == 0
-    out = capsys.readouterr().out
-    assert f"mine        {mine} (the environment variable TDN_MINE)" in out and "ssv1        not configured" in out
-    for reader in ("decord", "pyav"):
-        assert main(["data", "check", "mine", "--reader", reader]) == 0
-        (state,) = (home / ".data/index").glob("*.json")
-        assert json.loads(state.read_text())["reader"] == reader
-    (mine / "nodding/f.mp4").write_bytes(b"")
-    assert main(["data", "check", "mine"]) == 1
-    assert "nodding/f.mp4: empty file" in capsys.readouterr().out
+    for path in mine.rglob("*.*"):
+        path.write_bytes(b"")
+    assert main(["evaluate", *arguments]) == 1 and "videos can be read, such as" in capsys.readouterr().err

@@ -184,8 +184,6 @@ def test_data_lists_the_sets_and_check_explains_what_is_missing(place, home, cap
     root = place("ucf101")
     (root / "ucfTrainTestlist/testlist02.txt").unlink()
     for arguments, message in (
-        ("ssv2", "Something-Something V2 (ssv2) is not on this machine"),
-        ("ucf10", "did you mean ucf101?"),
         ("./mine", f"there is no folder {tmp_path}/mine"),
         ("ucf101 --split 4", "valid: 1 to 3"),
         ("ucf101 --split 2", f"there is no testlist02.txt in {root} or {root}/ucfTrainTestlist"),

@@ -70,7 +70,7 @@ def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatc
     table = accuracy_table(Table("", "TDN", [line.row], ("TDN",)), [line])
     assert table["videos"].tolist() == [f"{len(val)} of {len(val)}"]
     assert table["measured top-1"].tolist() == [pytest.approx(100 * metrics["top1"])]
-    scored = evaluate_weights(result.folder / "weights.pt", config.data, [config.views, Views(size=48)], tmp_path)
+    scored = evaluate_weights(result.folder / "weights.pt", config.data, ["2x3", "1x1"], tmp_path)
     assert scored["top-1"].tolist()[0] == pytest.approx(100 * metrics["top1"]), "the file brings network and classes"
     assert scored["views"].tolist() == ["2x3", "1x1"]
     assert scored["GMACs"].tolist()[0] == pytest.approx(6 * scored["GMACs a view"].tolist()[0])
@@ -154,7 +154,7 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
     torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, file)
     with pytest.raises(ValueError, match="8 or 16"):
         load_model(file)
-    (row,) = evaluate_weights(file, spec, [Views(size=64)], tmp_path / "kept", num_segments=8).to_dict("records")
+    (row,) = evaluate_weights(file, spec, ["1x1"], tmp_path / "kept", 8, size=64).to_dict("records")
     assert (row["network"], row["published top-1"], row["videos"]) == ("tdn_resnet50", 64.0, "3 of 3")
     assert row["GMACs a view"] < 35.6
     (folder,) = (tmp_path / "kept").iterdir()
