@@ -83,12 +83,12 @@ def markdown(table: "pd.DataFrame", digits: int = 1) -> str:
     """So many decimals, nothing where nothing is known, "not run" for an empty table; stars of formulas stay stars."""
     if table.empty:
         return NOT_RUN
-    escaped = table.map(_escaped).rename(columns=_escaped)
+    escaped = table.map(escaped_text).rename(columns=escaped_text)
     known = escaped.astype(object).where(escaped.notna(), None)
     return known.to_markdown(index=False, floatfmt=f".{digits}f", missingval="")
 
 
-def _escaped(value: object) -> object:
+def escaped_text(value: object) -> object:
     return value.replace("*", r"\*") if isinstance(value, str) else value
 
 

@@ -58,6 +58,7 @@ def test_the_library_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(example, names)
+    assert all(hasattr(names["maps"], field) for field in re.findall(r"\bmaps\.(\w+)", example))
     assert names["scores"].shape == (174,) and names["maps"].maps.shape == (8, 224, 224)
     assert round(names["tdn"].measure_cost(names["model"]).gmacs, 1) == 35.6 and "35.6" in example
 

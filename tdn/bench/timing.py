@@ -81,7 +81,7 @@ def prepared(
 
 def interleaved(calls: Mapping[Any, Callable], rounds: int, clock: Callable[[], float] = wall_clock) -> pd.DataFrame:
     """Seconds of each call, one column per call and one row per round. A round makes every call once, so that other
-    programs on the machine slow all of them alike. A first round (compilation, caches) does not count."""
+    programs on the machine slow all of them equally. A first round (compilation, caches) does not count."""
     rows = []
     for _ in tqdm(range(1 + rounds), "measuring", unit="round", leave=False):
         rows.append({})

@@ -15,7 +15,7 @@ from tdn.experiments.registry import all_runs, command, plan
 from tdn.experiments.runs import videos
 from tdn.experiments.tables import FINAL, TABLES, Table, get_table
 from tdn.model.cost import norms_and_biases
-from tdn.utils import NOT_RUN, _escaped, markdown, write_text
+from tdn.utils import NOT_RUN, escaped_text, markdown, write_text
 
 MEASURED = ("measured top-1", "95% low", "95% high")
 CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", "seeds")
@@ -107,7 +107,7 @@ def _claim(table: Table, worse: Line, better: Line, published: float, edition: s
 
 def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> str:
     """`claims` as sentences, markdown, and which rows were not run."""
-    absent = [_escaped(line.row.name) for line in lines if not line.results]
+    absent = [escaped_text(line.row.name) for line in lines if not line.results]
     not_run = f"- {NOT_RUN}: {', '.join(absent)}." if absent else ""
     return "\n".join(filter(None, [sentences(claims(table, lines, seed_error)), not_run]))
 
@@ -116,7 +116,7 @@ def sentences(claims: pd.DataFrame) -> str:
     """One sentence per claim (columns `CLAIM`), markdown; without measured points it says that nothing was run."""
     lines = []
     for _, row in claims.iterrows():
-        text = f"- {_escaped(row.claim)}: published {row.published:+.1f}{' (ICLR)' * (row.edition == 'iclr2021')}"
+        text = f"- {escaped_text(row.claim)}: published {row.published:+.1f}{' (ICLR)' * (row.edition == 'iclr2021')}"
         if np.isnan(row.measured):
             lines.append(f"{text}; {row.verdict}.")
             continue
@@ -145,7 +145,7 @@ def how_to_run(names: str | Sequence[str], study: Profile) -> str:
     if not set(names) <= set(TABLES):  # few, and long to train
         commands, what = [*commands, *(command(config, study, 8) for config in missing)], "them, and to train each"
     reasons = dict.fromkeys(todo.impossible.values())
-    lacking = "\n".join(f"- {_escaped(reason).replace('<', '&lt;')}" for reason in reasons)
+    lacking = "\n".join(f"- {escaped_text(reason).replace('<', '&lt;')}" for reason in reasons)
     text = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(missing) + len(todo.done)} runs. To list {what}:"
     return "\n\n".join(["", text, "\n".join(["```", *commands, "```"]), lacking])
 

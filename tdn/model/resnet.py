@@ -59,7 +59,7 @@ class VideoResNet(nn.Module):
             TSM's shift leaves out every second block of ResNet-101, as released. "td_loss" is only in the last
             block of each of the last three stages (TDRL section 4.2).
         between: modules after that convolution, names of `BETWEEN`; they follow L-TDM and temporal convolution.
-        cmm: STM's channel-wise motion module beside every 3x3 convolution.
+        cmm: STM's channel-wise motion module next to every 3x3 convolution.
         conv2: that convolution: "dense", "split" as in Res2Net, or "mta", with TEA's temporal convolutions too.
         td_fraction: fraction of the channels that the TD loss takes, above 0 and up to 1.
         dropout: before the classifier.
@@ -212,7 +212,7 @@ def _check_modules(before: Sequence[str], between: Sequence[str], cmm: bool, con
             raise ValueError(f"{option} takes each module once; got {tuple(names)}")
     require("conv2", conv2, ("dense", "split", "mta"))
     if cmm and conv2 != "dense":
-        raise ValueError(f"cmm needs a dense 3x3 convolution beside it; conv2 is {conv2!r}")
+        raise ValueError(f"cmm needs a dense 3x3 convolution next to it; conv2 is {conv2!r}")
     if not 0 < td_fraction <= 1:
         raise ValueError(f"td_fraction is a fraction of the channels, above 0 and up to 1; got {td_fraction}")
     if "td_loss" not in (*before, *between) and td_fraction != 0.5:

@@ -41,7 +41,7 @@ L_TDM_FUSIONS = ("F+F*G", "F+G", "F+F*G_channel")  # CVPR Table 1(c)
 class ShortTermTDM(nn.Module):
     """S-TDM at one stage, equations (1) and (3): `F + H` with `H = Upsample(CNN(Downsample(D(I))))`.
 
-    The motion branch runs beside the network at half its resolution. `cnn` is the branch's part of this stage;
+    The motion branch runs next to the network at half its resolution. `cnn` is the branch's part of this stage;
     its output goes on to the branch's next stage and, upsampled, as H into the RGB features F.
 
     Args:

@@ -183,7 +183,7 @@ class ChannelSpatiotemporal(TemporalConv):
 
 
 class ChannelMotion(nn.Module):
-    """CMM of STM (Jiang et al., ICCV 2019), beside the 3x3 convolution: what moves between a segment and the next,
+    """CMM of STM (Jiang et al., ICCV 2019), next to the 3x3 convolution: what moves between a segment and the next,
     squeezed to a sixteenth of the channels (at least 4), restored by a 1x1 convolution. Zero for the last segment. No
     code was released. It halves its size by averages (`stride`), which no text describes."""
 

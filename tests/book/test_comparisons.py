@@ -18,7 +18,7 @@ from tdn.experiments import registry
 from tdn.experiments import runs as experiment
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.tables import COMPARISONS, CSV_FOLDER, TABLES, get_table
-from tdn.utils import _escaped, markdown
+from tdn.utils import escaped_text, markdown
 
 MEASURED = list(report.MEASURED)
 CSV = {name: pd.read_csv(CSV_FOLDER / of.file, dtype=str, keep_default_na=False) for name, of in COMPARISONS.items()}
@@ -112,7 +112,7 @@ def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
         accuracy = report.accuracy_table(table := get_table(name), lines)
         assert set(accuracy["verdict"]) == {"not run"} and accuracy[MEASURED].isna().all(axis=None)
         assert report.claims(table, lines).empty and report.class_table(lines).empty
-        assert all(_escaped(line.row.name) in report.findings(table, lines) for line in lines)
+        assert all(escaped_text(line.row.name) in report.findings(table, lines) for line in lines)
         assert figures.plot_accuracy(accuracy).axes[0].get_title() == "Not run"
         assert not_run(figures.plot_training(lines))
         plt.close("all")
