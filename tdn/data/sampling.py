@@ -78,9 +78,9 @@ def parse_views(text: str, size: int | None = None, of_file: Mapping[str, Any] |
     if match is None:
         raise ValueError(f"views are written clips x crops, as 1x1 or 10x3, not {text!r}")
     clips, crops = map(int, match.groups())
-    shorter_side, scale = 256.0, 0.875 if crops == 1 else 1.0
-    if of_file:
-        shorter_side = of_file["size"] / of_file["scale"]
-        if of_file["crops"] == crops:
-            scale = of_file["scale"]
-    return Views(clips, crops, size or round(scale * shorter_side), scale)
+    try:
+        known = Views(**of_file or {})
+    except TypeError:
+        raise ValueError(f"the views of a weights file are clips, crops, size and scale, not {of_file!r}") from None
+    scale = known.scale if crops == known.crops else 0.875 if crops == 1 else 1.0
+    return Views(clips, crops, size or round(scale * known.size / known.scale), scale)

@@ -37,15 +37,15 @@ def test_views_are_written_as_in_the_papers():
     assert parse_views("1x1") == Views(1, 1, 224, 0.875) and parse_views("10x3") == Views(10, 3, 256, 1.0)
     assert str(parse_views("10x3")) == "10x3" and parse_views("10x3").number == 30
     assert parse_views("1x1", size=112).size == 112
-    of_file = {"clips": 1, "crops": 1, "size": 48, "scale": 48 / 56}  # trained at 48 of 56 pixels
+    of_file = {"size": 48, "scale": 48 / 56}  # one clip, one crop, trained at 48 of 56 pixels
     assert parse_views("2x1", None, of_file) == Views(2, 1, 48, 48 / 56)
     assert parse_views("10x3", None, of_file) == Views(10, 3, 56, 1.0) and parse_views("1x1", 40, of_file).size == 40
     for text in ("10", "10*3", "0x1", "10x", "x3", "-1x1"):
         with pytest.raises(ValueError, match="clips x crops"):
             parse_views(text)
-    for wrong in (dict(clips=0), dict(crops=0), dict(size=0), dict(scale=0), dict(scale=1.1)):
-        with pytest.raises(ValueError, match="1 or more"):
-            Views(**wrong)
+    for wrong in (dict(clips=0), dict(crops=0), dict(size=0), dict(scale=0), dict(scale=1.1), dict(side=48)):
+        with pytest.raises(ValueError, match="1 or more|clips, crops, size and scale, not {'side': 48}"):
+            parse_views("1x1", None, wrong)
 
 
 def test_the_score_of_a_video_is_the_mean_over_its_views(video_sets):
