@@ -149,11 +149,11 @@ def gains(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
         claims.append((f"{frames} frames: {deep} better than {shallow}", (deep, frames), (shallow, frames)))
     rows = []
     for claim, better, worse in claims:
-        points, half, answer, seeds = np.nan, np.nan, f"see {other}" if other else NOT_RUN, 0
+        points, half, answer, num_seeds = np.nan, np.nan, f"see {other}" if other else NOT_RUN, 0
         if ours.get(better) and ours.get(worse):
             points, half = difference(ours[worse], ours[better], seed_error)
-            answer, seeds = claim_verdict(points, half), 1
-        rows.append((of.title, claim, "cvpr2021", top1[better] - top1[worse], points, half, answer, seeds))
+            answer, num_seeds = claim_verdict(points, half), 1
+        rows.append((of.title, claim, "cvpr2021", top1[better] - top1[worse], points, half, answer, num_seeds))
     return pd.DataFrame(rows, columns=CLAIM)
 
 

@@ -48,10 +48,10 @@ def pooled(values: Iterable[Sequence[float]]) -> float:
 def accuracy(measured: Measured, seed_error: float = 0.0) -> tuple[float, float, float]:
     """Top-1 in %, mean over seeds, and the ends of its 95 % interval: Wilson's for the number of videos, widened by
     `seed_error` (of one run, as the function of this name)."""
-    seeds = _evaluations(measured)
-    fraction = np.mean([evaluation.top(1) for evaluation in seeds])
-    low, high = wilson(fraction, len(seeds[0].labels))
-    top1, of_seeds = 100 * fraction, seed_error / np.sqrt(len(seeds))
+    evaluations = _evaluations(measured)
+    fraction = np.mean([evaluation.top(1) for evaluation in evaluations])
+    low, high = wilson(fraction, len(evaluations[0].labels))
+    top1, of_seeds = 100 * fraction, seed_error / np.sqrt(len(evaluations))
     low, high = top1 - np.hypot(top1 - 100 * low, of_seeds), top1 + np.hypot(100 * high - top1, of_seeds)
     return float(top1), float(max(low, 0)), float(min(high, 100))
 
@@ -100,8 +100,8 @@ def rank_correlation(lines: Sequence[Line], seed_error: float, draws: int = 2000
     right = pd.concat([fraction_correct(line.results) for line in lines], axis=1).dropna().to_numpy()  # (videos, rows)
     rng = np.random.default_rng(0)
     times = rng.multinomial(len(right), np.full(len(right), 1 / len(right)), size=draws)  # each video is drawn
-    seeds = np.array([len(line.results) for line in lines])
-    noise = rng.normal(size=(draws, len(lines))) * seed_error / (100 * Z * np.sqrt(seeds))
+    num_seeds = np.array([len(line.results) for line in lines])
+    noise = rng.normal(size=(draws, len(lines))) * seed_error / (100 * Z * np.sqrt(num_seeds))
     repeated = [_spearman(published, row) for row in times @ right / len(right) + noise]
     defined = [correlation for correlation in repeated if not np.isnan(correlation)]
     low, high = np.percentile(defined, [2.5, 97.5]) if defined else (np.nan, np.nan)

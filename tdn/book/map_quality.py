@@ -194,13 +194,13 @@ def localisation_table(
         for name, of_row in values.items():
             mean = sum(of_row) / len(of_row)
             points, half = _mean(mean - sum(base) / len(base))
-            seeds = seed_error * np.sqrt((0 if name in BASELINES else 1 / len(of_row)) + 1 / len(base))
-            half = float(np.hypot(half, seeds))
+            over_seeds = seed_error * np.sqrt((0 if name in BASELINES else 1 / len(of_row)) + 1 / len(base))
+            half = float(np.hypot(half, over_seeds))
             rows[name][f"{what} (%)"] = 100 * mean.mean()
             rows[name][f"{what}, vs {reference}"] = "" if name == reference else f"{points:+.1f} ± {half:.1f}"
             rows[name][f"{what}: verdict"] = "reference" if name == reference else verdict(points, half)
-    seeds = pd.array([len(networks[name]) if name in networks else None for name in rows], "Int64")
-    return pd.DataFrame(rows.values()).assign(seeds=seeds, clips=whole.sum(), **{"zero maps": (~whole).sum()})
+    num_seeds = pd.array([len(networks[name]) if name in networks else None for name in rows], "Int64")
+    return pd.DataFrame(rows.values()).assign(seeds=num_seeds, clips=whole.sum(), **{"zero maps": (~whole).sum()})
 
 
 def curves_table(

@@ -101,8 +101,8 @@ def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float,
 
 def _claim(table: Table, worse: Line, better: Line, published: float, edition: str, seed_error: float) -> tuple:
     points, half = difference(worse.results, better.results, seed_error)
-    text, seeds = f"{better.row.name} better than {worse.row.name}", min(len(worse.results), len(better.results))
-    return table.title, text, edition, published, points, half, claim_verdict(points, half), seeds
+    text, num_seeds = f"{better.row.name} better than {worse.row.name}", min(len(worse.results), len(better.results))
+    return table.title, text, edition, published, points, half, claim_verdict(points, half), num_seeds
 
 
 def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tdn.data.clips import TestClips, Unreadable, collate
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import all_gather, rank, world_size
-from tdn.engine.loading import worker_count
+from tdn.engine.loading import workers
 from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
 from tdn.utils import write_whole
@@ -87,7 +87,7 @@ def evaluate(
     """
     views, videos = clips.views, clips.videos.videos
     batches = list(BatchSampler(range(len(clips)), max(batch // views.crops, 1), False))[rank() :: world_size()]
-    loader = DataLoader(clips, batch_sampler=batches, collate_fn=collate, num_workers=worker_count(clips))
+    loader = DataLoader(clips, batch_sampler=batches, collate_fn=collate, **workers(clips))
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
     unreadable: dict[Path, str] = {}
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)

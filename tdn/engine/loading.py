@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import multiprocessing
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,11 @@ from torch.utils.data import DataLoader
 
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable, collate
 from tdn.engine.distributed import broadcast, rank, world_size
+
+# Workers are forks of a process without threads: forks of this one, in which those of gloo and autograd come and go,
+# now and then hang for ever.
+worker_context = multiprocessing.get_context("forkserver")
+worker_context.set_forkserver_preload(["tdn.data.clips"])
 
 Shard = list[tuple[list[Sample], list[Unreadable]]]  # a process's micro-batches of one step
 
@@ -62,20 +68,19 @@ class TrainingLoader:
         shards = [step[rank() :: world_size()] for step in micro_batches(order, self.batch, self.micro_batch)[first:]]
         # Video by video: a whole micro-batch of large videos would wait in memory for every worker.
         indices = [index for shard in shards for micro_batch in shard for index in micro_batch]
-        workers = worker_count(self.clips)
-        items = iter(DataLoader(self.clips, None, sampler=indices, num_workers=workers, generator=generator))
+        items = iter(DataLoader(self.clips, None, sampler=indices, generator=generator, **workers(self.clips)))
         for shard in shards:
             yield [collate(list(itertools.islice(items, len(micro_batch)))) for micro_batch in shard]
 
 
-def worker_count(clips: TrainingClips | TestClips) -> int:
-    """Processes of a DataLoader over `clips`: none where memory only has to be indexed, else one per core that this
+def workers(clips: TrainingClips | TestClips) -> dict[str, Any]:
+    """The processes of a DataLoader over `clips`: none where memory only has to be indexed, else one per core that this
     process may use, at most 16."""
     if clips.videos.in_memory:
-        return 0
+        return {"num_workers": 0}
     processes = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
     cores = len(os.sched_getaffinity(0)) // int(processes) if processes else torch.get_num_threads()
-    return min(max(cores, 1), 16)
+    return {"num_workers": min(max(cores, 1), 16), "multiprocessing_context": worker_context}
 
 
 def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:

@@ -14,7 +14,7 @@ from torch import nn
 from tdn.engine.distributed import RunningStatistics
 
 PROGRAM = """
-import copy, shutil, sys
+import copy, os, shutil, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from conftest import SPEC
@@ -33,7 +33,7 @@ data, results, mode, found = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], 
 
 class FullDisk(TrainingClips):
     def __getitem__(self, index):
-        if rank() == 1:
+        if os.environ["RANK"] == "1":
             raise OSError("the disk of this machine is full")
         return super().__getitem__(index)
 
@@ -75,8 +75,9 @@ def main():
     if rank() == 0:
         torch.save(found, results / "found.pt")
 
-with process_group():
-    main()
+if __name__ == "__main__":
+    with process_group():
+        main()
 """
 
 

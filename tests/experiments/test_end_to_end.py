@@ -118,7 +118,7 @@ def test_an_interrupted_epoch_resumes_where_it_was(tmp_path, monkeypatch):
         return read(self, video)
 
     monkeypatch.setattr(TrainingClips, "__getitem__", failing)
-    monkeypatch.setattr("tdn.engine.loading.worker_count", lambda clips: 0)
+    monkeypatch.setattr("tdn.engine.loading.workers", lambda clips: {"num_workers": 0})
     with pytest.raises(OSError, match="the disk is gone"):
         experiment.run(config, tmp_path / "cut", tmp_path)
     before = len(seen)
