@@ -22,7 +22,7 @@ from tdn.bench.timing import devices, interleaved
 from tdn.data.clips import Sample, TrainingClips, Video, VideoSet
 from tdn.data.sampling import sample_windows
 from tdn.data.transforms import MEAN, STD, random_crop, to_input
-from tdn.engine.loading import TrainingLoader
+from tdn.engine.loading import TrainingLoader, worker_context
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import fit
 from tdn.model.zoo import create_model
@@ -98,7 +98,7 @@ def measure_memory(folder: Path, videos: int = 200, clips: Sequence[int] = (1_00
     sizes = [(20 + n % 21, 240, (320, 426)[n % 2]) for n in range(videos)]
     files = [write_mp4(folder / f"{n}.mp4", make_clip(n, *size)) for n, size in enumerate(sizes)]
     again = clips_of([files[index % videos] for index in range(clips[-1])])
-    loader = DataLoader(again, 1, collate_fn=resident_memory, num_workers=1)
+    loader = DataLoader(again, 1, collate_fn=resident_memory, num_workers=1, multiprocessing_context=worker_context)
     megabytes = np.array(list(tqdm(loader, "memory", unit="clip", leave=False)))
     medians = [np.median(megabytes[count - max(count // 20, 1) : count]) for count in clips]
     for count, median in zip(clips, medians, strict=True):

@@ -15,7 +15,6 @@ from tdn.bench.reading import measure_data, measure_memory, measure_waiting
 from tdn.utils import home, markdown, write_text
 
 MEASUREMENTS = {
-    # First: the worker is a fork of this process, and what other measurements leave in memory would count.
     "memory": measure_memory,
     "data": measure_data,
     "waiting": measure_waiting,

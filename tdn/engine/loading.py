@@ -14,12 +14,10 @@ from torch.utils.data import DataLoader
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable, collate
 from tdn.engine.distributed import broadcast, rank, world_size
 
-# Workers are forks of a process without threads: forks of this one, in which those of gloo and autograd come and go,
-# now and then hang for ever.
+Shard = list[tuple[list[Sample], list[Unreadable]]]  # a process's micro-batches of one step
+# Forks of a process without threads: in a fork of this one, whose gloo and autograd start some, a lock may never open.
 worker_context = multiprocessing.get_context("forkserver")
 worker_context.set_forkserver_preload(["tdn.data.clips"])
-
-Shard = list[tuple[list[Sample], list[Unreadable]]]  # a process's micro-batches of one step
 
 
 def micro_batches(order: Sequence[int], batch: int, size: int) -> list[list[list[int]]]:
@@ -69,18 +67,16 @@ class TrainingLoader:
         # Video by video: a whole micro-batch of large videos would wait in memory for every worker.
         indices = [index for shard in shards for micro_batch in shard for index in micro_batch]
         items = iter(DataLoader(self.clips, None, sampler=indices, generator=generator, **workers(self.clips)))
-        for shard in shards:
-            yield [collate(list(itertools.islice(items, len(micro_batch)))) for micro_batch in shard]
+        yield from ([collate(list(itertools.islice(items, len(part)))) for part in shard] for shard in shards)
 
 
 def workers(clips: TrainingClips | TestClips) -> dict[str, Any]:
     """The processes of a DataLoader over `clips`: none where memory only has to be indexed, else one per core that this
     process may use, at most 16."""
-    if clips.videos.in_memory:
-        return {"num_workers": 0}
     processes = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
     cores = len(os.sched_getaffinity(0)) // int(processes) if processes else torch.get_num_threads()
-    return {"num_workers": min(max(cores, 1), 16), "multiprocessing_context": worker_context}
+    count = 0 if clips.videos.in_memory else min(max(cores, 1), 16)
+    return {"num_workers": count, "multiprocessing_context": worker_context if count else None}
 
 
 def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:

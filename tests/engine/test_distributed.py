@@ -74,7 +74,6 @@ def main():
     train("known", known, 1)
     if rank() == 0:
         torch.save(found, results / "found.pt")
-
 if __name__ == "__main__":
     with process_group():
         main()
