@@ -202,7 +202,10 @@ def test_a_mistake_in_an_annotation_is_reported_with_its_place(name, file, old, 
 
 
 NO_SET = [(["waving/notes.txt"], "found: .*waving/notes.txt"), ([], "found: nothing"), (["train.txt"], "no val.txt")]
-NO_SET += [(["a/b/c.mp4"], "a/b holds videos: .* not one deeper"), (["a/b.mp4"], "few videos .* fall into the same")]
+NO_SET += [
+    (["a/b/c.mp4"], r"found: videos .* deeper than .*: 1 \(a/b: 1\)"),
+    (["a/b.mp4"], "few videos .* fall into the same"),
+]
 NO_SET += [(["train/a/b.mp4", "val/c/b.mp4"], "val/c: .*/train has no videos of this class")]
 
 

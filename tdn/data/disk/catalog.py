@@ -82,14 +82,20 @@ class DatasetSpec:
     def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
         """Training and validation videos (UCF101, HMDB51: test videos), all that the annotation lists.
 
-        Read at once from the index below `data` where there is one that fits, else from the annotation. Raises as
-        `location`; FileNotFoundError for a missing file of the annotation, ValueError for a mistake in one.
+        Read at once from the index below `data` where there is one that fits, else from the annotation. Prints what was
+        left out and which labels cannot be right (`check.notes`). Raises as `location`; FileNotFoundError for a missing
+        file of the annotation, ValueError for a mistake in one.
         """
         command = f"tdn data check {shlex.quote(self.name)}" + (f" --split {self.split}" if self.split > 1 else "")
         if stored := check.load(self.index_file(data), location(self.name), self.fingerprint(), command):
-            return stored
-        names, train, val = self.labelled()
-        return VideoSet(train, names), VideoSet(val, names)
+            train, val, notes = stored
+        else:
+            labelled = self.labelled()
+            train, val = (VideoSet(videos, labelled.class_names) for videos in (labelled.train, labelled.val))
+            notes = check.notes(labelled)
+        if notes and os.environ.get("RANK", "0") == "0":  # torchrun's: once for all processes
+            print("\n".join(f"{self.name}: {note}" for note in notes), flush=True)
+        return train, val
 
     def missing(self) -> str | None:
         """What to do before the set can be used; None if its folder exists. Raises ValueError for an unknown name."""
@@ -114,7 +120,7 @@ class DatasetSpec:
             name = f"{self.name}-split{self.split}" if PUBLISHED[self.name].splits > 1 else self.name
         else:
             digits = hashlib.sha256(os.fsencode(self.name)).hexdigest()[:8]
-            name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(self.name).name)}-{digits}"
+            name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(self.name).name)[:100]}-{digits}"
         return data / "index" / f"{name}.csv"
 
 
