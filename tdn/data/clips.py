@@ -1,8 +1,10 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -52,9 +54,10 @@ class VideoSet:
         if self.in_memory:
             return self._memory[index]
         path = self.videos[index].path
-        if "\0" in str(path):
-            raise VideoError(path, "no path of a file: it has a NUL")
-        return open_video(path, self.reader)
+        with suppress(UnicodeEncodeError):
+            if b"\0" not in os.fsencode(path):
+                return open_video(path, self.reader)
+        raise VideoError(path, "no file can have this name")
 
     @property
     def in_memory(self) -> bool:
@@ -76,7 +79,7 @@ class VideoSet:
             decoded = pool.map(lambda index: self._decode(index, room), range(len(self)))
             memory = list(tqdm(decoded, "decoding", total=len(self), unit="video", leave=False))
         if room.exceeded:
-            print(f"more than {limit / 2**30:.1f} GiB of videos: they are not kept in memory but read from file")
+            print(f"keeping all videos in memory needs more than {limit / 2**30:.1f} GiB: they are read from file")
             return False
         self._memory = memory
         return True

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import multiprocessing
 import os
 import re
 import shlex
@@ -93,7 +94,8 @@ class DatasetSpec:
             labelled = self.labelled()
             train, val = (VideoSet(videos, labelled.class_names) for videos in (labelled.train, labelled.val))
             notes = check.notes(labelled)
-        if notes and os.environ.get("RANK", "0") == "0":  # torchrun's: once for all processes
+        first = os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
+        if notes and first:  # once for all processes, torchrun's and ours
             print("\n".join(f"{self.name}: {note}" for note in notes), flush=True)
         return train, val
 

@@ -132,11 +132,10 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
             lines.append(f"  {sum(frames):,} frames, {lengths}")
         missing = sum(result.problem == MISSING for result in results)
         lines.append(f"  missing: {missing}, unreadable: {len(results) - len(frames) - missing}")
-        problems += [
-            f"  {printable(f'{path}: {checked[path].problem}', 500)}" for path, _ in videos if checked[path].problem
-        ]
+        problems += [f"{path}: {checked[path].problem}" for path, _ in videos if checked[path].problem]
+    problems = list(dict.fromkeys(problems))
     if problems:
-        lines += ["missing or unreadable:", *problems[:SHOWN]]
+        lines += ["missing or unreadable:", *(f"  {printable(problem, 500)}" for problem in problems[:SHOWN])]
     if len(problems) > SHOWN:
         lines.append(f"  and {len(problems) - SHOWN} more, all in the index")
     lines += [f"{what}: none" for what, paths in _repeated(labelled).items() if not paths]
@@ -146,7 +145,9 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
     lines.append(f"classes that mirroring exchanges for another: {exchanged}")
     alone = (name for name, other in zip(names, mirrored, strict=True) if other is None)
     lines.append(f"classes without a mirror image, never mirrored: {_counted(alone)}")
-    return "\n".join([*lines, *notes(labelled)])
+    if doubtful := notes(labelled):
+        lines += ["to look at before training:", *(f"  {note}" for note in doubtful)]
+    return "\n".join(lines)
 
 
 def _repeated(labelled: Labelled) -> dict[str, list[str]]:

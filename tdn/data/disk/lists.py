@@ -88,7 +88,8 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
         if len(table[0][1]) == 2:
             return [Row(line, *fields) for line, fields in table], []
     line, text = numbered[trailing.index(0)]
-    raise wrong(file, line, f"neither {EXPECTED}: {text[:200]!r}")
+    what = "neither `path label` nor `path frames label`, labels from 0 on, nor a table with the columns path and label"
+    raise wrong(file, line, f"{what}: {text[:200]!r}")
 
 
 def _table(numbered: Sequence[tuple[int, str]], separator: str) -> list[tuple[int, list[str]]] | None:

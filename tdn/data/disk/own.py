@@ -55,7 +55,7 @@ def _list_sources(root: Path, split: int) -> list[Path]:
             names = ", ".join(file.name for file in exact)
             raise ValueError(f"{root} has several lists of one set ({names}): keep one, or call it {name}.txt")
         sources += exact
-    return [*sources, *root.glob("classes.txt")]
+    return [*sources, *root.glob("classes.txt"), *sources[0].parent.glob("classes.txt")][:3]
 
 
 def _read_lists(root: Path, sources: list[Path]) -> Labelled:
@@ -68,6 +68,8 @@ def _read_lists(root: Path, sources: list[Path]) -> Labelled:
     for file, rows in zip(sources[:2], (train, val), strict=True):
         if not rows:
             raise ValueError(f"{file} has no videos, only titles of columns")
+        if empty := [row.line for row in rows if not (row.path and row.label)]:
+            raise wrong(file, empty[0], "has no path or no label")
     numbers = all(row.label.isdecimal() for row in train)
     if len(sources) > 2:
         names = class_names(sources[2])
@@ -82,6 +84,9 @@ def _read_lists(root: Path, sources: list[Path]) -> Labelled:
         names = list(map(str, labels))
     else:
         names = sorted({row.label for row in train})
+        if number := next((row for row in train if row.label.isdecimal()), None):
+            what = f"label {number.label} is a number, others are names: if it is a name, too, list all in classes.txt"
+            raise wrong(sources[0], number.line, what)
     label_of = {str(label) if numbers else name: label for label, name in enumerate(names)}
     known = f"those of {'classes.txt' if len(sources) > 2 else sources[0].name}"
 
@@ -121,6 +126,12 @@ def _read_folder(root: Path, sources: list[Path]) -> Labelled:
             f"lists of videos must be called train.txt and val.txt (or .csv), {EXPECTED}; otherwise each class needs a "
             "folder of its own"
         )
+    words = [set(re.findall("[a-z]+", name.lower())) for name in names]
+    if len(parts) == 1 and all(of_one.intersection((*TRAIN, *VAL, *TEST)) for of_one in words):
+        raise ValueError(
+            f"{root}: {some(names)} have names of sets, not of classes: they must be called train and val, and hold a "
+            "folder for each class"
+        )
     sets = {False: [], True: []}  # by whether held out for validation
     for label, paths in enumerate(classes.values()):
         for path in paths:
@@ -129,7 +140,8 @@ def _read_folder(root: Path, sources: list[Path]) -> Labelled:
             sets[held_out].append(Video(path, label))
     if len(parts) == 1 and not all(sets.values()):
         few = f"{root}: all of so few videos ({len(sets[False] + sets[True])}) fall into the same set"
-        raise ValueError(f"{few}; sort them into train/<class>/ and val/<class>/")
+        more = "".join(f"; {note}" for note in left_out.notes())
+        raise ValueError(f"{few}; sort them into train/<class>/ and val/<class>/{more}")
     for name, paths in _classes(parts[1], left_out).items() if len(parts) == 2 else ():
         if name not in classes:
             raise ValueError(f"{parts[1] / name}: {parts[0]} has no videos of this class")
@@ -221,17 +233,20 @@ class _LeftOut:
 
     def notes(self) -> list[str]:
         def short(paths: Iterable[str]) -> str:
-            return some([os.path.relpath(path, self.root) for path in paths])
+            return some(sorted(os.path.relpath(path, self.root) for path in paths))
 
-        places = [f"{short([place])}: {count}" for place, count in self.deeper.most_common()]
-        by_count = sorted(self.others.items(), key=lambda item: -len(item[1]))
-        kinds = [f"{len(paths)} {suffix} such as {short([min(paths)])}" for suffix, paths in by_count]
-        count = sum(map(len, self.others.values()))
+        places = [f"{short([place])}: {count}" for place, count in _by_count(self.deeper)]
+        numbers = Counter({suffix: len(paths) for suffix, paths in self.others.items()})
+        kinds = [f"{n} {suffix} such as {short([min(self.others[suffix])])}" for suffix, n in _by_count(numbers)]
         found = {
             "videos left out, deeper than in the folder of their class": (self.deeper.total(), some(places, 10)),
             "videos left out, in no folder of a class": (len(self.loose), short(self.loose)),
-            "files left out, by their suffix no videos": (count, some(kinds, 20)),
+            "files left out, by their suffix no videos": (numbers.total(), some(kinds, 20)),
             "folders that are no classes, without videos of their own": (len(self.empty), short(self.empty)),
             "not used, next to training and validation": (len(self.unused), short(self.unused)),
         }
         return [f"{what}: {count} ({which})" for what, (count, which) in found.items() if count]
+
+
+def _by_count(numbers: Counter) -> list[tuple[str, int]]:
+    return sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
