@@ -79,7 +79,7 @@ class VideoSet:
             decoded = pool.map(lambda index: self._decode(index, room), range(len(self)))
             memory = list(tqdm(decoded, "decoding", total=len(self), unit="video", leave=False))
         if room.exceeded:
-            print(f"keeping all videos in memory needs more than {limit / 2**30:.1f} GiB: they are read from file")
+            print(f"keeping all videos in memory needs more than {limit / 2**20:,.0f} MiB: they are read from file")
             return False
         self._memory = memory
         return True
