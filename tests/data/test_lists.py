@@ -113,7 +113,7 @@ def test_two_numbers_that_may_be_something_else_are_doubtful(tmp_path):
     (tmp_path / "train.txt").write_text("a 1 0\nb 0 1\n")
     rows, notes = read_list(tmp_path / "train.txt", tmp_path)
     assert [row[1:] for row in rows] == NUMBERS and re.search("train.txt: .* one-hot", *notes)
-    (tmp_path / "train.txt").write_text("a 1 0\nb 1 1\nc 1 2")
+    (tmp_path / "train.txt").write_text("a 1 0\nb 1 1\nc 4 2")
     assert re.search("train.txt: .* numbers of frames", *read_list(tmp_path / "train.txt", tmp_path)[1])
     (tmp_path / "train.txt").write_text("take 1 0\ntake 2 1\n")
     (tmp_path / "take 2").mkdir()

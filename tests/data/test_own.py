@@ -161,7 +161,7 @@ def test_labels_that_cannot_be_right_are_reported(tmp_path, home, capsys):
         assert f"videos twice in the same set: 2 ({root}/v1.mp4, {root}/v2.mp4)" in text
     only = touch(tmp_path / "one", "videos/v{20}.mp4")
     main(["data", "check", str(only)])
-    assert "only one class (videos)" in capsys.readouterr().out
+    assert "only one class has training videos (videos)" in capsys.readouterr().out
 
 
 def test_no_name_ends_a_check(tmp_path, home, capsys):

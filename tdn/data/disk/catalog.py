@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tdn.data.clips import VideoSet
 from tdn.data.disk import check, published
+from tdn.data.disk.lists import printable, read_text
 from tdn.data.disk.own import own_layout
 from tdn.data.disk.published import Labelled, Layout
 from tdn.utils import HOME, home, unknown_name
@@ -87,7 +88,8 @@ class DatasetSpec:
         left out and which labels cannot be right (`check.notes`). Raises as `location`; FileNotFoundError for a missing
         file of the annotation, ValueError for a mistake in one.
         """
-        command = f"tdn data check {shlex.quote(self.name)}" + (f" --split {self.split}" if self.split > 1 else "")
+        split = f" --split {self.split}" if self.split > 1 else ""
+        command = printable(f"tdn data check {shlex.quote(self.name)}{split}", 5_000)
         if stored := check.load(self.index_file(data), location(self.name), self.fingerprint(), command):
             train, val, notes = stored
         else:
@@ -96,7 +98,7 @@ class DatasetSpec:
             notes = check.notes(labelled)
         first = os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
         if notes and first:  # once for all processes, torchrun's and ours
-            print("\n".join(f"{self.name}: {note}" for note in notes), flush=True)
+            print("\n".join(f"{printable(self.name)}: {note}" for note in notes), flush=True)
         return train, val
 
     def missing(self) -> str | None:
@@ -181,7 +183,7 @@ def configured() -> dict[str, tuple[Path, str]]:
     OSError for a `.datasets.toml` that can't be read."""
     file = home() / CONFIGURATION
     try:
-        entries = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+        entries = tomllib.loads(read_text(file)) if file.exists() else {}
     except ValueError as error:  # no TOML, or not UTF-8
         raise OSError(f"{file} is not valid: {error}. {_how_to_configure('ssv2')}") from error
     if wrong := [name for name, path in entries.items() if not isinstance(path, str)]:

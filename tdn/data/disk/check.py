@@ -114,8 +114,9 @@ def check_videos(
 def notes(labelled: Labelled) -> list[str]:
     """What to know before training on these videos: what the layout left out, and labels that cannot be right."""
     found = [f"{what}: {_counted(paths)}" for what, paths in _repeated(labelled).items() if paths]
-    if len(labelled.class_names) == 1:
-        found.append(f"only one class ({printable(labelled.class_names[0])}): there is nothing to tell apart")
+    if len(trained := {video.label for video in labelled.train}) == 1:
+        name = printable(labelled.class_names[trained.pop()])
+        found.append(f"only one class has training videos ({name}): there is nothing to tell apart")
     return [*labelled.notes, *found]
 
 

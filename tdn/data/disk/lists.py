@@ -126,10 +126,10 @@ def _numbered(file: Path, root: Path, table: list[tuple[int, list[str]]]) -> tup
     if exist == [False, True]:
         return longer, []
     notes = []
-    if all(int(fields[1]) <= 1 for _, fields in table):
+    if all(int(fields[1]) < 5 for _, fields in table):  # not even one segment's frames
         what = "one-hot labels" if one_hot else "numbers of frames, labels or something else"
         notes.append(
-            f"{file.name}: every line ends in two numbers, the first of them 0 or 1: read as `path frames label`, but "
+            f"{file.name}: every line ends in two numbers, the first of them below 5: read as `path frames label`, but "
             f"they could be {what}; if the labels are wrong, write `path label`"
         )
     return shorter, notes

@@ -206,21 +206,22 @@ class _LeftOut:
     def frames_of(self, folder: os.DirEntry) -> bool:
         """Whether a folder is a video, as it has more pictures than videos (which then are left out). What lies in it
         and is not read is counted, to any depth."""
-        entries = list(visible(folder))
-        files = [entry for entry in entries if not entry.is_dir()]
-        pictures = [entry.path for entry in files if entry.name.lower().endswith(IMAGE_SUFFIXES)]
-        videos = [entry.path for entry in files if is_video_file(entry)]
-        is_video = len(pictures) > len(videos)
-        if videos:
-            self.deeper[folder.path] += len(videos)
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                inner = self.frames_of(entry)
-                if inner and not is_video:  # else flow or masks next to the frames
-                    self.deeper[folder.path] += 1
-        if not is_video:
-            for path in {entry.path for entry in files}.difference(videos):
-                self.others[_suffix(path)].append(path)
+        pictures, videos, others, folders = [], 0, [], []
+        for entry in visible(folder):
+            if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                pictures.append(entry.path)
+            elif entry.is_dir():
+                folders.append(entry)
+            elif is_video_file(entry):
+                videos += 1
+            else:
+                others.append(entry.path)
+        is_video = len(pictures) > videos
+        inner = [self.frames_of(each) for each in folders if not each.is_symlink()]  # links may lead round in a circle
+        # Frames in a folder next to frames are their flow or masks.
+        self.deeper[folder.path] += videos + (0 if is_video else sum(inner))
+        for path in () if is_video else (*pictures, *others):
+            self.others[_suffix(path)].append(path)
         return is_video
 
     def beside(self, parts: list[Path]) -> None:
@@ -249,4 +250,4 @@ class _LeftOut:
 
 
 def _by_count(numbers: Counter) -> list[tuple[str, int]]:
-    return sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    return sorted((+numbers).items(), key=lambda item: (-item[1], item[0]))

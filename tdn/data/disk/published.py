@@ -38,8 +38,8 @@ class Layout(NamedTuple):
     """How one data set lies below its folder.
 
     `sources(root, split)` gives the annotation files, or folders whose listing is the annotation; FileNotFoundError
-    where one is missing. `read(root, sources)` raises ValueError, with file and line, for a mistake in them, and
-    FileNotFoundError where the folder of the videos is missing.
+    where one is missing, ValueError where it is not clear which they are. `read(root, sources)` raises ValueError, with
+    file and line, for a mistake in them, and FileNotFoundError where the folder of the videos is missing.
     """
 
     sources: Callable[[Path, int], list[Path]]
