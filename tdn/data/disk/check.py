@@ -63,11 +63,11 @@ def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoS
         print(f"the index {file} is damaged and not used ({error}); to make it again: {command}")
         return None
     if state["fingerprint"] != fingerprint:
-        print(f"the index {file.name} no longer fits the data and is not used; to make it again: {command}")
+        print(f"the index {file} no longer fits the data and is not used; to make it again: {command}")
         return None
     if len(rows) < state["videos"]:
         count = f"{len(rows)} of {state['videos']}"
-        print(f"the index {file.name} has only {count} videos and is not used; to complete it: {command}")
+        print(f"the index {file} has only {count} videos and is not used; to complete it: {command}")
         return None
     sets = []
     for part in ("train", "val"):
