@@ -72,6 +72,7 @@ NUMBERS = [("a", "0"), ("b", "1")]
         ("a 1.mp4 120 0\nb.mp4 31 1\n", A_B),  # TSN, TSM, TDN
         ("a 1.mp4,120,0\nb.mp4,31,1\n", A_B),
         ("path label\na 1.mp4 0\nb.mp4 1\n", A_B),
+        ("label frames path\n0 120 a\n1 31 b\n", NUMBERS),
         ('\ufeffpath,label\n"a 1.mp4",0\nb.mp4,1\n', A_B),
         ("id;Video Name;Label\n7;a 1.mp4;0\n8;b.mp4;1\n", A_B),
         ("label,start,path\n0,5,a 1.mp4\n1,5,b.mp4\n", A_B),
@@ -95,6 +96,8 @@ def test_forms_of_lists(text, expected, tmp_path):
         ("a.mp4\nb.mp4\n", "line 1: neither `path label` nor `path frames label`"),
         ("a.mp4 1\nb.mp4\n", "line 2: neither"),
         ("a.mp4 walk\nb.mp4 run\n", "line 1: neither"),
+        ("0,a.mp4\n1,b.mp4\n", "line 1: neither"),
+        ("0,videos/a\n1,videos/b\n", "line 1: neither"),
         ("title,what\na.mp4,b,3\n", "line 1: neither"),
         ("a.mp4 1 0 0\nb.mp4 0 0 1\n", "line 1: one-hot labels"),
         ("a.mp4,1,0,0\nb.mp4,0,0,1\n", "line 1: one-hot labels"),

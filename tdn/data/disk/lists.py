@@ -69,38 +69,46 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
     numbered = list(lines(file))
     if not numbered:
         raise ValueError(f"{file} is empty")
-    tables = [table for table in (_table(numbered, separator) for separator in "\t;,") if table]
-    for table in tables:
-        if columns := _titles(table[0][1]):
+    titles = numbered[0][1].split()
+    tables = [table for separator in "\t;," if (table := _table(numbered, separator))]
+    for table in [*tables, _table(numbered, " ") if _titles(titles) else None]:
+        if table and (columns := _titles(table[0][1])):
             return [Row(line, *(fields[column] for column in columns)) for line, fields in table[1:]], []
     for table in tables:
         if all(fields[-1].isdecimal() for _, fields in table):
             return _numbered(file, root, table)
-    if _titles(numbered[0][1].split()) and len(numbered) > 1:
+    if _titles(titles) and titles[-1].lower() in LABELS:
         numbered = numbered[1:]
     trailing = [len(re.search(r"(?:\s+\d+)*$", text)[0].split()) for _, text in numbered]
-    if all(trailing):
-        rows = [(line, text.rsplit(None, min(trailing))) for line, text in numbered]
-        if min(trailing) > 2 and not _one_hot(rows):  # the paths end in numbers
+    if numbered and all(trailing):
+        count = min(trailing)
+        rows = [(line, text.rsplit(None, count)) for line, text in numbered]
+        if count > 2 and not _one_hot(rows):  # the paths end in numbers
             rows = [(line, text.rsplit(None, 2)) for line, text in numbered]
         return _numbered(file, root, rows)
     for table in tables:
-        if len(table[0][1]) == 2:
+        labels = [fields[-1] for _, fields in table]
+        # Without titles the label might be first: names of classes are no files.
+        paths = any(re.search(r"/|\.\w{2,4}$", label) for label in labels)
+        if len(table[0][1]) == 2 and not paths and not any(os.path.exists(root / each) for each in labels[:LOOKED_UP]):
             return [Row(line, *fields) for line, fields in table], []
-    line, text = numbered[trailing.index(0)]
+    line, text = numbered[trailing.index(0)] if numbered else (1, " ".join(titles))
     what = "neither `path label` nor `path frames label`, labels from 0 on, nor a table with the columns path and label"
     raise wrong(file, line, f"{what}: {text[:200]!r}")
 
 
 def _table(numbered: Sequence[tuple[int, str]], separator: str) -> list[tuple[int, list[str]]] | None:
     """Line and fields of every row; None where the rows have not all the same number of fields, two or more."""
-    try:
-        rows = [next(csv.reader([text], delimiter=separator, skipinitialspace=True)) for _, text in numbered]
-    except csv.Error:  # a field of more than 128 kB
-        return None
-    if len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
-        return None
-    return [(line, [field.strip() for field in row]) for (line, _), row in zip(numbered, rows, strict=True)]
+    rows: list[tuple[int, list[str]]] = []
+    for line, text in numbered:
+        try:
+            fields = [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
+        except csv.Error:  # a field of more than 128 kB
+            return None
+        if len(fields) < 2 or (rows and len(fields) != len(rows[0][1])):
+            return None
+        rows.append((line, fields))
+    return rows
 
 
 def _titles(fields: Sequence[str]) -> tuple[int, int] | None:
