@@ -17,7 +17,7 @@ from tdn.data.clips import Video
 from tdn.data.disk.lists import lines, read_text, wrong
 
 # Of files in a folder of videos; where the user names the file, any that FFmpeg can open is a video.
-VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".insv", ".lrv", ".avi", ".divx"}
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".insv", ".avi", ".divx"}
 VIDEO_SUFFIXES |= {".mkv", ".mk3d", ".webm", ".ogv", ".ogm", ".ogg", ".flv", ".wmv", ".asf", ".rm", ".rmvb", ".gif"}
 VIDEO_SUFFIXES |= {".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".vob", ".ts", ".m2ts", ".m2t", ".mts", ".mod"}
 VIDEO_SUFFIXES |= {".tod", ".trp", ".mxf", ".dv", ".wtv", ".nut", ".nsv", ".amv", ".swf", ".apng", ".y4m", ".ivf"}
@@ -117,6 +117,7 @@ def _read_k400(root: Path, sources: list[Path]) -> Labelled:
         below = [entry for entry in visible(folder) if entry.is_dir()]
         class_folders = {entry.name.replace("_", " "): entry.name for entry in below}
         files = [entry for place in (folder, *below) for entry in visible(place)]
+        files = sorted(files, key=lambda entry: not entry.name.lower().endswith(".gif"))  # of two, not the preview
         on_disk = {os.path.splitext(entry.name)[0]: Path(entry.path) for entry in files if is_video_file(entry)}
         for number, name, video in rows:
             if name not in label_of:
