@@ -7,6 +7,7 @@ import torch
 
 from tdn.data.disk.catalog import PUBLISHED, configured, dataset_named, location
 from tdn.data.disk.check import check_videos, report
+from tdn.data.disk.lists import printable
 from tdn.utils import home
 
 
@@ -29,7 +30,7 @@ def _check(options: argparse.Namespace) -> int:
     """Status 1 where a video is not readable."""
     spec = dataset_named(options.dataset, options.split)
     root, file, workers = location(spec.name), spec.index_file(home() / ".data"), torch.get_num_threads()
-    print(f"reading the annotation of {spec.name} in {root}", flush=True)
+    print(printable(f"reading the annotation of {spec.name} in {root}", 10_000), flush=True)
     labelled, fingerprint = spec.labelled(), spec.fingerprint()
     print(
         f"trying the first and the last frame of {len(labelled.train):,} training and {len(labelled.val):,} validation "

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from tdn.data.disk.lists import class_names
 from tdn.experiments.tables import COMPARISONS, TABLES
 
 
@@ -14,8 +15,11 @@ def positive(text: str) -> int:
 
 
 def text_file(path: str) -> list[str]:
-    """The type of an option that is a file: its lines. Its name is in the message where the file is not UTF-8."""
-    return Path(path).read_text("utf-8").splitlines()
+    """The type of an option that is a list of names of classes, as `class_names`."""
+    try:
+        return class_names(Path(path))
+    except ValueError as error:  # of which argparse would keep but the path
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_reader(options: argparse._ActionsContainer) -> None:

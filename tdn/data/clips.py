@@ -1,7 +1,10 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +41,7 @@ class VideoSet:
     groups: Sequence[str] | None = None  # of the labels, where accuracy is wanted by group (the pocket families)
     known_unreadable: dict[int, str] = field(default_factory=dict)  # why, by index; these are not tried again
     reader: str = "pyav"  # as `open_video`
+    sizes: Sequence[int] | None = None  # bytes of each video, decoded, where an index has them; 0 where unreadable
     _memory: list[TensorVideo | None] | None = field(default=None, init=False)
 
     def __len__(self) -> int:
@@ -47,7 +51,13 @@ class VideoSet:
         """A context manager, as of `open_video`. Raises VideoError, also for what is known to be unreadable."""
         if index in self.known_unreadable:
             raise VideoError(self.videos[index].path, self.known_unreadable[index])
-        return self._memory[index] if self.in_memory else open_video(self.videos[index].path, self.reader)
+        if self.in_memory:
+            return self._memory[index]
+        path = self.videos[index].path
+        with suppress(UnicodeEncodeError):
+            if b"\0" not in os.fsencode(path):
+                return open_video(path, self.reader)
+        raise VideoError(path, "no file can have this name")
 
     @property
     def in_memory(self) -> bool:
@@ -56,21 +66,35 @@ class VideoSet:
     def keep_in_memory(self, fraction: float = 0.5) -> bool:
         """Decodes everything once, if it takes at most this fraction of the free memory; returns whether it did.
 
-        The size is estimated from the first videos. Files that can't be read join `known_unreadable`.
+        The size is that of `sizes`, or estimated from videos all over the set; where the estimate was wrong, decoding
+        stops at the limit, and all is read from file as before. Files that can't be read join `known_unreadable`.
         """
         if self.in_memory:
             return True
-        sizes = [size for size in map(self._size, range(min(16, len(self)))) if size]
-        if not sizes or np.mean(sizes) * len(self) > psutil.virtual_memory().available * fraction:
+        limit = psutil.virtual_memory().available * fraction
+        if not 0 < self._estimated_size() <= limit:
             return False
+        room = _Room(limit)
         with ThreadPoolExecutor() as pool:
-            decoded = pool.map(self._decode, range(len(self)))
-            self._memory = list(tqdm(decoded, "decoding", total=len(self), unit="video", leave=False))
+            decoded = pool.map(lambda index: self._decode(index, room), range(len(self)))
+            memory = list(tqdm(decoded, "decoding", total=len(self), unit="video", leave=False))
+        if room.exceeded:
+            print(f"keeping all videos in memory needs more than {limit / 2**20:,.0f} MiB: they are read from file")
+            return False
+        self._memory = memory
         return True
 
     def unreadable(self) -> list[Unreadable]:
         """The videos that are known to be unreadable: after `keep_in_memory`, all that are."""
         return [Unreadable(self.videos[index].path, reason) for index, reason in sorted(self.known_unreadable.items())]
+
+    def _estimated_size(self) -> float:
+        """Bytes of all videos, decoded; 0 where none of those looked at can be opened."""
+        if self.sizes is not None:
+            return sum(self.sizes)
+        some = np.unique(np.linspace(0, len(self) - 1, 32).astype(int)) if len(self) else []
+        sizes = [size for size in map(self._size, some) if size]
+        return float(np.mean(sizes)) * len(self) if sizes else 0
 
     def _size(self, index: int) -> int:
         """Bytes of the decoded video; 0 where it can't be opened."""
@@ -80,13 +104,36 @@ class VideoSet:
         except VideoError:
             return 0
 
-    def _decode(self, index: int) -> TensorVideo | None:
+    def _decode(self, index: int, room: "_Room") -> TensorVideo | None:
+        """None where the video can't be read, or there is no room for it."""
+        taken = 0
         try:
             with self.open(index) as video:
-                return TensorVideo(video.read(np.arange(video.num_frames)).contiguous())
+                size = video.num_frames * 3 * video.height * video.width
+                taken = 3 * size  # its frames, these in one piece, and its copy
+                if not room.take(taken):
+                    return None
+                decoded = TensorVideo(video.read(np.arange(video.num_frames)).contiguous())
+                taken -= size
+                return decoded
         except VideoError as error:
             self.known_unreadable[index] = error.reason
             return None
+        finally:
+            room.take(-taken)
+
+
+class _Room:
+    """Bytes that several threads share; once they did not suffice, nothing is given any more."""
+
+    def __init__(self, limit: float):
+        self.left, self.exceeded, self._lock = limit, False, threading.Lock()
+
+    def take(self, size: int) -> bool:
+        with self._lock:
+            self.left -= size
+            self.exceeded |= self.left < 0
+            return not self.exceeded
 
 
 @dataclass(frozen=True)

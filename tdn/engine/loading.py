@@ -46,7 +46,7 @@ class TrainingLoader:
         self.left_out = list(videos)
         self.videos = sorted(set(range(len(self.clips))).difference(videos))
         if not self.videos:
-            first = self.clips.videos.unreadable()[:1]
+            first = "; ".join(f"{path}: {reason}" for path, reason in self.clips.videos.unreadable()[:3])
             raise ValueError(f"not one of {len(self.clips)} training videos could be read: {first}")
         self.batch = min(self.largest_batch, len(self.videos))
         self.steps = len(self.videos) // self.batch  # of an epoch

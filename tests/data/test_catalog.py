@@ -114,6 +114,7 @@ def test_a_missing_video_stays_and_is_reported_where_it_would_be(blank, place, h
     (root / "train/petting_animal (not cat)").mkdir()  # next to the other folder of this class
     pet = next(root.glob("train/petting*/-cc*"))
     moved = pet.rename(root / "train/petting_animal (not cat)" / pet.name)
+    moved.with_suffix(".gif").touch()
     train, _ = DatasetSpec("k400").videos(home)
     assert len(train) == 6 and train.videos[4] == Video(lost, 2) and train.videos[2] == Video(moved, 1)
     with pytest.raises(VideoError, match=r"_e-eeeeeeee_000008_000018.mp4: No such file"):
@@ -202,7 +203,10 @@ def test_a_mistake_in_an_annotation_is_reported_with_its_place(name, file, old, 
 
 
 NO_SET = [(["waving/notes.txt"], "found: .*waving/notes.txt"), ([], "found: nothing"), (["train.txt"], "no val.txt")]
-NO_SET += [(["a/b/c.mp4"], "a/b holds videos: .* not one deeper"), (["a/b.mp4"], "few videos .* fall into the same")]
+NO_SET += [
+    (["a/b/c.mp4"], r"found: videos .* deeper than .*: 1 \(a/b: 1\)"),
+    (["a/b.mp4"], "few videos .* fall into the same"),
+]
 NO_SET += [(["train/a/b.mp4", "val/c/b.mp4"], "val/c: .*/train has no videos of this class")]
 
 

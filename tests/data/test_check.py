@@ -1,7 +1,7 @@
 """The check of all videos of a data set, and its index."""
 
 import csv
-import hashlib
+import json
 import os
 import re
 import shutil
@@ -20,12 +20,17 @@ from data.test_catalog import EXPECTED, ORDER, L, content, edited, first_and_las
 from helpers import layouts
 
 from tdn.__main__ import main
-from tdn.data.clips import Video
+from tdn.data.clips import TestClips, TrainingClips, Video
 from tdn.data.disk import catalog
 from tdn.data.disk.catalog import DatasetSpec
-from tdn.data.disk.check import Checked, check_videos, report
+from tdn.data.disk.check import Checked, check_videos, load, report
+from tdn.data.disk.check import _sealed as sealed
 from tdn.data.disk.published import Labelled
+from tdn.data.sampling import Views
 from tdn.data.video import VideoError
+from tdn.engine.evaluation import evaluate
+from tdn.engine.loading import TrainingLoader
+from tdn.model.zoo import create_model
 
 pytestmark = pytest.mark.usefixtures("home")  # no data set of this machine
 
@@ -80,16 +85,18 @@ def test_an_index_is_refused_once_it_does_not_fit(place, home, capsys, tmp_path,
     def refused():
         with pytest.raises(TypeError, match="not callable"), no_parser():
             spec.videos(home)
-        return re.fullmatch(r"the index lists-\w+.csv no longer fits .* data check lists\n", capsys.readouterr().out)
+        form = r"the index .*lists-\w+.csv (no longer fits|is damaged) .* data check lists\n"
+        return re.fullmatch(form, capsys.readouterr().out)
 
     file.write_text(rows.replace("waving", "weaving"))
     assert refused(), "edited by hand"
-    old, kept = rows.replace("problem", "problem,second_decoder", 1), state.read_text()
-    file.write_text(old)
-    edited(state, *(hashlib.sha256(text.encode()).hexdigest() for text in (rows, old)))
+    other = rows.replace("problem", "problem,second_decoder", 1).encode()
+    kept = json.loads(state.read_text())
+    file.write_bytes(other)
+    state.write_bytes(sealed({key: value for key, value in kept.items() if key != "sha256"}, other))
     assert refused(), "other columns"
     file.write_text(rows)
-    state.write_text(kept)
+    state.write_text(json.dumps(kept, indent=1))
     shutil.copytree(root, tmp_path / "copy")
     monkeypatch.setenv("TDN_LISTS", str(tmp_path / "copy"))
     assert refused(), "made for another folder"
@@ -97,6 +104,55 @@ def test_an_index_is_refused_once_it_does_not_fit(place, home, capsys, tmp_path,
     edited(root / "train.txt", "take 1.mp4 2", "take 1.mp4 1")
     assert refused(), "other labels"
     assert spec.videos(home)[0].videos[0].label == 1
+
+
+def damages(content):
+    """One bit of every third byte, lines that fell away, an end cut off, other contents."""
+    for place in range(0, len(content), 3):
+        yield content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :]
+    lines = content.splitlines(keepends=True)
+    yield from (b"".join(lines[:n] + lines[n + 1 :]) for n in range(len(lines)))
+    yield from (content[: len(content) // 2], b"", b"{}", b"[]", b"null", b"[" * 100_000, content + b"\n", content * 2)
+
+
+def test_no_damaged_index_is_used(place, home, capsys):
+    root = place("lists")
+    spec = DatasetSpec("lists")
+    file = spec.index_file(home)
+    check_videos(spec.labelled(), file, root, spec.fingerprint(), workers=1)
+    message = f"the index {file} is damaged and not used (it is not as a check left it); to make it again: again\n"
+    for path in (file, file.with_suffix(".json")):
+        whole = path.read_bytes()
+        for damaged in damages(whole):
+            path.write_bytes(damaged)
+            assert load(file, root, spec.fingerprint(), "again") is None
+            assert capsys.readouterr().out == message
+        path.unlink()
+        assert load(file, root, spec.fingerprint(), "again") is None and f"{path}" in capsys.readouterr().out
+        path.write_bytes(whole)
+    assert load(file, root, spec.fingerprint(), "again") is not None
+
+    file.write_bytes(file.read_bytes().replace(b"12", b"13"))
+    assert spec.videos(home)[0].sizes is None, "the annotation is read"
+    capsys.readouterr()
+    checked = check_videos(spec.labelled(), file, root, spec.fingerprint(), workers=1)
+    assert {result.frames for result in checked.values()} == {layouts.FRAMES}
+    assert f"the index {file} is damaged and not used" in capsys.readouterr().out
+    train, _, _ = load(file, root, spec.fingerprint(), "again")
+    assert train.sizes == [layouts.FRAMES * 56 * 56 * 3] * 5
+
+
+def test_a_set_without_a_readable_video_ends_in_one_line(place, home, capsys):
+    root = place("lists")
+    for path in (*root.glob("**/*.mp4"), *root.glob("frames/*/*")):
+        path.write_bytes(b"no video")
+    assert main(["data", "check", "lists"]) == 1
+    assert "missing: 0, unreadable: 5" in capsys.readouterr().out
+    train, val = DatasetSpec("lists").videos(home / ".data")
+    with pytest.raises(ValueError, match=r"^not one of 5 training videos .*/take 1.mp4: .*; .*/take 2.mp4: [^\n]*$"):
+        TrainingLoader(TrainingClips(train, 8, 5), batch=2, micro_batch=1)
+    evaluation = evaluate(create_model("tdn_resnet10", 3, width=8), TestClips(val, 8, 5, Views()), torch.device("cpu"))
+    assert len(evaluation.unreadable) == evaluation.of == 3
 
 
 @pytest.mark.slow

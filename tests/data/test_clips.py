@@ -4,6 +4,7 @@ import dataclasses
 from itertools import chain
 from types import SimpleNamespace
 
+import pytest
 import torch
 from helpers.videos import damage, numbered, read, write_video
 from torch.utils.data import DataLoader
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet, collate, read_crops
 from tdn.data.sampling import Views, sample_windows
 from tdn.data.transforms import Crop, to_input
-from tdn.data.video import TensorVideo
+from tdn.data.video import TensorVideo, VideoReader
 
 
 def same(a, b):
@@ -28,6 +29,31 @@ def test_memory_gives_what_the_files_give_where_there_is_room(video_sets, monkey
     assert not train.in_memory and train.keep_in_memory() and train.in_memory
     from_memory = [TrainingClips(train, 8, 5, seed=1)[i] for i in range(0, 36, 7)]
     assert all(same(a, b) for a, b in zip(from_file, from_memory, strict=True))
+
+
+# Of a set in an index; of one without, where the sample has the long ones and where it misses them.
+@pytest.mark.parametrize(("lengths", "index"), [((16, 3, 0), True), ((16, 3, 0), False), ((1, 2, 100), False)])
+def test_memory_is_taken_only_where_there_is_room(lengths, index, tmp_path, monkeypatch, capsys):
+    """Short clips and a few long ones, which alone need more than the limit."""
+    short, long = (write_video(tmp_path / f"{n}.mp4", numbered(n, 56, 56)) for n in (5, 400))
+    before, between, after = lengths
+    videos = VideoSet([Video(path, 0) for path in [short] * before + [long] * between + [short] * after], ["a"])
+    videos.sizes = [int(video.path.stem) * 3 * 56 * 56 for video in videos.videos] if index else None
+    limit = 2 * 400 * 3 * 56 * 56
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2 * limit))
+    lengths_read, read_all = [], VideoReader.read
+
+    def remembered(video, indices, crop=None):
+        lengths_read.append(video.num_frames)
+        return read_all(video, indices, crop)
+
+    monkeypatch.setattr(VideoReader, "read", remembered)
+    assert not videos.keep_in_memory() and not videos.in_memory and not videos.known_unreadable
+    assert 400 not in lengths_read, "there is no room for it"
+    assert ("MiB: they are read from file" in capsys.readouterr().out) == (after > 0), "begun, and stopped"
+    assert TrainingClips(videos, 8, 5)[before].clip.shape[:3] == (8, 5, 3)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=20 * limit))
+    assert videos.keep_in_memory()
 
 
 def test_what_is_random_depends_on_seed_epoch_and_video_alone(video_sets):

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import multiprocessing
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from tdn.data.clips import VideoSet
 from tdn.data.disk import check, published
+from tdn.data.disk.lists import printable, read_text
 from tdn.data.disk.own import own_layout
 from tdn.data.disk.published import Labelled, Layout
 from tdn.utils import HOME, home, unknown_name
@@ -82,14 +84,22 @@ class DatasetSpec:
     def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
         """Training and validation videos (UCF101, HMDB51: test videos), all that the annotation lists.
 
-        Read at once from the index below `data` where there is one that fits, else from the annotation. Raises as
-        `location`; FileNotFoundError for a missing file of the annotation, ValueError for a mistake in one.
+        Read at once from the index below `data` where there is one that fits, else from the annotation. Prints what was
+        left out and which labels cannot be right (`check.notes`). Raises as `location`; FileNotFoundError for a missing
+        file of the annotation, ValueError for a mistake in one.
         """
-        command = f"tdn data check {shlex.quote(self.name)}" + (f" --split {self.split}" if self.split > 1 else "")
+        split = f" --split {self.split}" if self.split > 1 else ""
+        command = printable(f"tdn data check {shlex.quote(self.name)}{split}", 5_000)
         if stored := check.load(self.index_file(data), location(self.name), self.fingerprint(), command):
-            return stored
-        names, train, val = self.labelled()
-        return VideoSet(train, names), VideoSet(val, names)
+            train, val, notes = stored
+        else:
+            labelled = self.labelled()
+            train, val = (VideoSet(videos, labelled.class_names) for videos in (labelled.train, labelled.val))
+            notes = check.notes(labelled)
+        first = os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
+        if notes and first:  # once for all processes, torchrun's and ours
+            print("\n".join(f"{printable(self.name)}: {note}" for note in notes), flush=True)
+        return train, val
 
     def missing(self) -> str | None:
         """What to do before the set can be used; None if its folder exists. Raises ValueError for an unknown name."""
@@ -114,7 +124,7 @@ class DatasetSpec:
             name = f"{self.name}-split{self.split}" if PUBLISHED[self.name].splits > 1 else self.name
         else:
             digits = hashlib.sha256(os.fsencode(self.name)).hexdigest()[:8]
-            name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(self.name).name)}-{digits}"
+            name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(self.name).name)[:100]}-{digits}"
         return data / "index" / f"{name}.csv"
 
 
@@ -173,7 +183,7 @@ def configured() -> dict[str, tuple[Path, str]]:
     OSError for a `.datasets.toml` that can't be read."""
     file = home() / CONFIGURATION
     try:
-        entries = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+        entries = tomllib.loads(read_text(file)) if file.exists() else {}
     except ValueError as error:  # no TOML, or not UTF-8
         raise OSError(f"{file} is not valid: {error}. {_how_to_configure('ssv2')}") from error
     if wrong := [name for name, path in entries.items() if not isinstance(path, str)]:

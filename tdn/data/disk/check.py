@@ -1,7 +1,7 @@
 """Which videos of a data set can be read: each is tried once, and an index keeps the outcome.
 
-An index is a csv file with one row per video, and next to it a json file with the names of the classes and what shows
-whether the csv file still fits the annotation.
+An index is a csv file with one row per video, and next to it a json file with the names of the classes, what shows
+whether it still fits the annotation, and a digest of both files.
 """
 
 import csv
@@ -10,6 +10,7 @@ import io
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,12 +25,13 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tdn.data.clips import Video, VideoSet
+from tdn.data.disk.lists import printable, some
 from tdn.data.disk.published import Labelled
 from tdn.data.transforms import mirrored_labels
 from tdn.data.video import IMAGE_SUFFIXES, VideoError, open_video
-from tdn.utils import worker_pool, write_text, write_whole
+from tdn.utils import worker_pool, write_whole
 
-COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "problem")
+COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "height", "width", "problem")
 MISSING = "missing"
 CHUNK = 8  # videos that a worker takes at a time, and loses when the check is interrupted
 SAVE_EVERY = 60  # seconds
@@ -42,32 +44,42 @@ class Checked(NamedTuple):
     frames: int = 0
     bytes: int = 0  # of a folder of frames, their sum
     modified: int = 0  # in nanoseconds; of a folder of frames, the time of the latest change
+    height: int = 0
+    width: int = 0
     problem: str = ""  # why it can't be read
 
 
-def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoSet, VideoSet] | None:
-    """Training and validation videos from the index `file`; None, with a line that says why, where the index does not
-    fit or is not complete; `command` is what makes it again.
+def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoSet, VideoSet, list[str]] | None:
+    """Training and validation videos from the index `file`, and the `notes` on them; None, with a line that says why,
+    where the index does not fit, is damaged or is not complete; `command` is what makes it again.
 
     Neither annotations nor videos are opened. What could not be read at the check is `known_unreadable`.
     """
-    if not file.exists():
+    if not file.exists() and not _state_file(file).exists():
         return None
-    digest, (columns, *rows), state = _read(file)
-    if columns != list(COLUMNS) or state.get("csv") != digest or state["fingerprint"] != fingerprint:
-        print(f"the index {file.name} no longer fits the data and is not used; to make it again: {command}")
+    try:
+        rows, state = _read(file)
+    except (OSError, ValueError) as error:
+        print(f"the index {file} is damaged and not used ({error}); to make it again: {command}")
+        return None
+    if state["fingerprint"] != fingerprint:
+        print(f"the index {file} no longer fits the data and is not used; to make it again: {command}")
         return None
     if len(rows) < state["videos"]:
         count = f"{len(rows)} of {state['videos']}"
-        print(f"the index {file.name} has only {count} videos and is not used; to complete it: {command}")
+        print(f"the index {file} has only {count} videos and is not used; to complete it: {command}")
         return None
     sets = []
     for part in ("train", "val"):
-        some = [row for row in rows if row[0] == part]
-        problems = {i: f"{row[7]} (tdn data check, {state['date']})" for i, row in enumerate(some) if row[7]}
-        videos = [Video(root / row[1], int(row[2])) for row in some]
-        sets.append(VideoSet(videos, state["class_names"], known_unreadable=problems))
-    return sets[0], sets[1]
+        videos, problems, sizes = [], {}, []
+        for index, (_, path, label, _, *result) in enumerate(row for row in rows if row[0] == part):
+            outcome = _outcome(result)
+            videos.append(Video(root / path, int(label)))
+            sizes.append(outcome.frames * outcome.height * outcome.width * 3)
+            if outcome.problem:
+                problems[index] = f"{outcome.problem} (tdn data check, {state['date']})"
+        sets.append(VideoSet(videos, state["class_names"], known_unreadable=problems, sizes=sizes))
+    return *sets, state["notes"]
 
 
 def check_videos(
@@ -99,6 +111,15 @@ def check_videos(
     return {path: checked[path] for path in paths}
 
 
+def notes(labelled: Labelled) -> list[str]:
+    """What to know before training on these videos: what the layout left out, and labels that cannot be right."""
+    found = [f"{what}: {_counted(paths)}" for what, paths in _repeated(labelled).items() if paths]
+    if len(trained := {video.label for video in labelled.train}) == 1:
+        name = printable(labelled.class_names[trained.pop()])
+        found.append(f"only one class has training videos ({name}): there is nothing to tell apart")
+    return [*labelled.notes, *found]
+
+
 def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
     """The outcome of a check, for people."""
     names = labelled.class_names
@@ -112,26 +133,42 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
             lines.append(f"  {sum(frames):,} frames, {lengths}")
         missing = sum(result.problem == MISSING for result in results)
         lines.append(f"  missing: {missing}, unreadable: {len(results) - len(frames) - missing}")
-        problems += [f"  {path}: {checked[path].problem}" for path, _ in videos if checked[path].problem]
+        problems += [f"{path}: {checked[path].problem}" for path, _ in videos if checked[path].problem]
+    problems = list(dict.fromkeys(problems))
     if problems:
-        lines += ["missing or unreadable:", *problems[:SHOWN]]
+        lines += ["missing or unreadable:", *(f"  {printable(problem, 500)}" for problem in problems[:SHOWN])]
     if len(problems) > SHOWN:
         lines.append(f"  and {len(problems) - SHOWN} more, all in the index")
-    both = {video.path for video in labelled.train} & {video.path for video in labelled.val}
-    lines.append(f"in training and in validation: {_some(map(str, sorted(both)))}")
+    lines += [f"{what}: none" for what, paths in _repeated(labelled).items() if not paths]
     trained, mirrored = {video.label for video in labelled.train}, mirrored_labels(names)
-    lines.append(f"classes without training videos: {_some(n for i, n in enumerate(names) if i not in trained)}")
+    lines.append(f"classes without training videos: {_counted(n for i, n in enumerate(names) if i not in trained)}")
     exchanged = sum(other not in (None, label) for label, other in enumerate(mirrored))
     lines.append(f"classes that mirroring exchanges for another: {exchanged}")
     alone = (name for name, other in zip(names, mirrored, strict=True) if other is None)
-    lines.append(f"classes without a mirror image, never mirrored: {_some(alone)}")
+    lines.append(f"classes without a mirror image, never mirrored: {_counted(alone)}")
+    if doubtful := notes(labelled):
+        lines += ["to look at before training:", *(f"  {note}" for note in doubtful)]
     return "\n".join(lines)
 
 
-def _some(items: Iterable[str]) -> str:
+def _repeated(labelled: Labelled) -> dict[str, list[str]]:
+    """Videos that are listed more than once, by what is wrong with that."""
+    labels: dict[str, set[int]] = {}
+    sets: list[list[str]] = [[os.path.normpath(video.path) for video in videos] for videos in labelled[1:3]]
+    for paths, videos in zip(sets, labelled[1:3], strict=True):
+        for path, video in zip(paths, videos, strict=True):
+            labels.setdefault(path, set()).add(video.label)
+    twice = {path for paths in sets for path, count in Counter(paths).items() if count > 1}
+    return {
+        "videos with two labels or more": sorted(path for path, of_one in labels.items() if len(of_one) > 1),
+        "videos in training and in validation": sorted({*sets[0]}.intersection(sets[1])),
+        "videos twice in the same set": sorted(twice),
+    }
+
+
+def _counted(items: Iterable[str]) -> str:
     items = list(items)
-    more = ", ..." if len(items) > SHOWN else ""
-    return f"{len(items)} ({', '.join(items[:SHOWN])}{more})" if items else "none"
+    return f"{len(items)} ({some(items, SHOWN)})" if items else "none"
 
 
 def _try_all(jobs: list, workers: int, reader: str, size: int = CHUNK) -> Iterator[dict[Path, Checked]]:
@@ -165,13 +202,13 @@ def _try_some(jobs: list, reader: str) -> dict[Path, Checked]:
 
 def _try(path: Path, before: Checked | None, reader: str) -> Checked:
     try:
-        state = path.stat()
+        state = os.stat(path)
         entries = list(os.scandir(path)) if path.is_dir() else []
         frames = [entry.stat() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
     except (FileNotFoundError, NotADirectoryError):
         return Checked(problem=MISSING)
-    except OSError as error:
-        return Checked(problem=error.strerror or str(error))
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or what the file system cannot encode
+        return Checked(problem=getattr(error, "strerror", None) or str(error))
     size = sum(frame.st_size for frame in frames) if path.is_dir() else state.st_size
     modified = max(each.st_mtime_ns for each in (state, *frames))
     # What could not be read may have been the disk's fault: it is tried again.
@@ -181,10 +218,10 @@ def _try(path: Path, before: Checked | None, reader: str) -> Checked:
         with open_video(path, reader) as video:
             video.read([0, video.num_frames - 1])
     except VideoError as error:
-        return Checked(0, size, modified, error.reason)
+        return Checked(bytes=size, modified=modified, problem=error.reason)
     except Exception as error:  # whatever it is, the other videos are still to be tried
-        return Checked(0, size, modified, f"{type(error).__name__}: {error}")
-    return Checked(video.num_frames, size, modified)
+        return Checked(bytes=size, modified=modified, problem=f"{type(error).__name__}: {error}")
+    return Checked(video.num_frames, size, modified, video.height, video.width)
 
 
 def _lock(file: Path):
@@ -197,7 +234,7 @@ def _lock(file: Path):
 
 
 def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked: dict, reader: str) -> None:
-    """What is checked of the labelled videos; the json file last, with the hash of the csv file that it belongs to."""
+    """What is checked of the labelled videos; the json file last, with the digest of both files."""
     text, below = io.StringIO(), f"{root}{os.sep}"
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -206,36 +243,59 @@ def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked
             if path in checked:
                 row = (part, str(path).removeprefix(below), label, labelled.class_names[label])
                 writer.writerow((*row, *checked[path]))
-    content = text.getvalue().encode("utf-8", "surrogateescape")  # names of files need not be UTF-8
+    content = text.getvalue().encode("utf-8", "surrogatepass")  # names of files need not be UTF-8
     state = {
-        "csv": hashlib.sha256(content).hexdigest(),
         "fingerprint": fingerprint,
         "videos": len(labelled.train) + len(labelled.val),
         "date": date.today().isoformat(),
         "class_names": labelled.class_names,
         "reader": reader,
+        "notes": notes(labelled),
     }
     write_whole(file, lambda out: out.write(content))
-    write_text(file.with_suffix(".json"), json.dumps(state, indent=1))
+    write_whole(_state_file(file), lambda out: out.write(_sealed(state, content)))
 
 
-def _read(file: Path) -> tuple[str, list[list[str]], dict]:
-    """The hash and the rows of the csv file, and the content of the json file."""
-    content = file.read_bytes()
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))
+def _state_file(file: Path) -> Path:
+    return file.with_suffix(".json")
+
+
+def _sealed(state: dict, content: bytes) -> bytes:
+    """The bytes of the json file: `state`, and the digest of it and of the csv file."""
+    digest = hashlib.sha256(json.dumps(state).encode() + content).hexdigest()
+    return json.dumps(state | {"sha256": digest}, indent=1).encode()
+
+
+def _read(file: Path) -> tuple[list[list[str]], dict]:
+    """The rows of the csv file and the content of the json file. Raises OSError, and ValueError where a byte of them is
+    not as a check wrote it."""
+    content, sealed = file.read_bytes(), _state_file(file).read_bytes()
     try:
-        state = json.loads(file.with_suffix(".json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        state = {}
-    return hashlib.sha256(content).hexdigest(), rows or [[]], state
+        state = json.loads(sealed)
+        del state["sha256"]
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8", "surrogatepass"), newline="")))
+    except (ValueError, TypeError, KeyError, RecursionError, csv.Error):
+        rows, state = [], {}
+    if _sealed(state, content) != sealed:
+        raise ValueError("it is not as a check left it")
+    if not rows or rows[0] != list(COLUMNS):
+        raise ValueError("another version of tdn wrote it")
+    return rows[1:], state
+
+
+def _outcome(row: list[str]) -> Checked:
+    *numbers, problem = row
+    return Checked(*map(int, numbers), problem)
 
 
 def _earlier(file: Path, root: Path, reader: str) -> dict[Path, Checked]:
-    """Outcomes of an earlier check by this reader, whatever the annotation was; none without an index of this form."""
-    try:
-        _, rows, state = _read(file)
-        if state.get("reader", "pyav") != reader:
-            return {}
-        return {root / row[1]: Checked(*map(int, row[4:7]), *row[7:]) for row in rows[1:]}
-    except (FileNotFoundError, ValueError, TypeError, IndexError):
+    """Outcomes of an earlier check by this reader, whatever the annotation was; none, with a line that says so, where
+    its index is damaged."""
+    if not file.exists() and not _state_file(file).exists():
         return {}
+    try:
+        rows, state = _read(file)
+    except (OSError, ValueError) as error:
+        print(f"the index {file} is damaged and not used ({error}): every video is tried", flush=True)
+        return {}
+    return {root / row[1]: _outcome(row[4:]) for row in rows} if state["reader"] == reader else {}

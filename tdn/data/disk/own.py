@@ -1,42 +1,80 @@
-"""Labelled videos of one's own: lists as of TSN, or folders of classes."""
+"""Labelled videos of one's own: lists of paths and labels, or folders of classes."""
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tdn.data.clips import Video
-from tdn.data.disk.published import VIDEO_SUFFIXES, Labelled, Layout, find, is_video_file, lines, visible, wrong
+from tdn.data.disk.lists import EXPECTED, Row, class_names, printable, read_list, some, wrong
+from tdn.data.disk.published import Labelled, Layout, is_video_file, visible
 from tdn.data.video import IMAGE_SUFFIXES
+
+TRAIN, VAL, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")  # as words of a name
+_LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".lst", ".list")
+_OTHER_LISTS = (*_LIST_SUFFIXES, ".json", ".jsonl", ".xlsx", ".xls", ".pkl", ".parquet", ".xml", ".yaml", ".yml")
+_LISTS_BELOW = (".", "annotations", "labels")
 
 
 def own_layout(root: Path) -> Layout:
     """The layout below `root`: lists where there is one, else folders of classes."""
-    if (root / "train.txt").exists() or (root / "val.txt").exists():
-        return Layout(_list_sources, _read_lists)
-    return Layout(_folder_sources, _read_folder)
+    lists = [_named(root, words) for words in (TRAIN, VAL)]
+    return Layout(_list_sources, _read_lists) if any(lists) else Layout(_folder_sources, _read_folder)
+
+
+def _named(root: Path, words: tuple[str, ...]) -> list[Path]:
+    """The lists of one set by their names: train.txt, train.csv, train_list.txt, trainlist01.txt, ..."""
+    files = [entry for below in _LISTS_BELOW if (root / below).is_dir() for entry in visible(root / below)]
+    found = []
+    for entry in files:
+        stem, suffix = os.path.splitext(entry.name.lower())
+        parts = set(re.findall("[a-z]+", stem.replace("list", " list ")))
+        others = {word for each in (TRAIN, VAL, TEST) if each != words for word in each}
+        if suffix in _LIST_SUFFIXES and parts & {*words} and not parts & others and not entry.is_dir():
+            found.append(Path(entry.path))
+    return sorted(found)
 
 
 def _list_sources(root: Path, split: int) -> list[Path]:
-    return [find(root, "train.txt"), find(root, "val.txt"), *root.glob("classes.txt")]
+    """The lists of training and validation, and the names of the classes where there are any. ValueError where it is
+    not clear which they are."""
+    train, val = _named(root, TRAIN), _named(root, VAL) or _named(root, TEST)
+    sources = []
+    for name, files in (("train", train), ("val", val)):
+        exact = [file for file in files if file.name == f"{name}.txt"] or files
+        if not exact:
+            there = ", ".join(file.name for file in (*train, *val))
+            raise FileNotFoundError(
+                f"{root} has {there}, but no {name}.txt or {name}.csv: a list of each set is needed, {EXPECTED}; if "
+                f"the videos lie in folders of their classes, move {there} elsewhere"
+            )
+        if len(exact) > 1:
+            names = ", ".join(file.name for file in exact)
+            raise ValueError(f"{root} has several lists of one set ({names}): keep one, or call it {name}.txt")
+        sources += exact
+    return [*sources, *root.glob("classes.txt"), *sources[0].parent.glob("classes.txt")][:3]
 
 
 def _read_lists(root: Path, sources: list[Path]) -> Labelled:
-    """Lists as of TSN, `path label` or `path frames label`; classes.txt, if there is one, has one name per line.
+    """Lists as of `read_list`; classes.txt, if there is one, has one name per line.
 
-    Paths are those of video files or folders of frames, below the root or absolute. The number of frames is not used.
+    Paths are those of video files or folders of frames, below the root or absolute. Labels are numbers from 0 on, or
+    names: then the classes are in the order of classes.txt, or of their names.
     """
-    train, val = (list(_list_rows(file)) for file in sources[:2])
+    (train, doubts), (val, more) = (read_list(file, root) for file in sources[:2])
+    for file, rows in zip(sources[:2], (train, val), strict=True):
+        if not rows:
+            raise ValueError(f"{file} has no videos, only titles of columns")
+        if empty := [row.line for row in rows if not (row.path and row.label)]:
+            raise wrong(file, empty[0], "has no path or no label")
+    numbers = all(row.label.isdecimal() for row in train)
     if len(sources) > 2:
-        names = []
-        for number, name in lines(sources[2]):
-            if number != len(names) + 1 or name in names:
-                what = f"a blank line before it would shift the labels, or it is there twice: {name!r}"
-                raise wrong(sources[2], number, what)
-            names.append(name)
-    else:
-        labels = sorted({label for _, _, label in train})
+        names = class_names(sources[2])
+    elif numbers:
+        labels = sorted({int(row.label) for row in train})
         gap = next((number for number, label in enumerate(labels) if number != label), None)
         if gap is not None:
             raise ValueError(
@@ -44,40 +82,56 @@ def _read_lists(root: Path, sources: list[Path]) -> Labelled:
                 f"ones; if that is intended, name all classes in {root / 'classes.txt'}, one per line"
             )
         names = list(map(str, labels))
-    known = f"0 to {len(names) - 1}, those of {'classes.txt' if len(sources) > 2 else 'train.txt'}"
-    for file, rows in zip(sources[:2], (train, val), strict=True):
-        for number, _, label in rows:
-            if label >= len(names):
-                raise wrong(file, number, f"label {label} is not one of {known}")
-    return Labelled(names, *([Video(root / path, label) for _, path, label in rows] for rows in (train, val)))
+    else:
+        names = sorted({row.label for row in train})
+        if number := next((row for row in train if row.label.isdecimal()), None):
+            what = f"label {number.label} is a number, others are names: if it is a name, too, list all in classes.txt"
+            raise wrong(sources[0], number.line, what)
+    label_of = {str(label) if numbers else name: label for label, name in enumerate(names)}
+    known = f"those of {'classes.txt' if len(sources) > 2 else sources[0].name}"
 
+    def videos(file: Path, rows: list[Row]) -> Iterator[Video]:
+        for line, path, text in rows:
+            label = str(int(text)) if numbers and text.isdecimal() else text
+            if label not in label_of:
+                valid = f"0 to {len(names) - 1}, " if numbers else ""
+                raise wrong(file, line, f"label {text} is not one of {valid}{known}")
+            yield Video(root / path, label_of[label])
 
-def _list_rows(file: Path) -> Iterator[tuple[int, str, int]]:
-    """Line, path and label. Paths may have blanks: only where every line ends in two numbers one counts frames."""
-    rows = list(lines(file))
-    if not rows:
-        raise ValueError(f"{file} is empty")
-    counted, plain = re.compile(r"(.+?)\s+\d+\s+(\d+)"), re.compile(r"(.+?)\s+(\d+)")
-    form = counted if all(counted.fullmatch(row) for _, row in rows) else plain
-    for number, row in rows:
-        if not (match := form.fullmatch(row)):
-            raise wrong(file, number, f"neither `path label` nor `path frames label`, labels from 0 on: {row!r}")
-        yield number, match[1], int(match[2])
+    sets = [list(videos(file, rows)) for file, rows in zip(sources[:2], (train, val), strict=True)]
+    unused = [file.name for file in _named(root, TEST) if file not in sources]
+    notes = [f"not used: {', '.join(unused)}"] if unused else []
+    return Labelled(names, *sets, [*doubts, *more, *notes])
 
 
 def _folder_sources(root: Path, split: int) -> list[Path]:
-    return sorted(Path(entry.path) for part in _parts(root) for entry in visible(part) if entry.is_dir())
+    parts = _parts(root)
+    return [root, *sorted(Path(entry.path) for part in parts for entry in visible(part) if entry.is_dir())]
 
 
 def _read_folder(root: Path, sources: list[Path]) -> Labelled:
     """`<class>/<video>`, classes in order of their names; a folder with jpg or png files is a video.
 
-    With `train/` and `val/` (or `validation/`, `test/`) above the classes those are the sets. Otherwise one in five
-    videos is for validation: a hash of its path below the root decides, so that adding videos moves none.
+    With `train/` and `val/` (or `valid/`, `validation/`, `test/`, ...) above the classes those are the sets. Otherwise
+    one in five videos is for validation: a hash of its path below the root decides, so that adding videos moves none.
     """
     parts = _parts(root)
-    classes = _classes(parts[0])
+    left_out = _LeftOut(root)
+    classes = _classes(parts[0], left_out)
     names = list(classes)
+    lists = [entry.name for entry in visible(root) if entry.name.lower().endswith(_OTHER_LISTS) and not entry.is_dir()]
+    if len(names) == 1 and lists:
+        raise ValueError(
+            f"{root} has the videos of one class only ({printable(names[0])}), and {some(sorted(lists))} next to it: "
+            f"lists of videos must be called train.txt and val.txt (or .csv), {EXPECTED}; otherwise each class needs a "
+            "folder of its own"
+        )
+    words = [set(re.findall("[a-z]+", name.lower())) for name in names]
+    if len(parts) == 1 and all(of_one.intersection((*TRAIN, *VAL, *TEST)) for of_one in words):
+        raise ValueError(
+            f"{root}: {some(names)} have names of sets, not of classes: they must be called train and val, and hold a "
+            "folder for each class"
+        )
     sets = {False: [], True: []}  # by whether held out for validation
     for label, paths in enumerate(classes.values()):
         for path in paths:
@@ -86,44 +140,114 @@ def _read_folder(root: Path, sources: list[Path]) -> Labelled:
             sets[held_out].append(Video(path, label))
     if len(parts) == 1 and not all(sets.values()):
         few = f"{root}: all of so few videos ({len(sets[False] + sets[True])}) fall into the same set"
-        raise ValueError(f"{few}; sort them into train/<class>/ and val/<class>/")
-    for name, paths in _classes(parts[1]).items() if len(parts) == 2 else ():
+        more = "".join(f"; {note}" for note in left_out.notes())
+        raise ValueError(f"{few}; sort them into train/<class>/ and val/<class>/{more}")
+    for name, paths in _classes(parts[1], left_out).items() if len(parts) == 2 else ():
         if name not in classes:
             raise ValueError(f"{parts[1] / name}: {parts[0]} has no videos of this class")
         sets[True] += [Video(path, names.index(name)) for path in paths]
-    return Labelled(names, sets[False], sets[True])
+    if len(parts) == 2:
+        left_out.beside(parts)
+    return Labelled(names, sets[False], sets[True], left_out.notes())
 
 
 def _parts(root: Path) -> list[Path]:
     """Folders of training and validation, or the root alone."""
-    val = next((root / name for name in ("val", "validation", "test") if (root / name).is_dir()), None)
-    return [root / "train", val] if val and (root / "train").is_dir() else [root]
+    folders = {entry.name.lower(): Path(entry.path) for entry in visible(root) if entry.is_dir()}
+    train, val = (next((folders[name] for name in names if name in folders), None) for names in (TRAIN, (*VAL, *TEST)))
+    return [train, val] if train and val else [root]
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """Videos by class. Files and folders that are no videos are named only where there is no video at all."""
-    classes, strays = {}, []
-    for class_folder in sorted(visible(folder), key=lambda entry: entry.name):
-        inside = list(visible(class_folder)) if class_folder.is_dir() else []
-        if videos := sorted(Path(entry.path) for entry in inside if _is_video(entry)):
-            classes[class_folder.name] = videos
-        strays += inside or [class_folder]
+def _classes(folder: Path, left_out: "_LeftOut") -> dict[str, list[Path]]:
+    """Videos by class: those in the folder of the class itself. All else is `left_out`."""
+    classes = {}
+    for entry in sorted(visible(folder), key=lambda entry: entry.name):
+        if not entry.is_dir():
+            left_out.file(entry)
+            continue
+        videos = []
+        for inside in visible(entry):
+            if is_video_file(inside) or (inside.is_dir() and left_out.frames_of(inside)):
+                videos.append(Path(inside.path))
+            elif not inside.is_dir():
+                left_out.others[_suffix(inside.name)].append(inside.path)
+        if videos:
+            classes[entry.name] = sorted(videos)
+        else:
+            left_out.empty.append(entry.path)
     if not classes:
-        found = ", ".join(entry.path for entry in strays[:5]) or "nothing"
         raise ValueError(
-            f"{folder} must hold <class>/<video>, or train/<class>/<video> and val/<class>/<video>; a video is a "
-            f"folder of jpg or png files or has the suffix {', '.join(sorted(VIDEO_SUFFIXES))}; found: {found}"
+            f"{folder} must hold <class>/<video>, or train/<class>/<video> and val/<class>/<video>, or lists: train.txt"
+            f" and val.txt (or .csv), {EXPECTED}; a video is a folder of jpg or png files or a file with the suffix of "
+            f"one (.mp4, .avi, ...); found: {'; '.join(left_out.notes()) or 'nothing'}"
         )
     return classes
 
 
-def _is_video(entry: os.DirEntry) -> bool:
-    """Raises ValueError for a folder in a class folder that has videos instead of frames: they would be left out."""
-    if not entry.is_dir():
-        return is_video_file(entry)
-    files = list(visible(entry.path))
-    if any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in files):
-        return True
-    if any(map(is_video_file, files)):
-        raise ValueError(f"{entry.path} holds videos: they must lie in the folder of their class, not one deeper")
-    return False
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower() or "without a suffix"
+
+
+@dataclass
+class _LeftOut:
+    """What lies in the folders of a data set and is none of its videos; hidden files and folders do not count."""
+
+    root: Path
+    others: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # no videos, by suffix
+    loose: list[str] = field(default_factory=list)  # videos in no folder of a class
+    deeper: Counter = field(default_factory=Counter)  # number of videos, by folder
+    empty: list[str] = field(default_factory=list)  # folders that would be classes
+    unused: list[str] = field(default_factory=list)
+
+    def file(self, entry: os.DirEntry) -> None:
+        """A file where folders of classes are."""
+        (self.loose if is_video_file(entry) else self.others[_suffix(entry.name)]).append(entry.path)
+
+    def frames_of(self, folder: os.DirEntry) -> bool:
+        """Whether a folder is a video, as it has more pictures than videos (which then are left out). What lies in it
+        and is not read is counted, to any depth."""
+        pictures, videos, others, folders = [], 0, [], []
+        for entry in visible(folder):
+            if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                pictures.append(entry.path)
+            elif entry.is_dir():
+                folders.append(entry)
+            elif is_video_file(entry):
+                videos += 1
+            else:
+                others.append(entry.path)
+        is_video = len(pictures) > videos
+        inner = [self.frames_of(each) for each in folders if not each.is_symlink()]  # links may lead round in a circle
+        # Frames in a folder next to frames are their flow or masks.
+        self.deeper[folder.path] += videos + (0 if is_video else sum(inner))
+        for path in () if is_video else (*pictures, *others):
+            self.others[_suffix(path)].append(path)
+        return is_video
+
+    def beside(self, parts: list[Path]) -> None:
+        """What lies next to the folders of training and validation."""
+        for entry in visible(self.root):
+            if entry.is_dir() and Path(entry.path) not in parts:
+                self.unused.append(entry.path)
+            elif not entry.is_dir():
+                self.file(entry)
+
+    def notes(self) -> list[str]:
+        def short(paths: Iterable[str]) -> str:
+            return some(sorted(os.path.relpath(path, self.root) for path in paths))
+
+        places = [f"{short([place])}: {count}" for place, count in _by_count(self.deeper)]
+        numbers = Counter({suffix: len(paths) for suffix, paths in self.others.items()})
+        kinds = [f"{n} {suffix} such as {short([min(self.others[suffix])])}" for suffix, n in _by_count(numbers)]
+        found = {
+            "videos left out, deeper than in the folder of their class": (self.deeper.total(), some(places, 10)),
+            "videos left out, in no folder of a class": (len(self.loose), short(self.loose)),
+            "files left out, by their suffix no videos": (numbers.total(), some(kinds, 20)),
+            "folders that are no classes, without videos of their own": (len(self.empty), short(self.empty)),
+            "not used, next to training and validation": (len(self.unused), short(self.unused)),
+        }
+        return [f"{what}: {count} ({which})" for what, (count, which) in found.items() if count]
+
+
+def _by_count(numbers: Counter) -> list[tuple[str, int]]:
+    return sorted((+numbers).items(), key=lambda item: (-item[1], item[0]))

@@ -8,32 +8,38 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tdn.data.clips import Video
+from tdn.data.disk.lists import lines, read_text, wrong
 
-VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv"]
-)
+# Of files in a folder of videos; where the user names the file, any that FFmpeg can open is a video.
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".insv", ".avi", ".divx"}
+VIDEO_SUFFIXES |= {".mkv", ".mk3d", ".webm", ".ogv", ".ogm", ".ogg", ".flv", ".wmv", ".asf", ".rm", ".rmvb", ".gif"}
+VIDEO_SUFFIXES |= {".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".vob", ".ts", ".m2ts", ".m2t", ".mts", ".mod"}
+VIDEO_SUFFIXES |= {".tod", ".trp", ".mxf", ".dv", ".wtv", ".nut", ".nsv", ".amv", ".swf", ".apng", ".y4m", ".ivf"}
+VIDEO_SUFFIXES |= {".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".265", ".hevc", ".obu"}
 
 
 class Labelled(NamedTuple):
-    """The content of an annotation: names of the classes, and the videos of both sets, whether on disk or not."""
+    """The content of an annotation: names of the classes, and the videos of both sets, whether on disk or not; `notes`
+    are sentences on what was left out or is doubtful."""
 
     class_names: list[str]
     train: list[Video]
     val: list[Video]
+    notes: Sequence[str] = ()
 
 
 class Layout(NamedTuple):
     """How one data set lies below its folder.
 
     `sources(root, split)` gives the annotation files, or folders whose listing is the annotation; FileNotFoundError
-    where one is missing. `read(root, sources)` raises ValueError, with file and line, for a mistake in them, and
-    FileNotFoundError where the folder of the videos is missing.
+    where one is missing, ValueError where it is not clear which they are. `read(root, sources)` raises ValueError, with
+    file and line, for a mistake in them, and FileNotFoundError where the folder of the videos is missing.
     """
 
     sources: Callable[[Path, int], list[Path]]
@@ -111,6 +117,7 @@ def _read_k400(root: Path, sources: list[Path]) -> Labelled:
         below = [entry for entry in visible(folder) if entry.is_dir()]
         class_folders = {entry.name.replace("_", " "): entry.name for entry in below}
         files = [entry for place in (folder, *below) for entry in visible(place)]
+        files = sorted(files, key=lambda entry: not entry.name.lower().endswith(".gif"))  # of two, not the preview
         on_disk = {os.path.splitext(entry.name)[0]: Path(entry.path) for entry in files if is_video_file(entry)}
         for number, name, video in rows:
             if name not in label_of:
@@ -125,7 +132,7 @@ def _read_k400(root: Path, sources: list[Path]) -> Labelled:
 def _k400_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     """Line, class and file name without its suffix."""
     columns = ["label", "youtube_id", "time_start", "time_end"]
-    reader = csv.reader(_text(file).splitlines())
+    reader = csv.reader(read_text(file).splitlines())
     if next(reader, [])[:4] != columns:
         raise wrong(file, 1, f"the columns must be {','.join(columns)},...")
     for row in filter(None, reader):
@@ -207,31 +214,14 @@ def find(root: Path, *names: str, below: tuple[str, ...] = ()) -> Path:
     raise FileNotFoundError(f"there is no {' or '.join(names)} in {' or '.join(map(str, places))}")
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text("utf-8-sig")  # -sig: some editors put a mark in front
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8: {error}") from error
-
-
-def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank."""
-    numbered = enumerate(map(str.strip, _text(file).split("\n")), 1)
-    return ((number, line) for number, line in numbered if line)
-
-
 def _json(file: Path, kind: type) -> dict | list:
     try:
-        content = json.loads(_text(file))
+        content = json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise ValueError(f"{file}, line {error.lineno}: {error.msg}") from error
     if not isinstance(content, kind):
         raise ValueError(f"{file} must hold a JSON {'object' if kind is dict else 'list'}")
     return content
-
-
-def wrong(file: Path, line: int, what: str) -> ValueError:
-    return ValueError(f"{file}, line {line}: {what}")
 
 
 _PARTS = ("labels", "train", "validation")
