@@ -94,7 +94,8 @@ def mirrored_labels(class_names: Sequence[str]) -> list[int | None]:
 
     A name without a side keeps its label; "Pushing it from left to right" becomes the class with the sides exchanged,
     its twin; None where no such class exists, and such videos must not be flipped. "right" is also an adverb: alone,
-    and without a twin, it is no side ("pulling it right out"), unless a "left" is without its twin too.
+    and without a twin, it is no side ("pulling it right out"), unless a "left" is without its twin too. (The released
+    code exchanges six labels by number: departures, notebook 02.)
     """
     names = [OTHER_WAY.sub("Counterclockwise", name) for name in class_names]
     sides = [{side.lower() for side in SIDES.findall(name)} for name in names]

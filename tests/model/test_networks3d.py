@@ -26,7 +26,7 @@ def test_cost_of_the_published_networks(build, size, gmacs, params):
 
 
 def test_middle_channels_of_r2plus1d_are_those_of_each_convolution():
-    """As the authors' network, whose 152 GMACs the paper reports: floor(27 in out / (9 in + 3 out)), also for the second
+    """As the authors' network, whose 152 GMACs are reported: floor(27 in out / (9 in + 3 out)), also for the second
     convolution of a block."""
     with torch.device("meta"):
         backbone = r2plus1d().backbone

@@ -114,7 +114,7 @@ def test_cmm_has_one_batch_norm_and_starts_as_convolutions_of_torch_do():
     assert [norm.num_features for norm in norms] == [512 // 16] and norms[0] is block.beside.squeeze[1]
     for conv in (block.beside.squeeze[0], block.beside.align, block.beside.restore):
         bound = conv.weight[0].numel() ** -0.5
-        assert 0.95 * bound < conv.weight.abs().max() <= bound and conv.weight.std() == pytest.approx(
+        assert 0.95 * bound < conv.weight.abs().max() <= bound and conv.weight.std().item() == pytest.approx(
             bound / 3**0.5, 0.1
         )
     assert block.conv2.weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.05)
