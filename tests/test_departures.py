@@ -3,6 +3,7 @@
 `python tests/test_departures.py` prints the measurements: what this project did before it followed the released code,
 what it does now, and the largest difference of each from the public source."""
 
+import dataclasses
 import importlib
 from collections import Counter
 from fractions import Fraction
@@ -16,11 +17,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.reference import randomise
+from helpers.runs import TINY
 
 import tdn
 from tdn.data.sampling import Views, sample_windows, training_windows
 from tdn.data.transforms import mirrored_labels, random_crop
 from tdn.engine.inference import average_views
+from tdn.experiments import runs
+from tdn.experiments.profiles import PROFILES
 from tdn.experiments.tables import CSV_FOLDER
 from tdn.model.weights import initialise_from
 from tdn.utils import CHECKOUT
@@ -197,6 +201,20 @@ def test_what_is_kept_differs_as_the_table_says():
 @pytest.mark.parametrize(("clip", "before"), CLIPS.items())
 def test_starts_of_training_windows_are_distributed_as_released(clip, before):
     assert total_variation(*clip) == (pytest.approx(before, abs=0.005), pytest.approx(0, abs=1e-12))
+
+
+@pytest.mark.parametrize("sampling", ["released", "even"])
+def test_a_run_draws_as_its_recipe_says_in_one_word(sampling, data_root, tmp_path, monkeypatch):
+    assert {setting.recipe.sampling for setting in PROFILES["paper"].settings.values()} == {"released"}
+    assert {PROFILES[name].settings["ssv1"].recipe.sampling for name in ("pocket", "smoke")} == {"even"}
+    config = dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, sampling=sampling))
+    drawn = []
+    monkeypatch.setattr(runs, "fit", lambda model, loader, *_: drawn.append(loader.clips) or {}["stop here"])
+    with pytest.raises(KeyError, match="stop here"):
+        runs.run(config, tmp_path, data_root)
+    assert (drawn[0].sampling, drawn[0].scales) == (sampling, config.scales)
+    with pytest.raises(ValueError, match="sampling must be one of released, even, not 'dense'"):
+        dataclasses.replace(TINY.recipe, sampling="dense")
 
 
 def test_the_table_has_a_row_for_each_and_the_code_leads_to_it():
