@@ -52,7 +52,7 @@ def random_crop(
         side = round(rng.choice(scales) * shorter)
         top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
         return Crop(int(top), int(left), side, side, bool(flip and rng.random() < 0.5))
-    sides = [int(shorter * scale) for scale in scales]
+    sides = [max(int(shorter * scale), 1) for scale in scales]
     pairs = [(h, w) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
     (high, wide), (down, along) = pairs[rng.integers(len(pairs))], PLACES[rng.integers(len(PLACES))]
     top, left = down * ((height - high) // 4), along * ((width - wide) // 4)

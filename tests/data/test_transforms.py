@@ -49,6 +49,7 @@ def test_even_crops_stay_inside_and_reach_every_place():
     assert 0.45 < np.mean([crop.flip for crop in crops]) < 0.55
     for sampling in ("released", "even"):
         assert not any(random_crop(rng, 20, 30, (1.0,), False, sampling).flip for _ in range(50))
+        assert random_crop(rng, 1, 9, (0.66,), False, sampling)[2:4] == (1, 1)
     with pytest.raises(ValueError, match="sampling must be one of released, even, not 'random'"):
         random_crop(rng, 20, 30, (1.0,), False, "random")
 
