@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tdn.bench.synthetic import make_clip, write_jpegs, write_mp4, write_mp4s
 from tdn.bench.timing import devices, interleaved
 from tdn.data.clips import Sample, TrainingClips, Video, VideoSet
-from tdn.data.sampling import sample_windows
+from tdn.data.sampling import training_windows
 from tdn.data.transforms import MEAN, STD, random_crop, to_input
 from tdn.engine.loading import TrainingLoader, worker_context
 from tdn.engine.recipes import Recipe
@@ -39,13 +39,13 @@ def pil_clip(path: Path, rng: np.random.Generator) -> Tensor:
     """The baseline: network input `(T, L, C, SIZE, SIZE)` of a video as pipelines derived from TSN's make it, one image
     at a time. Draws the same frames and crop as `TrainingClips` with the same `rng`."""
     video = sorted(path.iterdir()) if path.is_dir() else decord.VideoReader(str(path), num_threads=1)
-    indices = sample_windows(len(video), SEGMENTS, WINDOW, rng).flatten()
+    indices = training_windows(len(video), SEGMENTS, WINDOW, rng).flatten()
     if path.is_dir():
         images = [Image.open(video[index]).convert("RGB") for index in indices]
     else:
         images = [Image.fromarray(frame) for frame in video.get_batch(indices).asnumpy()]
     crop = random_crop(rng, images[0].height, images[0].width, SCALES, flip=True)
-    images = [TF.resized_crop(image, crop.top, crop.left, crop.side, crop.side, [SIZE, SIZE]) for image in images]
+    images = [TF.resized_crop(image, *crop[:4], [SIZE, SIZE]) for image in images]
     images = [TF.hflip(image) for image in images] if crop.flip else images
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().float().div(255)
     return TF.normalize(pixels, MEAN, STD, inplace=True).unflatten(0, (SEGMENTS, WINDOW))

@@ -43,9 +43,9 @@ def object_masks(data: PocketSpec, videos: Sequence[int], num_segments: int, win
         mask = data.mask(video)
         frames = views.windows(len(mask), num_segments, window, 0)[:, window // 2]
         (crop,) = views.squares(*mask.shape[1:])
-        if crop.side != views.size:
-            raise ValueError(f"masks of {crop.side} pixels for frames of {views.size}")
-        masks.append(mask[frames, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side])
+        if crop.height != views.size:
+            raise ValueError(f"masks of {crop.height} pixels for frames of {views.size}")
+        masks.append(crop.of(mask[frames]))
     return torch.from_numpy(np.stack(masks))
 
 

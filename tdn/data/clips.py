@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from tdn.data.sampling import Views, sample_windows
+from tdn.data.sampling import Views, training_windows
 from tdn.data.transforms import Crop, mirrored_labels, random_crop
 from tdn.data.video import TensorVideo, VideoError, VideoReader, open_video
 
@@ -151,14 +151,22 @@ class TrainingClips(Dataset):
     """One random clip of every video of a set, for a network of T = `num_segments` and L = `window`.
 
     Everything random about a clip is drawn from (seed, epoch, video), whatever process reads it and in whatever order:
-    call `start_epoch` before each epoch. `scales`: sides of the square crop as fractions of the video's shorter side.
+    call `start_epoch` before each epoch. `scales`: sides of the crop as fractions of the video's shorter side.
+    `sampling` draws frames and crop, as `training_windows` and `random_crop`.
     """
 
     def __init__(
-        self, videos: VideoSet, num_segments: int, window: int, scales: Sequence[float] = (0.875,), seed: int = 0
+        self,
+        videos: VideoSet,
+        num_segments: int,
+        window: int,
+        scales: Sequence[float] = (0.875,),
+        seed: int = 0,
+        sampling: str = "released",
     ):
         self.videos, self.num_segments, self.window = videos, num_segments, window
         self.scales, self.seed, self.epoch = tuple(scales), seed, 0
+        self.sampling = sampling
         self._unreadable: dict[str, str] = {}
         self._mirrored = mirrored_labels(videos.class_names)
 
@@ -179,8 +187,8 @@ class TrainingClips(Dataset):
         mirrored = self._mirrored[label]
         try:
             with self.videos.open(index) as video:
-                windows = sample_windows(video.num_frames, self.num_segments, self.window, rng)
-                crop = random_crop(rng, video.height, video.width, self.scales, flip=mirrored is not None)
+                windows = training_windows(video.num_frames, self.num_segments, self.window, rng, self.sampling)
+                crop = random_crop(rng, video.height, video.width, self.scales, mirrored is not None, self.sampling)
                 clip, crops = read_crops(video, windows, [crop])
         except VideoError as error:
             return Unreadable(error.path, error.reason)
@@ -214,7 +222,7 @@ def read_crops(video: VideoReader, indices: np.ndarray, crops: Sequence[Crop]) -
     """The frames of these indices, as `video.read`: the smallest part of them that holds all crops, and where the crops
     lie in it."""
     top, left = min(crop.top for crop in crops), min(crop.left for crop in crops)
-    bottom, right = max(crop.top + crop.side for crop in crops), max(crop.left + crop.side for crop in crops)
+    bottom, right = max(crop.top + crop.height for crop in crops), max(crop.left + crop.width for crop in crops)
     moved = tuple(crop._replace(top=crop.top - top, left=crop.left - left) for crop in crops)
     return video.read(indices, (slice(top, bottom), slice(left, right))), moved
 

@@ -7,36 +7,68 @@ from typing import Any
 
 import numpy as np
 
-from tdn.data.transforms import Crop
+from tdn.data.transforms import Crop, require_sampling
 
 
-def sample_windows(
-    num_frames: int, num_segments: int, window: int, rng: np.random.Generator | None = None, offset: float = 0.5
-) -> np.ndarray:
+def sample_windows(num_frames: int, num_segments: int, window: int, offset: float | np.ndarray = 0.5) -> np.ndarray:
     """Indices of frames `(T, L)`, 0-based and in order of time (TSN sampling; TDN section 3.1).
 
-    The possible starts of a window are cut into T equal parts; each gives one start, drawn from `rng` while
-    training; at test (`rng=None`) it is at `offset` of its part, 0 to below 1, by default in its middle.
+    The possible starts of a window are cut into T equal parts; each gives one start, at `offset` of its part (of each
+    its own, where there are T), 0 to below 1, by default in its middle.
 
-    Short videos, in training and test: where fewer windows fit than there are segments, windows may run over the end
-    and repeat the last frame, just so far that there are as many starts as segments; a video with fewer frames than
-    segments spreads the segments over all its frames. Raises ValueError for a number below 1.
+    Short videos: where fewer windows fit than there are segments, windows may run over the end and repeat the last
+    frame, just so far that there are as many starts as segments; a video with fewer frames than segments spreads the
+    segments over all its frames. (The released code has all segments on the first frame: departures, notebook 02.)
+    Raises ValueError for a number below 1.
     """
+    _require_positive(num_frames, num_segments, window)
+    possible_starts = max(num_frames - window + 1, min(num_frames, num_segments))
+    starts = ((np.arange(num_segments) + offset) * possible_starts / num_segments).astype(int)
+    return _windows(starts, window, num_frames)
+
+
+def training_windows(
+    num_frames: int, num_segments: int, window: int, rng: np.random.Generator, sampling: str = "released"
+) -> np.ndarray:
+    """Random indices of frames `(T, L)`, 0-based and in order of time.
+
+    "released", as the authors' code: segments of floor((frames - L + 1) / T) starts, one drawn from each, so that up to
+    T - 1 starts at the end of a video are never drawn. Of a shorter video, which has not one start for each segment,
+    sorted draws from all starts; with no more frames than segments, the first frame for all. "even": `sample_windows`,
+    each start drawn from its part; all starts are possible, and short videos are spread over their frames (departures,
+    notebook 02). Raises ValueError for a number below 1 and another `sampling`.
+    """
+    _require_positive(num_frames, num_segments, window)
+    if require_sampling(sampling) == "even":
+        return sample_windows(num_frames, num_segments, window, rng.random(num_segments))
+    possible_starts = max(num_frames - window + 1, 1)
+    length = possible_starts // num_segments
+    if length > 0:
+        starts = np.arange(num_segments) * length + rng.integers(length, size=num_segments)
+    elif num_frames > num_segments:
+        starts = np.sort(rng.integers(possible_starts, size=num_segments))
+    else:
+        starts = np.zeros(num_segments, int)
+    return _windows(starts, window, num_frames)
+
+
+def _windows(starts: np.ndarray, window: int, num_frames: int) -> np.ndarray:
+    return np.minimum(starts[:, None] + np.arange(window), num_frames - 1)
+
+
+def _require_positive(num_frames: int, num_segments: int, window: int) -> None:
     if min(num_frames, num_segments, window) < 1:
         raise ValueError(f"need at least one of each: {num_frames=}, {num_segments=}, {window=}")
-    possible_starts = max(num_frames - window + 1, min(num_frames, num_segments))
-    offset = np.full(num_segments, offset) if rng is None else rng.random(num_segments)
-    starts = ((np.arange(num_segments) + offset) * possible_starts / num_segments).astype(int)
-    return np.minimum(starts[:, None] + np.arange(window), num_frames - 1)
 
 
 @dataclass(frozen=True)
 class Views:
-    """`clips` x `crops` views of a video, each a square of `size` pixels; a video's score is their mean.
+    """`clips` x `crops` views of a video, each a square of `size` pixels; a video's probabilities are their means.
 
     Nothing is drawn: the clips lie evenly between each other, one clip in the middle of the segments, and are
     distinct as far as the video has frames. The crops lie evenly along the longer side, one in the middle; `scale` is
-    their side as a fraction of the shorter side (224 of 256 is 0.875).
+    their side as a fraction of the shorter side (224 of 256 is 0.875). (The released code draws the clips, and gives a
+    portrait video three times the centre crop: departures, notebook 02.)
 
     Raises ValueError for less than one clip, crop or pixel, and a scale outside 0 to 1.
     """
@@ -59,7 +91,7 @@ class Views:
 
     def windows(self, num_frames: int, num_segments: int, window: int, clip: int) -> np.ndarray:
         """Indices of frames `(T, L)` of clip `clip`, 0-based."""
-        return sample_windows(num_frames, num_segments, window, offset=(clip + 0.5) / self.clips)
+        return sample_windows(num_frames, num_segments, window, (clip + 0.5) / self.clips)
 
     def squares(self, height: int, width: int) -> tuple[Crop, ...]:
         """The crops of a video of this size, from left to right or from top to bottom."""
@@ -67,7 +99,8 @@ class Views:
         places = np.linspace(0, 1, self.crops) if self.crops > 1 else np.array([0.5])
         along = (places * (max(height, width) - side)).astype(int).tolist()
         across = (min(height, width) - side) // 2
-        return tuple(Crop(across, at, side) if width >= height else Crop(at, across, side) for at in along)
+        places = ((across, at) if width >= height else (at, across) for at in along)
+        return tuple(Crop(top, left, side, side) for top, left in places)
 
 
 def parse_views(text: str, size: int | None = None, of_file: Mapping[str, Any] | None = None) -> Views:

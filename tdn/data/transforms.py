@@ -14,23 +14,55 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as torchvision's weights expect
+SAMPLINGS = ("released", "even")  # how training clips are drawn, `random_crop` and `sampling.training_windows`
+# Places of the released training crops, from the top and from the left, in quarters of what is free: corners, centre,
+# middles of the sides, and the centres of the quarters (TSN's code).
+PLACES = [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3)]
 MIRRORED_WORDS = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
+# Whole words, also in names like kick_left, KickLeft and leftwards.
+SIDES = re.compile(rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:({'|'.join(MIRRORED_WORDS)}))(?=(?:wards?)?(?![a-z]))")
+OTHER_WAY = re.compile(r"(?:anti|counter)[-_ ]?clockwise", re.IGNORECASE)
 
 
 class Crop(NamedTuple):
-    """A square of `side` pixels, and whether it is mirrored."""
+    """A rectangle, in pixels, and whether it is mirrored."""
 
     top: int
     left: int
-    side: int
+    height: int
+    width: int
     flip: bool = False
 
+    def of(self, frames: Tensor | np.ndarray) -> Tensor | np.ndarray:
+        """This part of frames `(..., H, W)`, not mirrored."""
+        return frames[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
-def random_crop(rng: np.random.Generator, height: int, width: int, scales: Sequence[float], flip: bool) -> Crop:
-    """A square at a random place, its side one of `scales` of the shorter side; mirrored half the time with `flip`."""
-    side = round(rng.choice(scales) * min(height, width))
-    top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
-    return Crop(int(top), int(left), side, bool(flip and rng.random() < 0.5))
+
+def random_crop(
+    rng: np.random.Generator, height: int, width: int, scales: Sequence[float], flip: bool, sampling: str = "released"
+) -> Crop:
+    """A part of a video, mirrored half the time with `flip`.
+
+    "released", as the authors' code (TSN's multi-scale crops): height and width are each one of `scales` (from large to
+    small) of the shorter side, at most one step apart, all pairs alike; at one of 13 `PLACES`. "even": squares, at any
+    place (departures, notebook 02). Raises ValueError for another `sampling`.
+    """
+    shorter = min(height, width)
+    if require_sampling(sampling) == "even":
+        side = round(rng.choice(scales) * shorter)
+        top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
+        return Crop(int(top), int(left), side, side, bool(flip and rng.random() < 0.5))
+    sides = [max(int(shorter * scale), 1) for scale in scales]
+    pairs = [(h, w) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
+    (high, wide), (down, along) = pairs[rng.integers(len(pairs))], PLACES[rng.integers(len(PLACES))]
+    top, left = down * ((height - high) // 4), along * ((width - wide) // 4)
+    return Crop(top, left, high, wide, bool(flip and rng.random() < 0.5))
+
+
+def require_sampling(sampling: str) -> str:
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, not {sampling!r}")
+    return sampling
 
 
 def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tensor:
@@ -38,8 +70,8 @@ def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tenso
     device."""
     squares = []
     for clip, crop in zip(clips, crops, strict=True):
-        square = clip[..., crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
-        if crop.side != size:
+        square = crop.of(clip)
+        if (crop.height, crop.width) != (size, size):
             square = tv.resize(square.flatten(0, 1), [size, size], antialias=True).unflatten(0, clip.shape[:2])
         squares.append(square.flip(-1) if crop.flip else square)
     pixels = torch.stack(squares).float()
@@ -60,10 +92,17 @@ def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
 def mirrored_labels(class_names: Sequence[str]) -> list[int | None]:
     """What each class becomes when its videos are flipped left to right, found from the names.
 
-    A name without a side keeps its label; "Pushing it from left to right" becomes the class with the sides
-    exchanged; None where no such class exists, and such videos must not be flipped.
+    A name without a side keeps its label; "Pushing it from left to right" becomes the class with the sides exchanged,
+    its twin; None where no such class exists, and such videos must not be flipped. "right" is also an adverb: alone,
+    and without a twin, it is no side ("pulling it right out"), unless a "left" is without its twin too. (The released
+    code exchanges six labels by number: departures, notebook 02.)
     """
-    words = re.compile(rf"\b({'|'.join(MIRRORED_WORDS)})\b", re.IGNORECASE)
-    label_of = {name.lower(): label for label, name in enumerate(class_names)}
-    mirrored = (words.sub(lambda word: MIRRORED_WORDS[word[0].lower()], name).lower() for name in class_names)
-    return [label_of.get(name) for name in mirrored]
+    names = [OTHER_WAY.sub("Counterclockwise", name) for name in class_names]
+    sides = [{side.lower() for side in SIDES.findall(name)} for name in names]
+    label_of = {name.lower(): label for label, name in enumerate(names)}
+    twins = [label_of.get(SIDES.sub(lambda word: MIRRORED_WORDS[word[0].lower()], name).lower()) for name in names]
+    left_alone = any("left" in of and twin is None for of, twin in zip(sides, twins, strict=True))
+    return [
+        label if not of or (twin is None and of == {"right"} and not left_alone) else twin
+        for label, (of, twin) in enumerate(zip(sides, twins, strict=True))
+    ]

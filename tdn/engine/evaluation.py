@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tdn.data.clips import TestClips, Unreadable, collate
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import all_gather, rank, world_size
+from tdn.engine.inference import average_views
 from tdn.engine.loading import workers
 from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
@@ -22,8 +23,9 @@ from tdn.utils import write_whole
 
 @dataclass
 class Evaluation:
-    """Scores `(n, classes)` before the softmax, labels `(n,)` and indices in their set (`videos`, `(n,)`) of n videos.
+    """Scores `(n, classes)`, labels `(n,)` and indices in their set (`videos`, `(n,)`) of n videos.
 
+    The softmax of a video's scores are its probabilities; scores of one view are the network's (`average_views`).
     `unreadable` are the other videos of the set: n + len(unreadable) is its size.
     """
 
@@ -79,7 +81,7 @@ class Evaluation:
 def evaluate(
     model: VideoResNet, clips: TestClips, device: torch.device, batch: int = 64, precision: torch.dtype = torch.float32
 ) -> Evaluation:
-    """Scores every readable video of `clips` once, the mean over its views; the model ends as it was.
+    """Scores every readable video of `clips` once, over its views as `average_views`; the model ends as it was.
 
     `batch` views are on the device at once. Each of n processes takes every n-th batch, and all get the whole
     evaluation, with the scores of a single process. A video with a clip that can't be read is unreadable. Raises
@@ -97,7 +99,8 @@ def evaluate(
             if samples:
                 on_device = [sample.clip.to(device) for sample in samples for _ in sample.crops]
                 inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
-                of_clips = model(inputs).float().unflatten(0, (len(samples), views.crops)).mean(1).cpu().numpy()
+                of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
+                of_clips = average_views(of_crops).cpu().numpy()
                 scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
     for others, bad in all_gather((scores, unreadable)):
         scores, unreadable = scores | others, unreadable | bad
@@ -105,16 +108,17 @@ def evaluate(
     readable = [index for index, video in enumerate(videos) if video.path not in unreadable]
     of_clips = np.array([scores[index, clip] for index in readable for clip in range(views.clips)])
     of_clips = of_clips.reshape(len(readable), views.clips, model.fc.out_features)  # also where there is no video
-    mean = of_clips.mean(1, dtype=np.float64).astype(np.float32)
-    if not np.isfinite(mean).all():
+    averaged = average_views(torch.from_numpy(of_clips).double()).float().numpy()
+    if not np.isfinite(averaged).all():
         raise FloatingPointError("the network's scores are not finite: its weights are broken")
     labels = np.array([videos[index].label for index in readable], int)
     left_out = [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable]
-    return Evaluation(mean, labels, np.array(readable, int), left_out)
+    return Evaluation(averaged, labels, np.array(readable, int), left_out)
 
 
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """The mean of several networks' scores (8 + 16 frames), over the videos that all of them could read. Raises
+    """The mean of several networks' scores (8 + 16 frames), over the videos that all of them could read. It orders
+    classes as the released sum of logits does (there negative ones count as zero: departures, notebook 02). Raises
     ValueError where they are of different videos or classes."""
     common = functools.reduce(np.intersect1d, [evaluation.videos for evaluation in evaluations])
     scores = [evaluation.scores[np.isin(evaluation.videos, common)] for evaluation in evaluations]

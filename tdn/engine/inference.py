@@ -1,5 +1,6 @@
 """The class scores of one video: a file, a folder of frames, or a tensor."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +24,8 @@ Source = str | os.PathLike | Tensor  # of a video, as `network_input` has it
 
 
 def predict(model: nn.Module, video: Source, views: Views = ONE_VIEW, reader: str = "pyav") -> Tensor:
-    """The scores `(classes,)` of a video, float32 on the CPU, before the softmax: the mean over its views, as
-    `evaluate` has them.
+    """The scores `(classes,)` of a video, float32 on the CPU, whose softmax are its probabilities: those of one view
+    as the network gives them, of several as `average_views`. `evaluate` has the same.
 
     `model` is any network of `list_models()`, on any device; it ends as it was. `video` and `reader` as
     `network_input`; the size of `views` is the one that the network was trained for. Raises VideoError and ValueError
@@ -33,10 +34,18 @@ def predict(model: nn.Module, video: Source, views: Views = ONE_VIEW, reader: st
     inputs = network_input(model, video, views, reader)
     with in_eval_mode(model), torch.inference_mode():
         scores = torch.cat([model(clip) for clip in inputs.split(views.crops)])
-    scores = scores.float().mean(0).cpu()
+    scores = average_views(scores.float()).cpu()
     if not scores.isfinite().all():
         raise FloatingPointError(NOT_FINITE)
     return scores
+
+
+def average_views(scores: Tensor) -> Tensor:
+    """Scores `(..., classes)` from those of views, `(..., views, classes)`: the logarithm of the mean of the views'
+    softmax, so that their softmax is this mean, as released (departures, notebook 02). One view keeps its scores."""
+    if scores.shape[-2] == 1:
+        return scores.squeeze(-2)
+    return scores.log_softmax(-1).logsumexp(-2) - math.log(scores.shape[-2])
 
 
 def network_input(model: nn.Module, video: Source, views: Views, reader: str = "pyav") -> Tensor:
@@ -77,7 +86,7 @@ class Network(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A class that a video may show: its name, and the softmax of its score, 0 to 1."""
+    """A class that a video may show: its name, and its probability, 0 to 1: the softmax of its score."""
 
     class_name: str
     probability: float

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tdn.data.transforms import SAMPLINGS
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -20,9 +22,11 @@ class Recipe:
     td_lambda: float = 0  # weight of the TD loss (TDRL equation 2), of networks that have one
     clip_norm: float = 20  # largest norm of the gradient, as released
     micro_batch: int | None = None  # videos that a batch norm sees at once, of `batch`; None takes all
+    sampling: str = "released"  # frames and crops of training clips, as released or "even" (departures, notebook 02)
 
     def __post_init__(self):
-        for name, valid in (("optimizer", ("sgd", "adamw")), ("schedule", ("step", "plateau", "cosine"))):
+        options = {"optimizer": ("sgd", "adamw"), "schedule": ("step", "plateau", "cosine"), "sampling": SAMPLINGS}
+        for name, valid in options.items():
             if getattr(self, name) not in valid:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, not {getattr(self, name)!r}")
 

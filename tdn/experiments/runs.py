@@ -35,7 +35,7 @@ ROOT = home()  # where rendered data and results are kept
 DATA = ROOT / ".data"
 IMAGENET = "imagenet"
 IMAGENET_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
-RESULT_VERSION = 3  # part of every run's identity: raise it when the same configuration gives another result
+RESULT_VERSION = 4  # part of every run's identity: raise it when the same configuration gives another result
 Data = pocket.PocketSpec | pocket.PocketPart | DatasetSpec
 OnStep = Callable[[int], None] | None
 
@@ -236,7 +236,8 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
             initialise_from(model, read_weights(pretrained))
         elif config.pretrained == IMAGENET:
             load_imagenet(model)
-    train_clips = TrainingClips(train_set, config.num_segments, model.window, config.scales, config.seed)
+    drawn = config.scales, config.seed, config.recipe.sampling
+    train_clips = TrainingClips(train_set, config.num_segments, model.window, *drawn)
     val_clips = TestClips(val_set, config.num_segments, model.window, config.views)
     plateau_clips = val_clips if config.recipe.schedule == "plateau" else None
     micro_batch = compute.micro_batch(config.recipe)

@@ -7,12 +7,13 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from tdn.model.temporal import SplitConv
+from tdn.model.temporal import ChannelMotion, SplitConv
 
 
 class ResidualBlock(nn.Module):
     """A residual block with places for modules: `before` at the start of the residual branch, in front of the first
-    convolution; `temporal` after it; `beside` in parallel with `temporal` and the second convolution."""
+    convolution; `temporal` after it; `beside` in parallel with `temporal` and the second convolution, added after its
+    norm (and its ReLU, where the block has a third convolution)."""
 
     expansion = 1  # channels out, of `planes`
 
@@ -24,7 +25,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(self.before(x))))
-        convolved = self.conv2(self.temporal(out))
+        convolved = self._convolve(self.temporal(out))
         if self.beside is not None:
             convolved = convolved + self.beside(out)
         out = self._finish(convolved)
@@ -43,8 +44,11 @@ class BasicBlock(ResidualBlock):
         self.bn2 = nn.BatchNorm2d(planes)
         self._places(downsample)
 
+    def _convolve(self, x: Tensor) -> Tensor:
+        return self.bn2(self.conv2(x))
+
     def _finish(self, convolved: Tensor) -> Tensor:
-        return self.bn2(convolved)
+        return convolved
 
 
 class Bottleneck(ResidualBlock):
@@ -62,8 +66,11 @@ class Bottleneck(ResidualBlock):
         self.bn3 = nn.BatchNorm2d(planes * self.expansion)
         self._places(downsample)
 
+    def _convolve(self, x: Tensor) -> Tensor:
+        return self.relu(self.bn2(self.conv2(x)))
+
     def _finish(self, convolved: Tensor) -> Tensor:
-        return self.bn3(self.conv3(self.relu(self.bn2(convolved))))
+        return self.bn3(self.conv3(convolved))
 
 
 class SplitBottleneck(ResidualBlock):
@@ -84,6 +91,9 @@ class SplitBottleneck(ResidualBlock):
         self.bn3 = nn.BatchNorm2d(outputs)
         self._places(downsample)
 
+    def _convolve(self, x: Tensor) -> Tensor:
+        return self.conv2(x)  # has its own norms
+
     def _finish(self, convolved: Tensor) -> Tensor:
         return self.bn3(self.conv3(convolved))
 
@@ -101,9 +111,11 @@ def stem(channels: int, width: int) -> nn.Sequential:
 
 
 def initialise(model: nn.Module, fc_std: float) -> None:
-    """Convolutions as He et al. (ICCV 2015); the classifier near zero. Batch norms keep 1 and 0."""
+    """Convolutions as He et al. (ICCV 2015), except those of STM's CMM; the classifier near zero. Batch norms keep 1
+    and 0."""
+    kept = {conv for module in model.modules() if isinstance(module, ChannelMotion) for conv in module.modules()}
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and module not in kept:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     nn.init.normal_(model.fc.weight, 0, fc_std)
     nn.init.zeros_(model.fc.bias)

@@ -14,10 +14,7 @@ def optimize(model: nn.Module) -> nn.Module:
     as well. It is not for training, and takes no weights of the network it was made from."""
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):
-        joined = getattr(module, "beside", None) is not None  # STM's sum of conv2 and another module is normalised
         for (name, layer), (norm_name, norm) in itertools.pairwise(list(module.named_children())):
-            if joined and name == "conv2":
-                continue
             if isinstance(layer, nn.Conv2d | nn.Conv3d) and isinstance(norm, _BatchNorm):
                 setattr(module, name, fuse_conv_bn_eval(layer, norm))
                 setattr(module, norm_name, nn.Identity())

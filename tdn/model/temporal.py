@@ -32,8 +32,8 @@ class TemporalConv(nn.Module):
     """Depthwise temporal convolution over three neighbouring segments, zero padded.
 
     T-Conv (TDN section 3.4 and Table 1f) and, in front of a block, the temporal interaction module TIM of TEINet (Liu
-    et al., AAAI 2020). Initialised as a shift, as in the released network: the first `fold` channels (an eighth; STM
-    and TEA differ) read the next segment, as many the previous one, the others themselves."""
+    et al., AAAI 2020). Initialised as a shift, as in the released network: the first `fold` channels (an eighth; TEA
+    differs) read the next segment, as many the previous one, the others themselves."""
 
     def __init__(self, channels: int, num_segments: int, fold: int | None = None):
         super().__init__()
@@ -176,26 +176,34 @@ class SplitConv(nn.Module):
 
 class ChannelSpatiotemporal(TemporalConv):
     """The temporal half of STM's CSTM (Jiang et al., ICCV 2019); the block's own 3x3 convolution is the other half.
-    Initialised with a quarter of the channels shifted to either side, in TSM's order."""
+    Initialised as a shift, as in the public code of the paper's first author: the first quarter of the channels reads
+    the previous segment, the last quarter the next one, the half between them itself."""
 
     def __init__(self, channels: int, num_segments: int):
-        super().__init__(channels, num_segments, fold=channels // 4)
+        super().__init__(channels, num_segments, fold=0)
+        quarter = channels // 4
+        with torch.no_grad():
+            self.weight[:quarter] = torch.tensor([1.0, 0, 0])
+            self.weight[channels - quarter :] = torch.tensor([0, 0, 1.0])
 
 
 class ChannelMotion(nn.Module):
-    """CMM of STM (Jiang et al., ICCV 2019), next to the 3x3 convolution: what moves between a segment and the next,
-    squeezed to a sixteenth of the channels (at least 4), restored by a 1x1 convolution. Zero for the last segment. No
-    code was released. It halves its size by averages (`stride`), which no text describes."""
+    """CMM of STM (Jiang et al., ICCV 2019), added to the normalised output of the 3x3 convolution: what moves between a
+    segment and the next, squeezed to a sixteenth of the channels (at least 4) and normalised, restored by a 1x1
+    convolution. Zero for the last segment. The paper leaves open where batch norms are, how the size is halved
+    (`stride`) and how weights start: as in the public code of its first author (STM.py and CMM.py of 2019), there is
+    one batch norm, after the squeeze, the output is max-pooled (of an odd size the last row and column too, which that
+    code does not take), and convolutions start as torch's do, which `initialise` leaves (departures, notebook 02)."""
 
     def __init__(self, channels: int, num_segments: int, stride: int = 1):
         super().__init__()
         self.num_segments, self.stride = num_segments, stride
         squeezed = max(channels // 16, 4)
-        self.squeeze = nn.Conv2d(channels, squeezed, 1, bias=False)
+        self.squeeze = nn.Sequential(nn.Conv2d(channels, squeezed, 1, bias=False), nn.BatchNorm2d(squeezed))
         self.align = nn.Conv2d(squeezed, squeezed, 3, padding=1, groups=squeezed, bias=False)
         self.restore = nn.Conv2d(squeezed, channels, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         squeezed = self.squeeze(features)
         restored = self.restore(compare(squeezed, self.align(squeezed), self.num_segments))
-        return restored if self.stride == 1 else F.avg_pool2d(restored, self.stride, ceil_mode=True)
+        return restored if self.stride == 1 else F.max_pool2d(restored, self.stride, ceil_mode=True)

@@ -33,7 +33,8 @@ RELEASED_NAMES = [
     (r"\.mse\.bn3_smallscale4\.", ".temporal.l_tdm.full_scale.1."),
     (r"^new_fc\.", "fc."),
 ]
-NOT_IN_2D = (".before.", ".temporal.", ".beside.", ".channel_attention.")  # modules that no 2D network has
+# What no 2D network has, or gives: its own modules, and the batch norm of the motion stem.
+NOT_IN_2D = (".before.", ".temporal.", ".beside.", ".channel_attention.", "s_tdm.1.cnn.bn.")
 RELEASED_UNUSED = "base_model.conv1_temp."  # stored in every released file, used by no forward pass
 
 
@@ -120,9 +121,10 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
     """Initialises the stages of `model` from those of a plain 2D network (of `tsn_...`, say), or all of it but the
     classifier from weights of the same network; gives the model back.
 
-    From a 2D network, the motion branch gets the same weights: its stem the mean of the RGB stem over the input
-    channels, repeated for its own, as released; its later stages those of the stages that they copy. The classifier and
-    the temporal modules keep their own initialisation. Raises ValueError where the stages do not fit.
+    From a 2D network, the motion branch gets the same weights: the convolution of its stem the mean of the RGB stem
+    over the input channels, repeated for its own; its later stages those of the stages that they copy, batch norms
+    included. The classifier, the temporal modules and the batch norm of the motion stem, which sees differences, keep
+    their own initialisation. All as released (departures, notebook 02). Raises ValueError where the stages do not fit.
     """
     ours = {key: value for key, value in state.items() if not key.startswith("fc.")}
     whole = {key: value for key, value in model.state_dict().items() if not key.startswith("fc.")}
@@ -130,7 +132,7 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
         _require_match(whole, ours, "the pretrained network")
         model.load_state_dict(ours, strict=False)
         return model
-    for number in model.s_tdm:
+    for number in [number for number in model.s_tdm if number != "1"]:
         stage, branch = f"stage{number}.", f"s_tdm.{number}.cnn."
         ours |= {branch + key.removeprefix(stage): ours[key] for key in ours if key.startswith(stage)}
     if "1" in model.s_tdm:

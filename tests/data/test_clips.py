@@ -74,7 +74,7 @@ def test_test_clips_are_the_middle_of_everything(video_sets):
     sample = TestClips(val, 8, 5, Views(scale=0.8))[3]
     video = read(val.videos[3].path)
     assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)][..., 5:50, 5:50])
-    assert (sample.crops, sample.label, sample.video, sample.number) == ((Crop(0, 0, 45),), 3, 3, 0)
+    assert (sample.crops, sample.label, sample.video, sample.number) == ((Crop(0, 0, 45, 45),), 3, 3, 0)
 
 
 def test_a_mirrored_clip_has_the_mirrored_label(video_sets):
@@ -116,7 +116,7 @@ def test_the_reader_of_a_set_decides(tmp_path):
 
 def test_of_a_frame_only_what_the_crops_need_is_read():
     frames = torch.randint(0, 256, (2, 3, 40, 70), dtype=torch.uint8)
-    crops = (Crop(5, 10, 24), Crop(9, 20, 24, flip=True), Crop(5, 30, 20))
+    crops = (Crop(5, 10, 24, 24), Crop(9, 20, 24, 24, flip=True), Crop(5, 30, 16, 20))
     clip, moved = read_crops(TensorVideo(frames), [[0], [1]], crops)
     assert torch.equal(clip, frames[:, None, :, 5:33, 10:50])
     for crop, within in zip(crops, moved, strict=True):

@@ -4,20 +4,23 @@ import numpy as np
 import pytest
 import torch
 from helpers.networks import Linear
+from helpers.reference import randomise
 
 from tdn.data.clips import TestClips
 from tdn.data.sampling import Views, parse_views, sample_windows
 from tdn.data.transforms import Crop, to_input
 from tdn.engine.evaluation import Evaluation, ensemble, evaluate
+from tdn.engine.inference import average_views, network_input, predict, top_classes
+from tdn.model.zoo import create_model
 
 
 def test_one_view_is_the_middle_of_everything_and_crops_lie_evenly_along_the_longer_side():
     view = Views()
     assert np.array_equal(view.windows(57, 8, 5, 0), sample_windows(57, 8, 5))
-    assert view.squares(256, 340) == (Crop(16, 58, 224),) and view.squares(340, 256) == (Crop(58, 16, 224),)
+    assert view.squares(256, 340) == (Crop(16, 58, 224, 224),) and view.squares(340, 256) == (Crop(58, 16, 224, 224),)
     views = Views(crops=3, size=256, scale=1.0)
-    assert views.squares(256, 340) == (Crop(0, 0, 256), Crop(0, 42, 256), Crop(0, 84, 256))
-    assert views.squares(455, 256) == (Crop(0, 0, 256), Crop(99, 0, 256), Crop(199, 0, 256))
+    assert views.squares(256, 340) == tuple(Crop(0, left, 256, 256) for left in (0, 42, 84))
+    assert views.squares(455, 256) == tuple(Crop(top, 0, 256, 256) for top in (0, 99, 199))
     assert [crop.left for crop in Views(crops=5, scale=1.0).squares(240, 320)] == [0, 20, 40, 60, 80]
 
 
@@ -48,10 +51,12 @@ def test_views_are_written_as_in_the_papers():
             parse_views("1x1", None, wrong)
 
 
-def test_the_score_of_a_video_is_the_mean_over_its_views(video_sets):
+def test_the_probabilities_of_a_video_are_the_mean_over_its_views(video_sets):
+    """As released: softmax of each view, then the mean."""
     _, val = video_sets
     torch.manual_seed(0)
     model, clips = Linear(), TestClips(val, 2, 1, Views(3, 2, size=40, scale=0.7))
+    model.fc.weight.data *= 5  # views that are sure of different classes
     together = evaluate(model, clips, torch.device("cpu"), batch=5)
     assert together.videos.tolist() == list(range(19))
     per_clip = []
@@ -59,10 +64,41 @@ def test_the_score_of_a_video_is_the_mean_over_its_views(video_sets):
         sample = clips[4 * 3 + number]
         assert (sample.video, sample.number, len(sample.crops)) == (4, number, 2)
         for crop in sample.crops:
-            assert crop.side == round(0.7 * 56)
+            assert crop.height == crop.width == round(0.7 * 56)
             with torch.no_grad():
                 per_clip.append(model(to_input([sample.clip], [crop], 40))[0].numpy())
-    np.testing.assert_allclose(together.scores[4], np.mean(per_clip, axis=0), atol=1e-5)
+    expected = np.mean([softmax(scores) for scores in per_clip], axis=0)
+    np.testing.assert_allclose(softmax(together.scores[4]), expected, atol=1e-6)
+    assert np.abs(softmax(np.mean(per_clip, axis=0)) - expected).max() > 1e-3, "not the mean of scores"
+
+
+@pytest.mark.parametrize("views", [2, 30])
+def test_views_are_averaged_exactly_and_one_view_keeps_its_scores(views):
+    scores = 20 * torch.randn(4, views, 174, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mean = scores.softmax(-1).mean(1)
+    torch.testing.assert_close(average_views(scores).softmax(-1), mean, rtol=1e-12, atol=0)
+    torch.testing.assert_close(average_views(scores), mean.log(), rtol=1e-12, atol=1e-12)
+    assert torch.equal(average_views(scores[:, :1]), scores[:, 0])
+    far = torch.tensor([[0.0, 3000], [0, 2000]])  # probabilities of zero, and finite scores
+    assert average_views(far).isfinite().all() and average_views(far)[1] == 0
+    answers = top_classes(average_views(scores[0]), [str(c) for c in range(174)], 3)
+    assert [answer.probability for answer in answers] == pytest.approx(mean[0].topk(3).values.tolist())
+
+
+def test_crops_and_clips_are_averaged_alike(video_sets):
+    """A view counts the same, whether it is one of three clips, of three crops, or of one clip evaluated alone."""
+    torch.manual_seed(0)
+    model, (_, val) = randomise(create_model("tsn_resnet10", 18, 2, width=8)).eval(), video_sets
+    for views in (Views(3, 1, size=40), Views(1, 3, size=40, scale=0.7), Views(2, 2, size=40, scale=0.7)):
+        scores = evaluate(model, TestClips(val, 2, 1, views), torch.device("cpu")).scores
+        with torch.no_grad():
+            of_views = model(network_input(model, val.videos[7].path, views))
+        np.testing.assert_allclose(softmax(scores[7]), of_views.softmax(1).mean(0), atol=1e-6)
+        np.testing.assert_allclose(scores[7], predict(model, val.videos[7].path, views), rtol=1e-4, atol=1e-5)
+
+
+def softmax(scores):
+    return torch.as_tensor(scores).softmax(-1).numpy()
 
 
 def test_an_ensemble_is_the_mean_of_scores_over_the_videos_that_all_could_read():
@@ -71,7 +107,7 @@ def test_an_ensemble_is_the_mean_of_scores_over_the_videos_that_all_could_read()
     second = Evaluation(np.full((3, 3), 2, np.float32), labels[[0, 2, 3]], np.array([0, 2, 5]))
     both = ensemble([first, second])
     assert both.videos.tolist() == [0, 2, 5] and both.labels.tolist() == [0, 2, 0]
-    np.testing.assert_allclose(both.scores, (np.eye(4, 3)[[0, 2, 3]] + 2) / 2)
+    np.testing.assert_allclose(both.scores, (np.eye(4, 3)[[0, 2, 3]] + 2) / 2)  # ordered as the sum of logits
     for classes, others in ((5, labels), (3, labels[::-1])):
         with pytest.raises(ValueError, match="different"):
             ensemble([first, Evaluation(np.zeros((4, classes), np.float32), others, first.videos)])

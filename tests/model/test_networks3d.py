@@ -14,7 +14,7 @@ from tdn.model.networks3d import InflatedResNet, SlowFast, SlowOnly, r2plus1d, s
 SLOWFAST_4X16 = partial(SlowFast, alpha=8, lateral_kernel=5)
 COSTS = [(InflatedResNet, 224, 152.47, 27.58), (SlowOnly, 224, 41.74, 31.99), (SlowFast, 224, 50.31, 34.05)]
 COSTS += [(SlowFast, 256, 65.71, 34.05), (SLOWFAST_4X16, 224, 27.64, 33.96), (SLOWFAST_4X16, 256, 36.10, 33.96)]
-COSTS += [(r2plus1d, 112, 150.40, 61.72), (s3d, 224, 71.91, 8.09)]  # torchvision's S3D with 400 classes: 71.92
+COSTS += [(r2plus1d, 112, 152.36, 63.58), (s3d, 224, 71.91, 8.09)]  # torchvision's S3D with 400 classes: 71.92
 
 
 @pytest.mark.parametrize(("build", "size", "gmacs", "params"), COSTS)
@@ -23,6 +23,24 @@ def test_cost_of_the_published_networks(build, size, gmacs, params):
         model = build()
     cost = tdn.measure_cost(model, size)
     assert (cost.gmacs, cost.params) == pytest.approx((gmacs, params), abs=0.0051)
+
+
+def test_middle_channels_of_r2plus1d_are_those_of_each_convolution():
+    """As the authors' network, whose 152 GMACs are reported: floor(27 in out / (9 in + 3 out)), also for the second
+    convolution of a block."""
+    with torch.device("meta"):
+        backbone = r2plus1d().backbone
+    for number, outputs in enumerate((64, 128, 256, 512), start=1):
+        inputs = 64 if number == 1 else outputs // 2
+        for block in getattr(backbone, f"layer{number}"):
+            for (spatial, _, _, temporal), channels in ((block.conv1[0], inputs), (block.conv2[0], outputs)):
+                middle = 27 * channels * outputs // (9 * channels + 3 * outputs)
+                assert spatial.weight.shape == (middle, channels, 1, 3, 3)
+                assert temporal.weight.shape == (outputs, middle, 3, 1, 1)
+            inputs = outputs
+    firsts = [getattr(backbone, f"layer{number}")[0] for number in (2, 3, 4)]
+    assert [block.conv1[0][0].out_channels for block in firsts] == [230, 460, 921]
+    assert [block.conv2[0][0].out_channels for block in firsts] == [288, 576, 1152]
 
 
 SMALL = {"i3d": (partial(InflatedResNet, width=8), 5), "slowonly": (partial(SlowOnly, width=8), 2)}

@@ -47,7 +47,9 @@ def test_tsm_shifts_and_the_learned_ones_are_initialised_as_shifts(segments):
     assert torch.equal(temporal.TemporalShift(16, segments)(x), shifted(x, segments, 2)) and torch.equal(x, kept)
     assert torch.equal(temporal.TemporalConv(16, segments)(x), shifted(x, segments, 2))  # T-Conv, TIM
     assert torch.equal(temporal.FullTemporalConv(16, segments)(x), x)
-    assert torch.equal(temporal.ChannelSpatiotemporal(16, segments)(x), shifted(x, segments, 4))
+    at = per_segment(x, segments)  # STM: quarters of the channels, the previous segment first
+    parts = [(at[t - 1][:, :4], at[t][:, 4:12], at[t + 1][:, 12:]) for t in range(segments)]
+    assert torch.equal(temporal.ChannelSpatiotemporal(16, segments)(x), joined([torch.cat(p, 1) for p in parts]))
 
 
 @pytest.mark.parametrize("segments", SEGMENTS)
@@ -91,17 +93,50 @@ def test_tanet_convolves_each_video_with_its_own_kernel(segments):
 @pytest.mark.parametrize("segments", SEGMENTS)
 @pytest.mark.parametrize("stride", [1, 2])
 def test_cmm_restores_the_difference_to_the_next_segment(segments, stride):
-    x, cmm = features(segments, 64), temporal.ChannelMotion(64, segments, stride)
+    x, cmm = features(segments, 64), randomise(temporal.ChannelMotion(64, segments, stride)).eval()
     squeezed = per_segment(cmm.squeeze(x), segments)
     parts = [cmm.restore(cmm.align(squeezed[t + 1]) - squeezed[t]) for t in range(segments - 1)]
     out = cmm(x).unflatten(0, (2, segments))
     assert out.shape[-2:] == F.conv2d(x, torch.zeros(1, 64, 3, 3), stride=stride, padding=1).shape[-2:]
     assert out[:, -1].abs().max() == 0
-    # 5 x 5 pixels: with stride 2 the last row and column have half a window, which is averaged.
+    # 5 x 5 pixels: with stride 2 the last row and column have half a window.
     windows = [slice(start, start + stride) for start in range(0, 5, stride)]
     for t, part in enumerate(parts):
         for i, j in itertools.product(range(len(windows)), repeat=2):
-            torch.testing.assert_close(out[:, t, :, i, j], part[:, :, windows[i], windows[j]].mean((2, 3)))
+            torch.testing.assert_close(out[:, t, :, i, j], part[:, :, windows[i], windows[j]].amax((2, 3)))
+
+
+def test_cmm_has_one_batch_norm_and_starts_as_convolutions_of_torch_do():
+    """As the public code of STM's first author. Torch draws evenly up to 1 / sqrt(inputs); others are as He's."""
+    torch.manual_seed(0)
+    block = tdn.create_model("stm_resnet50").stage5[1]
+    norms = [module for module in block.beside.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert [norm.num_features for norm in norms] == [512 // 16] and norms[0] is block.beside.squeeze[1]
+    for conv in (block.beside.squeeze[0], block.beside.align, block.beside.restore):
+        bound = conv.weight[0].numel() ** -0.5
+        assert 0.95 * bound < conv.weight.abs().max() <= bound and conv.weight.std().item() == pytest.approx(
+            bound / 3**0.5, 0.1
+        )
+    assert block.conv2.weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_stm_adds_cmm_to_the_normalised_output_of_the_second_convolution(stride):
+    block = randomise(tdn.create_model("stm_resnet50", 3, 2, width=16)).eval()
+    block = block.stage3[0] if stride == 2 else block.stage3[1]
+    x = features(2, block.conv1.in_channels, 6)
+    with torch.no_grad():
+        out = F.relu(block.bn1(block.conv1(x)))
+        spatiotemporal = F.relu(block.bn2(block.conv2(block.temporal(out))))
+        expected = block.bn3(block.conv3(spatiotemporal + block.beside(out)))
+        expected = F.relu(expected + (x if block.downsample is None else block.downsample(x)))
+        torch.testing.assert_close(block(x), expected)
+    small = randomise(tdn.create_model("stm_resnet10", 3, 2, width=16)).eval().stage3[0]  # two convolutions: no ReLU
+    x = features(2, 16, 6)
+    with torch.no_grad():
+        out = F.relu(small.bn1(small.conv1(x)))
+        expected = small.bn2(small.conv2(small.temporal(out))) + small.beside(out)
+        torch.testing.assert_close(small(x), F.relu(expected + small.downsample(x)))
 
 
 @pytest.mark.parametrize(("first", "stride"), [(True, 1), (True, 2), (False, 1)])  # only a first block halves the size

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 import torch
 import torchvision
-from helpers.reference import reference_clip, reference_scores, released_weights
+from helpers.reference import randomise, reference_clip, reference_scores, released_weights
 
 import tdn
 from tdn.model.weights import initialise_from, load_model, read_weights
@@ -92,3 +92,20 @@ def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypa
     assert torch.equal(model.s_tdm["2"].cnn[0].conv1.weight, source.layer1[0].conv1.weight)
     stem = model.s_tdm["1"].cnn.conv.weight
     torch.testing.assert_close(stem, source.conv1.weight.mean(1, keepdim=True).expand(64, 12, 7, 7))
+
+
+def test_the_motion_stem_gets_the_convolution_and_later_stages_their_batch_norms_too():
+    """As released: the stem's batch norm sees differences and starts new; the copy of stage 2 is whole."""
+    source = randomise(tdn.create_model("tsn_resnet10", 3, 2, width=8))
+    model = initialise_from(tdn.create_model("tdn_resnet10", 3, 2, width=8), source.state_dict())
+    stem, stage2 = model.s_tdm["1"].cnn, model.s_tdm["2"].cnn
+    mean = source.stage1.conv.weight.double().mean(1, keepdim=True).expand(8, 12, 7, 7)
+    torch.testing.assert_close(stem.conv.weight.double(), mean, rtol=1e-6, atol=1e-7)
+    for name, start in {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}.items():
+        assert (getattr(stem.bn, name) == start).all(), name
+        assert torch.equal(getattr(model.stage1.bn, name), getattr(source.stage1.bn, name))
+    state = stage2.state_dict()
+    assert state.keys() == source.stage2.state_dict().keys() and any("running_var" in key for key in state)
+    assert all(torch.equal(value, state[key]) for key, value in source.stage2.state_dict().items())
+    again = initialise_from(tdn.create_model("tdn_resnet10", 4, 2, width=8), randomise(model).state_dict())
+    assert torch.equal(again.s_tdm["1"].cnn.bn.running_var, stem.bn.running_var), "the same network: all of it"
