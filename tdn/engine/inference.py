@@ -28,8 +28,8 @@ def predict(model: nn.Module, video: Source, views: Views = ONE_VIEW, reader: st
     `evaluate` has them.
 
     `model` is any network of `list_models()`, on any device, also compiled or in DataParallel; it ends as it was.
-    `video` and `reader` as `network_input`; the size of `views` is the one that the network was trained for. Raises VideoError and ValueError
-    as `network_input`, FloatingPointError where a score is not finite.
+    `video` and `reader` as `network_input`; the size of `views` is the one that the network was trained for. Raises
+    VideoError and ValueError as `network_input`, FloatingPointError where a score is not finite.
     """
     inputs = network_input(require_network(model), video, views, reader)
     with in_eval_mode(model), torch.inference_mode():
