@@ -89,9 +89,10 @@ MARKS |= {letter: f"<span>&#{ord(letter)};</span>" for letter in "$\\"}
 
 def escaped_text(name: str) -> str:
     """A name of a class, a file or a network as markdown that shows it as it is, on one line, in a table too."""
-    line = one_line(name)
-    marked = "".join(MARKS.get(letter, letter) for letter in line)
-    return re.sub(r"(?<![^\W_])_", "&#95;", marked).replace("](", "&#93;(")
+    marked = "".join(MARKS.get(letter, letter) for letter in one_line(name))
+    marked = re.sub(r"(?<![^\W_])_", "&#95;", marked).replace("](", "&#93;(")
+    # A heading or a list, where the name begins a line.
+    return re.sub(r"^(\d*)([-+#.)])(?=#*( |$))", lambda found: f"{found[1]}&#{ord(found[2])};", marked)
 
 
 def one_line(name: str) -> str:
