@@ -56,7 +56,7 @@ def read_file(path: Path) -> Mapping:
     try:
         with torch.serialization.safe_globals(PLAIN_DATA), warnings.catch_warnings(action="ignore"):
             content, problem = torch.load(path, map_location="cpu", weights_only=True), None
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # bytes that are no pickle make the unpickler raise nearly anything
         problem = error

@@ -140,15 +140,16 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
     from torchvision.models import get_model_weights  # it takes most of a second to load, for this function alone
 
     weights = get_model_weights(f"resnet{model.depth}").IMAGENET1K_V1
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        if not file.exists():
+            weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (URLError, OSError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise ConnectionError(
-            f"ImageNet weights could not be fetched ({error}). Put {weights.url.rsplit('/', 1)[1]} "
-            f"(from {weights.url}) into {folder} and try again."
+            f"ImageNet weights could not be fetched ({error}). Put {file.name} (from {weights.url}) into {file.parent} "
+            "and try again."
         ) from error
-    return initialise_from(model, _renamed(state))
+    return initialise_from(model, _renamed(read_file(file)))
 
 
 def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:

@@ -64,6 +64,9 @@ def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypa
             tdn.load_imagenet(tdn.create_model(name))
 
     (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "checkpoints/resnet50-0676ba61.pth").write_text("<html>")
+    with pytest.raises(ValueError, match=r"resnet50-0676ba61\.pth is no checkpoint but a web page"):
+        tdn.load_imagenet(tdn.create_model("tdn_resnet50"))
     for name, file in (("resnet50", "resnet50-0676ba61.pth"), ("resnet18", "resnet18-f37072fd.pth")):
         source = getattr(torchvision.models, name)().eval()
         torch.save(source.state_dict(), tmp_path / "checkpoints" / file)
