@@ -97,12 +97,12 @@ def _figure(
     """Rows of a name, images and their titles. Names and the title of the figure are cut where they are too long."""
     columns = max(len(images) for _, images, _ in rows)
     size = (width * columns + 0.8, height * len(rows) + 0.35)
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="compressed")
     for number, (of_row, (name, images, titles)) in enumerate(zip(axes, rows, strict=True), start=1):
         _row(of_row, fitted(drawable(name, f"row {number}"), height - 0.2, 9, 2), images, titles)
     if title is not None:
         figure.suptitle(fitted(title, size[0] - 0.2, 10, 4), fontsize=10, parse_math=False)
-    figure.tight_layout(pad=0.3, rect=None if title is None else (0, 0, 1, 0.97))
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     return figure
 
 

@@ -91,12 +91,19 @@ def test_names_of_any_length_leave_the_figure_whole(name):
             plt.close(figure)
 
 
-def test_titles_of_neighbours_do_not_overlap():
-    figure = plot_columns({"TDN": [maps(1)] * 3}, ["W" * 99] * 3)
-    figure.canvas.draw()
-    boxes = [axis.title.get_window_extent() for axis in figure.axes[:3]]
-    plt.close(figure)
+def test_titles_overlap_neither_neighbours_nor_the_picture_above():
+    columns = plot_columns({"TDN": [maps(1)] * 3}, ["W" * 99] * 3)
+    columns.canvas.draw()
+    boxes = [axis.title.get_window_extent() for axis in columns.axes[:3]]
     assert boxes[0].x1 <= boxes[1].x0 and boxes[1].x1 <= boxes[2].x0
+    for frames in (1, 4, 8, 9):
+        strip = plot_strip(maps(frames), "A title")
+        strip.canvas.draw()
+        rows = np.array(strip.axes).reshape(-1, min(frames, 8))
+        for above, below in zip(rows[:-1, 0], rows[1:, 0], strict=True):
+            assert below.title.get_window_extent().y1 < above.get_window_extent().y0
+        plt.close(strip)
+    plt.close(columns)
 
 
 def test_a_cut_name_ends_in_three_dots():
