@@ -3,6 +3,7 @@
 import difflib
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tabulate import tabulate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,17 +82,44 @@ def unknown_name(kind: str, name: str, valid: Iterable[str], shown: str = "") ->
     return f"unknown {kind} {name!r}; {hint}valid: {shown or ', '.join(valid) or 'none'}"
 
 
-def markdown(table: "pd.DataFrame", digits: int = 1) -> str:
-    """So many decimals, nothing where nothing is known, "not run" for an empty table; stars of formulas stay stars."""
+# What markdown, html and formulas (MathJax) read as theirs. In an element of its own no letter begins a formula.
+MARKS = {letter: f"&#{ord(letter)};" for letter in "<>|`~"} | {"&": "&amp;", "*": r"\*"}
+MARKS |= {letter: f"<span>&#{ord(letter)};</span>" for letter in "$\\"}
+
+
+def escaped_text(name: str) -> str:
+    """A name of a class, a file or a network as markdown that shows it as it is, on one line, in a table too."""
+    marked = "".join(MARKS.get(letter, letter) for letter in one_line(name))
+    marked = re.sub(r"(?<![^\W_])_", "&#95;", marked).replace("](", "&#93;(")
+    # A heading or a list, where the name begins a line.
+    return re.sub(r"^(\d*)([-+#.)])(?=#*( |$))", lambda found: f"{found[1]}&#{ord(found[2])};", marked)
+
+
+def one_line(name: str) -> str:
+    """A name for a terminal: no line breaks, other letters that can't be shown as backslash and number."""
+    shown = (
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in " ".join(name.split())
+    )
+    return "".join(shown)
+
+
+def markdown(table: "pd.DataFrame", digits: int = 1, text: Callable[[str], str] = escaped_text) -> str:
+    """So many decimals, nothing where nothing is known, "not run" for an empty table; names as `text` makes them."""
     if table.empty:
         return NOT_RUN
-    escaped = table.map(escaped_text).rename(columns=escaped_text)
-    known = escaped.astype(object).where(escaped.notna(), None)
-    return known.to_markdown(index=False, floatfmt=f".{digits}f", missingval="")
+    columns = [list(column.astype(object).where(column.notna(), None)) for _, column in table.items()]
+    names = [number for number, column in enumerate(columns) if any(isinstance(value, str) for value in column)]
+    for number in names:
+        columns[number] = [_cell(value, digits, text) for value in columns[number]]
+    how = {"tablefmt": "pipe", "floatfmt": f".{digits}f", "missingval": "", "disable_numparse": names}  # 007 is a name
+    return tabulate(zip(*columns, strict=True), [text(str(name)) for name in table], **how)
 
 
-def escaped_text(value: object) -> object:
-    return value.replace("*", r"\*") if isinstance(value, str) else value
+def _cell(value: object, digits: int, text: Callable[[str], str]) -> object:
+    if isinstance(value, float):
+        return f"{value:.{digits}f}"
+    return text(value) if isinstance(value, str) else value
 
 
 def home() -> Path:

@@ -17,6 +17,7 @@ from tdn.book.intervals import accuracy
 from tdn.book.lines import Line
 from tdn.experiments.profiles import Profile
 from tdn.experiments.tables import get_table
+from tdn.maps.lettering import drawable, fitted
 from tdn.utils import write_whole
 
 FIGURE_BYTES = 200_000  # figures are committed
@@ -213,11 +214,12 @@ def plot_images(rows: Sequence[tuple[str, Tensor]], side: float = 0.9) -> Figure
     dark to bright over the whole row."""
     shape = len(rows), len(rows[0][1])
     figure, axes = plt.subplots(*shape, figsize=(side * shape[1] + 2.5, (side + 0.02) * shape[0]), squeeze=False)
-    for line, (name, values) in zip(axes, rows, strict=True):
+    for number, (line, (name, values)) in enumerate(zip(axes, rows, strict=True), start=1):
         limits = {} if values.ndim == 4 else {"cmap": "viridis", "vmin": values.min(), "vmax": values.max()}
         for axis, value in zip(line, values, strict=True):
             _show(axis, value, **limits)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        shown = fitted(drawable(name, f"row {number}"), 3.2, 8, 3)
+        line[0].set_ylabel(shown, rotation=0, ha="right", va="center", fontsize=8, parse_math=False)
     return _tight(figure, 0.3)
 
 

@@ -2,6 +2,7 @@
 formulas are set with MathJax, from the web."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 from nbconvert import HTMLExporter
@@ -24,7 +25,7 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
     copies = [nbformat.read(executed / source.name, as_version=4) for source in sources]
     names = [f"{source.stem}.html" for source in sources]
     titled = [(name, *title_and_question(copy)) for name, copy in zip(names, copies, strict=True)]
-    lines = [f"1. [{title}]({name})  \n   {question}" for name, title, question in titled]
+    lines = [f"1. [{title}]({quote(name)})  \n   {question}" for name, title, question in titled]
     contents = nbformat.v4.new_markdown_cell("\n".join(["# The TDN study book", "", about, "", *lines]))
     copies.insert(0, nbformat.v4.new_notebook(cells=[contents]))
     names.insert(0, "index.html")
@@ -39,7 +40,7 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
         for cell in copy.cells:  # without what cells wrote to stderr: progress bars and notes of the machine
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-        links = [{"name": arrow + shown[other], "page": names[other]} for arrow, other in way]
+        links = [{"name": arrow + shown[other], "page": quote(names[other])} for arrow, other in way]
         html, _ = exporter.from_notebook_node(copy, {"book": {"way": links}})
         write_text(site / names[place], html)
     return [site / name for name in names]

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from tdn.data.video import VideoError
 from tdn.engine.inference import load_network, predict, top_classes
-from tdn.utils import markdown
+from tdn.utils import markdown, one_line
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
             for video, top, _ in answers
             for place, (name, probability) in enumerate(top, start=1)
         ]
-        print(markdown(pd.DataFrame(rows), 1))
+        print(markdown(pd.DataFrame(rows), 1, one_line))
     for error in unreadable:
         print(f"tdn predict: {error}", file=sys.stderr)
     return int(bool(unreadable))

@@ -15,6 +15,7 @@ from tdn.data.sampling import Views, parse_views
 from tdn.data.transforms import to_input
 from tdn.data.video import TensorVideo, open_video
 from tdn.engine.distributed import device
+from tdn.model.checkpoints import require_network
 from tdn.model.cost import in_eval_mode
 from tdn.model.weights import load_model
 
@@ -27,11 +28,11 @@ def predict(model: nn.Module, video: Source, views: Views = ONE_VIEW, reader: st
     """The scores `(classes,)` of a video, float32 on the CPU, whose softmax are its probabilities: those of one view
     as the network gives them, of several as `average_views`. `evaluate` has the same.
 
-    `model` is any network of `list_models()`, on any device; it ends as it was. `video` and `reader` as
-    `network_input`; the size of `views` is the one that the network was trained for. Raises VideoError and ValueError
-    as `network_input`, FloatingPointError where a score is not finite.
+    `model` is any network of `list_models()`, on any device, also compiled or in DataParallel; it ends as it was.
+    `video` and `reader` as `network_input`; the size of `views` is the one that the network was trained for. Raises
+    VideoError and ValueError as `network_input`, FloatingPointError where a score is not finite.
     """
-    inputs = network_input(model, video, views, reader)
+    inputs = network_input(require_network(model), video, views, reader)
     with in_eval_mode(model), torch.inference_mode():
         scores = torch.cat([model(clip) for clip in inputs.split(views.crops)])
     scores = average_views(scores.float()).cpu()

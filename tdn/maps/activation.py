@@ -15,6 +15,7 @@ from torch.nn import functional
 from tdn.data.sampling import Views
 from tdn.data.transforms import to_pixels
 from tdn.engine.inference import NOT_FINITE, ONE_VIEW, Source, network_input
+from tdn.model.checkpoints import require_network
 from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
 from tdn.utils import unknown_name
@@ -54,7 +55,8 @@ def cam(
     """Which regions of a video are evidence for a class.
 
     Args:
-        model: any network of `list_models()`, on any device and in any precision; it ends as it was.
+        model: any network of `list_models()`, on any device and in any precision; it ends as it was. Of one in
+            DataParallel, DistributedDataParallel or torch.compile the network inside is run, not compiled.
         video, reader: as `inference.network_input`.
         frames: "center", the frame in the middle of the clip, or "all", one for each segment. A 3D network gives one
             for each of its time steps, on the frame in the middle of the step.
@@ -71,6 +73,7 @@ def cam(
         raise ValueError(f"frames are 'center' or 'all', not {frames!r}")
     if views.number != 1:
         raise ValueError(f"maps are of one view, not of {views}")
+    model = require_network(model)
     clips = network_input(model, video, views, reader)
     raw, scores = activation_maps(model, clips, None if target is None else [target], layer, method)
     placed = placed_on(raw[0], clips.shape[-2:])
@@ -91,6 +94,7 @@ def cam(
 
 def layers(model: nn.Module) -> list[str]:
     """The stages of a network, from the first to the last: names for `cam`."""
+    model = require_network(model)
     if isinstance(model, VideoResNet):
         return [f"stage{number}" for number in range(1, 6)]
     inside = "backbone.slow" if hasattr(model.backbone, "slow") else "backbone"
@@ -124,6 +128,7 @@ def activation_maps(
 
     if method not in METHODS:
         raise ValueError(unknown_name("method", method, METHODS))
+    model = require_network(model)
     layer = default_layer(model, min(clips.shape[-2:])) if layer is None else layer
     features, scores = _features_and_scores(model, clips, layer)
     if targets is None:
@@ -179,7 +184,8 @@ def _features_and_scores(model: nn.Module, clips: Tensor, layer: str) -> tuple[T
         copy = kept[-1].clone()  # later layers may change it in place
         return (copy, *others) if others else copy
 
-    with module.register_forward_hook(keep), in_eval_mode(model), torch.no_grad():
+    not_compiled = torch.compiler.set_stance("force_eager")  # compiled code runs no hooks
+    with module.register_forward_hook(keep), in_eval_mode(model), torch.no_grad(), not_compiled:
         scores = model(clips)
     frames = len(clips) * model.num_segments if isinstance(model, VideoResNet) else len(clips)
     if len(kept) != 1 or kept[0].ndim != (4 if isinstance(model, VideoResNet) else 5) or len(kept[0]) != frames:

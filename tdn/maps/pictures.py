@@ -1,7 +1,6 @@
 """Activation maps as pictures: overlays, a strip of frames, an animation."""
 
 import io
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tdn.maps.activation import Maps
+from tdn.maps.lettering import drawable, fitted
 from tdn.utils import write_whole
 
 OPACITY = 0.75  # of the colour at the maximum
@@ -33,26 +33,29 @@ def plot_rows(rows: Mapping[str, Maps], title: str = "") -> Figure:
     the clip's CAM energy."""
     first = next(iter(rows.values()))
     video = ("video", first.frames, [f"frame {segment + 1}" for segment in first.segments])
-    return _figure([video, *((name, overlays(maps), _percent(maps)) for name, maps in rows.items())], 1.5, 1.65, title)
+    others = [(name, overlays(maps), _percent(maps)) for name, maps in rows.items()]
+    return _figure([video, *others], 1.5, 1.65, drawable(title, ""))
 
 
 def plot_columns(rows: Mapping[str, Sequence[Maps]], titles: Sequence[str]) -> Figure:
     """One column per clip: its centre frame, and below it the overlay of each network by its name, with the frame's
     fraction of the clip's CAM energy."""
     frames = [maps.frames[0] for maps in next(iter(rows.values()))]
-    pictures = [("video", frames, [textwrap.fill(title, 22) for title in titles])]
+    above = [fitted(drawable(title, f"clip {number}"), 1.5, 8, 3) for number, title in enumerate(titles, start=1)]
+    pictures = [("video", frames, above)]
     for name, of_clips in rows.items():
         images, percents = [overlays(maps)[0] for maps in of_clips], [_percent(maps)[0] for maps in of_clips]
-        pictures.append((textwrap.fill(name, 16), images, percents))
+        pictures.append((name, images, percents))
     return _figure(pictures, 1.55, 1.75)
 
 
 def plot_strip(maps: Maps, title: str = "") -> Figure:
-    """Frames above their maps, at most eight in a row."""
+    """Frames above their maps, at most eight in a row. Where `title` can't be drawn it is the number of the class."""
     names = [f"frame {segment + 1} of {maps.num_segments}" for segment in maps.segments]
     whole = (("video", maps.frames, names), ("map", overlays(maps), _percent(maps)))
     shown = [slice(start, start + COLUMNS) for start in range(0, len(names), COLUMNS)]
-    return _figure([(name, images[s], titles[s]) for s in shown for name, images, titles in whole], 1.6, 1.75, title)
+    rows = [(name, images[s], titles[s]) for s in shown for name, images, titles in whole]
+    return _figure(rows, 1.6, 1.75, drawable(title, f"class {maps.target}") if title else "")
 
 
 def player(maps: Maps) -> str:
@@ -91,15 +94,15 @@ def save_animation(maps: Maps, path: Path) -> None:
 def _figure(
     rows: Sequence[tuple[str, Sequence[Tensor], Sequence[str]]], width: float, height: float, title: str | None = None
 ) -> Figure:
-    """Rows of a name, images and their titles."""
+    """Rows of a name, images and their titles. Names and the title of the figure are cut where they are too long."""
     columns = max(len(images) for _, images, _ in rows)
     size = (width * columns + 0.8, height * len(rows) + 0.35)
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
-    for of_row, row in zip(axes, rows, strict=True):
-        _row(of_row, *row)
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="compressed")
+    for number, (of_row, (name, images, titles)) in enumerate(zip(axes, rows, strict=True), start=1):
+        _row(of_row, fitted(drawable(name, f"row {number}"), height - 0.2, 9, 2), images, titles)
     if title is not None:
-        figure.suptitle(title, fontsize=10, parse_math=False)
-    figure.tight_layout(pad=0.3, rect=None if title is None else (0, 0, 1, 0.97))
+        figure.suptitle(fitted(title, size[0] - 0.2, 10, 4), fontsize=10, parse_math=False)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
     return figure
 
 
@@ -114,4 +117,4 @@ def _row(axes: np.ndarray, name: str, images: Sequence[Tensor], titles: Sequence
     for axis, image, title in zip(axes, images, titles, strict=False):  # the last row may be shorter
         axis.imshow(image.permute(1, 2, 0).numpy())
         axis.set_title(title, fontsize=8, pad=2, parse_math=False)
-    axes[0].set_ylabel(name, fontsize=9)
+    axes[0].set_ylabel(name, fontsize=9, parse_math=False)

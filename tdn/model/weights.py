@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn.model.blocks import BasicBlock, Bottleneck
+from tdn.model.checkpoints import inner_module, read_file, state_dict_of
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model
 
@@ -41,20 +42,20 @@ RELEASED_UNUSED = "base_model.conv1_temp."  # stored in every released file, use
 def load_weights(model: VideoResNet, source: str | os.PathLike | Mapping) -> VideoResNet:
     """Loads our own or the authors' released weights into `model`, strictly; gives the model back.
 
-    `source` is a file or a state dict, with or without the `module.` prefix, bare or inside a checkpoint under
-    `state_dict` (released) or `model` (ours). Files are read with `weights_only=True`. Raises FileNotFoundError;
-    ValueError for a file that holds no weights, or with each key and shape that does not fit."""
-    state = read_weights(source)
-    _require_match(model.state_dict(), state, source if isinstance(source, str | os.PathLike) else "state dict")
-    model.load_state_dict(state)
+    `source` is a file or what `torch.load` gives, as `state_dict_of` takes it. Files are read with `weights_only=True`.
+    Raises FileNotFoundError; ValueError for a file that holds no weights, or with the keys and shapes that do not
+    fit."""
+    network, state = inner_module(model), read_weights(source)
+    _require_match(network.state_dict(), state, source if isinstance(source, str | os.PathLike) else "state dict")
+    network.load_state_dict(state)
     return model
 
 
 def read_weights(source: str | os.PathLike | Mapping) -> dict[str, Tensor]:
     """The state dict of a file or a mapping, in our names; as `load_weights`, which fits it into a network."""
-    state = _unwrapped(source if isinstance(source, Mapping) else _read(Path(source)))
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    return _renamed(state) if any(key.startswith("base_model.") for key in state) else state
+    if isinstance(source, Mapping):
+        return _in_our_names(source, "state dict")
+    return _in_our_names(read_file(Path(source)), source)
 
 
 class Loaded(NamedTuple):
@@ -69,25 +70,59 @@ class Loaded(NamedTuple):
 def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Loaded:
     """The network of a weights file, with its weights. Our files hold all of it; of the authors' released ones
     `num_segments` must be given. Raises as `load_weights`; ValueError where a file of others does not hold its network,
-    or `num_segments` is missing or contradicts the file."""
-    content = _read(Path(path))
-    state = read_weights(content)
-    network = content.get("network")
-    if isinstance(network, Mapping):
-        if num_segments not in (None, network["num_segments"]):
-            raise ValueError(f"{path} is a network of {network['num_segments']} segments, not {num_segments}")
-        name, options, num_segments = network["name"], network["options"], network["num_segments"]
-    else:
-        blocks = len({key.split(".")[1] for key in state if key.startswith("stage4.")})
-        if blocks not in (6, 23) or not any(key.startswith("s_tdm.") for key in state):
-            raise ValueError(f"{path} does not hold its network, and is no released TDN-ResNet50 or 101")
-        if num_segments is None:
-            raise ValueError(f"{path} does not hold its number of segments: 8 or 16 for the released ones (--segments)")
-        name, options = f"tdn_resnet{ {6: 50, 23: 101}[blocks] }", {}
-    if "fc.weight" not in state:
+    where what it holds makes no network, and where `num_segments` is missing or contradicts the file."""
+    content = read_file(Path(path))
+    state = _in_our_names(content, path)
+    name, options, segments = _network(content, state, path, num_segments)
+    if num_segments not in (None, segments):
+        raise ValueError(f"{path} is a network of {segments} segments, not {num_segments}")
+    if "fc.weight" not in state or state["fc.weight"].ndim != 2:
         raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files)")
-    model = create_model(name, len(state["fc.weight"]), num_segments, **options)
-    return Loaded(load_weights(model, state), name, content.get("class_names"), content.get("views"))
+    classes = len(state["fc.weight"])
+    names, views = content.get("class_names"), content.get("views")
+    if names is not None and not (_are_texts(names) and len(names) == classes):
+        raise ValueError(f"{path}: its class_names are no list of {classes} names, as many as the network has classes")
+    if views is not None and not isinstance(views, Mapping):
+        raise ValueError(f"{path}: its views are {views!r:.200}, not clips, crops, size and scale by name")
+    try:
+        with torch.device("meta"):  # takes no memory, whatever the options are
+            model = create_model(name, classes, segments, **options)
+    except Exception as error:  # options of a wrong type make nearly anything raise
+        first_line = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: {name} cannot be made with {options}: {first_line}") from error
+    _require_match(model.state_dict(), state, path)
+    return Loaded(load_weights(create_model(name, classes, segments, **options), state), name, names, views)
+
+
+def _network(
+    content: Mapping, state: Mapping[str, Tensor], path: str | os.PathLike, num_segments: int | None
+) -> tuple[str, dict[str, Any], int]:
+    """Name, options and segments of a file's network: as it says, or as its weights show."""
+    if network := content.get("network"):
+        expected = {"name": str, "options": dict, "num_segments": int}
+        if not (isinstance(network, dict) and {key: type(network.get(key)) for key in expected} == expected):
+            raise ValueError(
+                f"{path}: its network is {network!r:.200}, not name (str), options (dict) and num_segments (int)"
+            )
+        return network["name"], network["options"], network["num_segments"]
+    blocks = len({key.split(".")[1] for key in state if key.startswith("stage4.")})
+    if blocks not in (6, 23) or not any(key.startswith("s_tdm.") for key in state):
+        raise ValueError(
+            f"{path} does not hold its network, and is no released TDN-ResNet50 or 101: in Python, "
+            "tdn.load_weights(tdn.create_model(NAME), FILE) loads it"
+        )
+    if num_segments is None:
+        raise ValueError(f"{path} does not hold its number of segments: 8 or 16 for the released ones (--segments)")
+    return f"tdn_resnet{ {6: 50, 23: 101}[blocks] }", {}, num_segments
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+
+
+def _in_our_names(content: Mapping, source: object) -> dict[str, Tensor]:
+    state = state_dict_of(content, source)
+    return _renamed(state) if any(key.startswith("base_model.") for key in state) else state
 
 
 def load_imagenet(model: VideoResNet) -> VideoResNet:
@@ -106,15 +141,16 @@ def load_imagenet(model: VideoResNet) -> VideoResNet:
     from torchvision.models import get_model_weights  # it takes most of a second to load, for this function alone
 
     weights = get_model_weights(f"resnet{model.depth}").IMAGENET1K_V1
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        if not file.exists():
+            weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (URLError, OSError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise ConnectionError(
-            f"ImageNet weights could not be fetched ({error}). Put {weights.url.rsplit('/', 1)[1]} "
-            f"(from {weights.url}) into {folder} and try again."
+            f"ImageNet weights could not be fetched ({error}). Put {file.name} (from {weights.url}) into {file.parent} "
+            "and try again."
         ) from error
-    return initialise_from(model, _renamed(state))
+    return initialise_from(model, _renamed(read_file(file)))
 
 
 def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoResNet:
@@ -144,25 +180,6 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
     return model
 
 
-def _read(path: Path) -> Mapping:
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights file at {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # bytes that are no pickle make the unpickler raise nearly anything
-        raise ValueError(f"{path} is not a weights file that can be read safely: damaged, or needs code") from error
-    named = _unwrapped(state).items() if isinstance(state, Mapping) else [(None, None)]
-    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in named):
-        raise ValueError(f"{path} holds no weights: needs a dict of tensors by name, bare or as state_dict or model")
-    return state
-
-
-def _unwrapped(state: Mapping) -> Mapping:
-    return next((state[name] for name in ("state_dict", "model") if isinstance(state.get(name), Mapping)), state)
-
-
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames the authors' or torchvision's keys, and folds biases of convolutions into the batch norms that follow:
     `running_mean - bias` gives the same scores, and in training the batch's own mean removes a bias anyway."""
@@ -186,5 +203,5 @@ def _require_match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], 
         if key in state and state[key].shape != value.shape:
             problems.append(f"{key} is {tuple(state[key].shape)}, the network has {tuple(value.shape)}")
     if problems:
-        shown = "\n  ".join(problems[:20] + (["..."] if len(problems) > 20 else []))
-        raise ValueError(f"{source} does not fit this network, {len(problems)} differences:\n  {shown}")
+        shown = "; ".join(problems[:8] + (["..."] if len(problems) > 8 else []))
+        raise ValueError(f"{source} does not fit this network, {len(problems)} differences: {shown}")

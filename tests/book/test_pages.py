@@ -12,16 +12,18 @@ import time
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers.pages import check_page, open_page
+from nbconvert import HTMLExporter
 from PIL import Image
 
 from tdn.__main__ import main
 from tdn.book.pages import make_pages
 from tdn.maps.activation import Maps
 from tdn.maps.pictures import player
-from tdn.utils import CHECKOUT, write_text
+from tdn.utils import CHECKOUT, escaped_text, markdown, write_text
 
 
 def notebook(title, *outputs):
@@ -70,6 +72,63 @@ def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_pat
     (executed / "02_second.ipynb").unlink()
     make_pages(executed, executed, site, "")
     assert {path.name for path in site.iterdir()} == {"index.html", "01_first.html"}, "none of a notebook that is gone"
+
+
+NAMES = [
+    "<script>window.ran = 1</script>",
+    "<img src=x onerror='window.ran = 1'>",
+    "</td></table><svg onload=window.ran=1>",
+    "[here](javascript:window.ran=1)",
+    "a|b",
+    "*stars* **and** _lines_ __twice__ in_the_middle",
+    "`code` ~~gone~~",
+    "$x_1$ \\(y\\) \\begin{equation}z\\end{equation} $$w$$",
+    "&lt;b&gt; &amp; &#33;",
+    "![picture](x)",
+    "007",
+    "1e5",
+    "# a [something] <!-- note -->",
+    "- no list",
+    "1. no list",
+    "## no heading",
+    "打开 👋",
+    "two\nlines",
+]
+
+
+@pytest.mark.slow
+def test_names_are_text_on_the_page_and_in_the_notebook(executed, tmp_path, browser):
+    """In markdown and in tables of pandas; by our template and by nbconvert's own."""
+    table = pd.DataFrame({"class": NAMES, "*_<b>|": 1.5})
+    findings = [f"- {escaped_text(name)}: found." for name in NAMES]
+    of_pandas = {"text/html": table._repr_html_(), "text/plain": str(table)}
+    shown = [{"text/markdown": markdown(table)}, {"text/markdown": "\n".join(findings)}, of_pandas]
+    outputs = [nbformat.v4.new_output("display_data", data) for data in shown]
+    copy = notebook("Names", *outputs, nbformat.v4.new_output("stream", text="\n".join(NAMES)))
+    nbformat.write(copy, executed / "01_first.ipynb")
+    site = tmp_path / "site"
+    make_pages(executed, executed, site, "")
+    for template in ("lab", "classic", "basic"):
+        write_text(site / f"{template}.html", HTMLExporter(template_name=template).from_notebook_node(copy)[0])
+    lines = [" ".join(name.split()) for name in NAMES]
+    for path in (site / "01_first.html", *(site / f"{name}.html" for name in ("lab", "classic", "basic"))):
+        page = open_page(browser, path)
+        ours, of_pandas = page.locator("table").all()
+        cells = [cell.text_content().strip() for cell in ours.locator("td:first-child").all()]
+        assert cells == lines and ours.locator("td").count() == 2 * len(NAMES)
+        assert ours.locator("th").all_text_contents() == ["class", "*_<b>|"]
+        cells = [" ".join(cell.text_content().split()) for cell in of_pandas.locator("td:nth-of-type(1)").all()]
+        assert [cell.replace("two\\nlines", "two lines") for cell in cells if cell] == lines
+        assert [item.text_content() for item in page.locator("li").all()] == [f"{line}: found." for line in lines]
+        assert (
+            page.evaluate("window.ran") is None and page.locator("svg[onload], img[src=x], a[href^=java]").count() == 0
+        )
+        # MathJax reads the letters of an element together: no formula begins and ends in one
+        texts = ours.evaluate(
+            "t => [...t.querySelectorAll('td')].flatMap(c => [...c.childNodes].map(n => n.textContent))"
+        )
+        assert not [text for text in texts if "$" in text.strip("$") or "\\(" in text or "\\begin" in text]
+        page.context.close()
 
 
 @pytest.mark.slow

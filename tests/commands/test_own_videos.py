@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_predict_prints_a_table_or_json(model, weights, video, broken_videos, ca
 def test_mistakes(weights, video, tmp_path, capsys):
     (tmp_path / "names.txt").write_text("one\ntwo\n")
     for command, arguments, reason in (
-        ("predict", ["--weights", str(video)], "not a weights file"),
+        ("predict", ["--weights", str(video)], "is no checkpoint but a video"),
         ("predict", ["--classes", str(tmp_path / "names.txt")], "2 class names"),
         ("predict", ["--views", "ten"], "clips x crops"),
         ("cam", ["-o", str(weights)], "is no folder"),
@@ -85,6 +86,43 @@ def test_cam_writes_pictures_and_prints_the_likeliest_classes(model, weights, vi
     path = broken_videos["truncated"]
     assert main(["cam", str(path), "--weights", str(weights), "-o", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().err.startswith(f"tdn cam: {path}: ") and not (tmp_path / "none").exists()
+
+
+def test_two_videos_of_one_stem_keep_their_pictures(weights, video, tmp_path):
+    out, written = tmp_path / "out", {}
+    videos = [
+        tmp_path / "a/clip.mp4",
+        tmp_path / "b/clip.mp4",
+        tmp_path / "b/clip.avi",
+        tmp_path / ("名" * 70 + ".mp4"),
+    ]
+    for copy in videos:
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(video, copy)
+        assert main(["cam", str(copy), "--weights", str(weights), "-o", str(out)]) == 0
+        (new,) = {path.stem for path in out.iterdir()} - set(written)
+        written[new] = copy
+    assert list(written)[:3] == ["clip_cam", "clip_cam_2", "clip_cam_3"] and len(list(out.iterdir())) == 12
+    assert all(json.loads((out / f"{name}.json").read_text())["path"] == str(path) for name, path in written.items())
+    assert main(["cam", str(videos[1]), "--weights", str(weights), "-o", str(out)]) == 0
+    assert len(list(out.iterdir())) == 12, "the same video again takes the place of its pictures"
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_names_of_classes_are_one_line_each(model, weights, video, tmp_path, capsys):
+    names = ["007", "a|b\nc", "<b>", "$x_1^{$", "\x1b[31mred", "打开", "long " * 999, *NAMES[7:]]
+    content = torch.load(weights, weights_only=True) | {"class_names": names}
+    torch.save(content, weights)
+    for number in range(7):
+        arguments = [str(video), "--weights", str(weights), "-o", str(tmp_path / "out"), "--target", str(number)]
+        assert main(["cam", *arguments]) == 0
+        printed = capsys.readouterr().out
+        assert len(printed.splitlines()) == 6 and "\x1b" not in printed
+        with Image.open(tmp_path / "out/clip_cam.png") as strip:
+            assert strip.width < 500 and strip.height < 600, "the figure of one frame stays whole"
+    assert main(["predict", str(video), "--weights", str(weights), "--top", "18"]) == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 20 and "| 007 " in printed and "| <b> " in printed and "| a|b c " in printed
 
 
 def test_a_name_that_is_not_utf_8(weights, video, tmp_path, capfd):

@@ -8,6 +8,7 @@ import torch
 from helpers.reference import randomise
 from PIL import Image
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import tdn
 from tdn.data.sampling import Views
@@ -237,6 +238,24 @@ def test_the_layer_is_the_last_with_enough_features():
         assert default_layer(model, size) == layer
         maps, _ = activation_maps(model, torch.randn(1, 1, 1, 3, size, size), [0])
         assert maps.shape[-1] >= 6 or size == 8
+
+
+def test_a_wrapped_or_compiled_network_gives_what_the_network_inside_gives(video):
+    """The backend "eager" traces as every backend does, without a C++ compiler."""
+    model = network()
+    expected, scores = tdn.cam(model, video, "all", 3, "stage4", views=SMALL), tdn.predict(model, video, SMALL)
+    compiled, in_place, one_stage = torch.compile(model, backend="eager"), network(), network()
+    in_place.compile(backend="eager")
+    one_stage.stage4 = torch.compile(one_stage.stage4, backend="eager")
+    for wrapped in (compiled, in_place, one_stage, nn.DataParallel(model), AveragedModel(nn.DataParallel(compiled))):
+        torch.testing.assert_close(tdn.predict(wrapped, video, SMALL), scores)
+        maps = tdn.cam(wrapped, video, "all", 3, "stage4", views=SMALL)
+        torch.testing.assert_close(maps.maps, expected.maps)
+        assert layers(wrapped) == layers(model)
+    for of_no_video in (nn.DataParallel(nn.Linear(1, 1)), nn.Linear(1, 1)):
+        for look in (tdn.cam, tdn.predict):
+            with pytest.raises(ValueError, match="a Linear is no network of video clips"):
+                look(of_no_video, video)
 
 
 @pytest.mark.gpu

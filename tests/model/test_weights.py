@@ -8,7 +8,7 @@ import torchvision
 from helpers.reference import randomise, reference_clip, reference_scores, released_weights
 
 import tdn
-from tdn.model.weights import initialise_from, load_model, read_weights
+from tdn.model.weights import initialise_from, read_weights
 
 SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in ("resnet50_16f_112", "resnet101_8f_112")]
 
@@ -53,20 +53,6 @@ def test_what_does_not_fit_is_named_and_weights_of_another_network_are_refused()
     assert initialise_from(attention, state).s_tdm["1"].cnn.conv.weight.shape == (8, 15, 7, 7)
 
 
-def test_files_are_read_safely(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent"):
-        tdn.load_weights(tdn.create_model("tsn_resnet18"), tmp_path / "absent.pth")
-    torch.save({"state_dict": {"fc.weight": pytest.approx(1)}}, tmp_path / "code.pth")  # needs unpickling of code
-    (tmp_path / "half.pth").write_bytes(b"PK\x03\x04 half a file")
-    (tmp_path / "text.pth").write_bytes(b"(ello world\n" * 20)
-    torch.save({1: 2}, tmp_path / "numbers.pth")
-    torch.save({"network": 3, "model": {}}, tmp_path / "network.pth")
-    damaged = dict.fromkeys(("code", "half", "text"), "is not a weights file")
-    for name, reason in (damaged | {"numbers": "holds no weights", "network": "does not hold its network"}).items():
-        with pytest.raises(ValueError, match=rf"{name}\.pth {reason}"):
-            load_model(tmp_path / f"{name}.pth")
-
-
 def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", mock.Mock(side_effect=OSError("no route to host")))
@@ -78,6 +64,9 @@ def test_imagenet_weights_in_the_stages_and_the_motion_branch(tmp_path, monkeypa
             tdn.load_imagenet(tdn.create_model(name))
 
     (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "checkpoints/resnet50-0676ba61.pth").write_text("<html>")
+    with pytest.raises(ValueError, match=r"resnet50-0676ba61\.pth is no checkpoint but a web page"):
+        tdn.load_imagenet(tdn.create_model("tdn_resnet50"))
     for name, file in (("resnet50", "resnet50-0676ba61.pth"), ("resnet18", "resnet18-f37072fd.pth")):
         source = getattr(torchvision.models, name)().eval()
         torch.save(source.state_dict(), tmp_path / "checkpoints" / file)
