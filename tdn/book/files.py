@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tdn.data.disk import lists
 from tdn.engine.inference import Network, load_network
 from tdn.utils import CHECKOUT
 
@@ -29,7 +30,7 @@ def load_own_network(weights: str, segments: int | str | None, class_names: Sequ
     if segments is not None and not (str(segments).isdecimal() and int(segments)):
         raise ValueError(f"segments are a number, 1 or more, not {segments!r}")
     if isinstance(class_names, str):
-        class_names = find_file(class_names).read_text("utf-8-sig").splitlines()
+        class_names = lists.class_names(find_file(class_names))
     return load_network(find_file(weights), None if segments is None else int(segments), class_names)
 
 

@@ -27,7 +27,7 @@ FORBIDDEN = re.compile(r"^\s*class\s|\bsys\.path\b|^\s*[!%]+\s*pip\b", re.MULTIL
 PARAMETERS = {"profile": "str"}
 OWN = PARAMETERS | {"video": "str", "weights": "str", "segments": "int", "class_names": "list[str]"}
 WORDS = re.compile(
-    r"\b(heat|hot|hottest|printed|random starts?|straightforward|indistinguishable|taking turns|half done|"
+    r"\b(heat|(?<!one-)hot|hottest|printed|random starts?|straightforward|indistinguishable|taking turns|half done|"
     r"(cannot|can't|can not) (be )?(tell|told)|to be told from|each place alike|know nothing|speaks? for|a row an?|"
     r"norm_batch|on the things|where (the )?things are)\b|(?-i:\bW')",
     re.IGNORECASE,
