@@ -1,6 +1,7 @@
 """What every room may use: whole-file writes, worker processes, names in errors, markdown. Imports no torch."""
 
 import difflib
+import errno
 import multiprocessing
 import os
 import re
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HOME = "TDN_HOME"  # environment variable: where the configuration, rendered data and results are kept
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOT_RUN = "not run"
 
@@ -57,7 +59,8 @@ def _start(initializer: Callable[..., None] | None, arguments: tuple) -> None:
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """`write(file)` into a temporary neighbour of `path` that then takes its place in one step.
 
-    A process killed at any moment leaves the old file, or none. Folders are made where missing.
+    A process killed at any moment leaves the old file, or none. Folders are made where missing. Raises OSError, which
+    names `path` and says what to do, where the disk is full or can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -67,6 +70,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch and encoders raise the second for the first
+        of_disk = next((e for e in (error, error.__context__) if getattr(e, "errno", None) in DISK_ERRORS), None)
+        if of_disk is None:
+            raise
+        what = f"{os.strerror(of_disk.errno)}; make room there, or choose another folder ({HOME} for the study's files)"
+        raise OSError(of_disk.errno, what, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,7 @@
 """Whole files or none."""
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -39,3 +41,46 @@ def test_a_killed_writer_leaves_no_file_under_the_name(tmp_path):
     assert not path.exists()
     write_text(path, "whole")
     assert path.read_text() == "whole"
+
+
+FULL = """import pathlib, resource, signal, sys, numpy, torch, tdn.utils
+from tdn.data.pocket.render import encode
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # as a disk that is full after so many bytes
+noise = numpy.random.default_rng(0).integers(256, size=(60, 56, 56, 3), dtype=numpy.uint8)
+for name, write in {
+    "weights.pt": lambda file: torch.save(torch.zeros(10_000), file),
+    "scores.npz": lambda file: numpy.savez(file, noise),
+    "clip.mp4": lambda file: encode(file, noise),
+    "table.csv": lambda file: file.write(b"1\\n" * 10_000),
+}.items():
+    try:
+        tdn.utils.write_whole(pathlib.Path(sys.argv[1]) / name, write)
+    except OSError as error:
+        print(error)"""
+
+
+def test_a_full_disk_is_said_in_a_line_with_the_file_and_what_to_do(tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, env=environment)
+    said = done.stdout.splitlines()
+    assert len(said) == 4 and list(tmp_path.iterdir()) == [], done.stderr
+    for line, name in zip(said, ("weights.pt", "scores.npz", "clip.mp4", "table.csv"), strict=True):
+        assert line.startswith("[Errno 27] File too large; make room there, or choose another folder (TDN_HOME ")
+        assert line.endswith(f"'{tmp_path / name}'")
+
+
+def test_a_disk_that_cannot_be_written_is_said_and_other_errors_stay(tmp_path, monkeypatch):
+    def fails(number):
+        def fsync(file):
+            raise OSError(number, os.strerror(number))
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", fails(errno.EROFS))  # root may write to any folder that a test could make
+    with pytest.raises(OSError, match=r"Read-only file system; make room there.*a\.txt'$"):
+        write_text(tmp_path / "a.txt", "text")
+    monkeypatch.setattr(os, "fsync", fails(errno.EINVAL))
+    with pytest.raises(OSError, match=r"^\[Errno 22\] Invalid argument$"):
+        write_text(tmp_path / "a.txt", "text")
+    assert list(tmp_path.iterdir()) == []

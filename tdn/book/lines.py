@@ -10,7 +10,7 @@ import torch
 from tdn.experiments import queue
 from tdn.experiments.profiles import Profile
 from tdn.experiments.registry import plan
-from tdn.experiments.runs import Result, Run, stored
+from tdn.experiments.runs import Result, Run, changed_data, stored
 from tdn.experiments.tables import Row, Table, get_table
 from tdn.model.cost import Cost, measure_cost
 from tdn.model.resnet import VideoResNet
@@ -53,7 +53,8 @@ def train_missing(runs: Sequence[Run], study: Profile) -> None:
 def measured(row: Row, table: Table, study: Profile) -> Line:
     """A row with the results that there are."""
     runs, cost = study.runs(row, table), full_size_cost(row)
-    results = [result for result in (stored(config, study.results) for config in runs) if result.complete]
+    usable = [config for config in runs if not changed_data(config, study.results)]
+    results = [result for result in (stored(config, study.results) for config in usable) if result.complete]
     return Line(row, results, cost.gmacs, cost.params, runs, table)
 
 

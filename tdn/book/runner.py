@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 import papermill
+import psutil
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
@@ -45,6 +46,10 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
         meter = tqdm.format_meter(done, len(paths), time.monotonic() - start, ncols=70, unit=" notebooks")
         print(meter, *name, flush=True)
 
+    for left in folder.glob(".*.*.ipynb"):  # of a killed process
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
     report(0)
     try:
         with worker_pool(min(jobs, len(paths))) as pool:

@@ -42,7 +42,10 @@ def _own(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
     if options.runs or options.table or options.shard != "1/1" or options.profile not in ("pocket", PAPER.name):
         raise ValueError("--dataset trains one network of its own: without --profile, --table, --runs and --shard")
     pretrained = None if options.pretrained == "none" else IMAGENET
-    return PAPER, [own_run(dataset_named(options.dataset), options.model, options.segments, pretrained)]
+    data = dataset_named(options.dataset)
+    if data.missing() is None:
+        data.labelled()  # raises where there are no videos
+    return PAPER, [own_run(data, options.model, options.segments, pretrained)]
 
 
 def _study(options: argparse.Namespace) -> tuple[Profile, list[Run]]:

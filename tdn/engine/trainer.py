@@ -235,6 +235,9 @@ class Training:
         self.statistics.finish()
         if videos:
             self._update_weights(videos)
+        else:  # a step of no gradients changes nothing, but it counts, as those of the schedule do
+            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.step()
         self.warmup.step()
         if self.recipe.schedule == "cosine":
             self.decay.step()

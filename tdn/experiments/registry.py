@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tdn.engine.distributed import broadcast
 from tdn.experiments.profiles import Profile
-from tdn.experiments.runs import Run, impossible, stored
+from tdn.experiments.runs import Run, changed_data, impossible, stored
 from tdn.experiments.tables import COMPARISONS, OURS, TABLES, Table
 from tdn.utils import unknown_name
 
@@ -87,12 +87,13 @@ def plan(runs: Sequence[Run], results: Path, has_weights: bool = False) -> Plan:
     """What there is to do for `runs` and those that they are initialised from, below `results`. Under torchrun it is
     what rank 0 sees: others may be on other machines. `has_weights`: a weights file is given to initialise from."""
     every = list(dict.fromkeys(runs)) if has_weights else with_pretrained(runs)
-    done = [config for config in every if stored(config, results).complete]
+    changed = {config: reason for config in every if (reason := changed_data(config, results))}
+    done = [config for config in every if stored(config, results).complete and config not in changed]
     complete, needed = set(done), set(runs)
     for config in reversed(every):  # whoever needs a run comes after it
         if config in needed and config not in complete:
             needed.add(config.pretrained)
-    reasons = {c: impossible(c, has_weights) for c in every if c in needed and c not in complete}
+    reasons = {c: changed.get(c) or impossible(c, has_weights) for c in every if c in needed and c not in complete}
     to_do = [config for config, reason in reasons.items() if reason is None]
     return broadcast(Plan(done, to_do, {config: reason for config, reason in reasons.items() if reason}))
 

@@ -121,6 +121,26 @@ def impossible(config: Run, has_weights: bool = False) -> str | None:
     return f"torchvision has no ImageNet weights {lacking}; possible: {choice}"
 
 
+def changed_data(config: Run, results: Path) -> str | None:
+    """Why a run that is complete or was begun cannot be used: its data set had other videos, labels or classes when it
+    was trained, in one line; None where it can. A data set that is not on this machine is not compared."""
+    folder = stored(config, results).folder
+    begun = any((folder / name).exists() for name in ("checkpoint.pt", "metrics.json"))
+    if not isinstance(config.data, DatasetSpec) or not begun or config.data.missing():
+        return None
+    before = json.loads((folder / "config.json").read_text()).get("contents")  # None of an earlier version
+    try:
+        now = config.data.contents()
+    except FileNotFoundError:  # the folder is there, its annotation is not
+        return None
+    if before in (None, now):
+        return None
+    return (
+        f"{config.data.name} is not as it was when {folder.name} was trained on it ({before}; now {now}): to train "
+        f"anew, move {folder} elsewhere; to use it, restore the data"
+    )
+
+
 def run(
     config: Run,
     results: Path,
@@ -136,6 +156,8 @@ def run(
     `config.pretrained`, which the manifest records.
     """
     result = stored(config, results)
+    if rank() == 0 and (reason := changed_data(config, results)):
+        raise ValueError(reason)
     if not broadcast(result.complete):
         if pretrained is None and isinstance(config.pretrained, Run):
             pretrained = run(config.pretrained, results, data, compute).folder / "weights.pt"
@@ -219,19 +241,22 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     for video_set in (train_set, val_set):
         video_set.reader = compute.reader
         video_set.keep_in_memory(0.5 / world_size())
+    if len(val_set.known_unreadable) == len(val_set):
+        raise ValueError(f"not one of {len(val_set)} validation videos can be read: {val_set.unreadable()[:1]}")
     if train_set.known_unreadable and rank() == 0:
         readable = len(train_set) - len(train_set.known_unreadable)
         print(f"training on {readable} of {len(train_set)} videos, the others are missing or unreadable")
     model = config.create_model()
     digest = hashlib.sha256(pretrained.read_bytes()).hexdigest() if pretrained else None
     if rank() == 0:  # the others get its weights
+        contents = config.data.contents() if isinstance(config.data, DatasetSpec) else None
         written = folder / "config.json"
         if (folder / "checkpoint.pt").exists() and written.exists():
             before = json.loads(written.read_text()).get("pretrained_sha256")
             if before != digest:
                 but = f"was interrupted with other initial weights (sha256 {before}, not {digest})"
                 raise ValueError(f"{config.name} {but}: finish it with those, or remove {folder}")
-        write_text(written, json.dumps(asdict(config) | {"pretrained_sha256": digest}, indent=1))
+        write_text(written, json.dumps(asdict(config) | {"pretrained_sha256": digest, "contents": contents}, indent=1))
         if pretrained:
             initialise_from(model, read_weights(pretrained))
         elif config.pretrained == IMAGENET:
@@ -257,7 +282,7 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     manifest = {"run": config.name, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
     manifest |= {"seed": config.seed, **environment(), "processes": world_size(), **asdict(compute)}
     if isinstance(config.data, DatasetSpec):
-        manifest["data"] = f"annotation {config.data.fingerprint()}"
+        manifest["data"] = contents
     if pretrained:
         manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
     write_text(folder / "manifest.json", json.dumps(manifest, indent=1))

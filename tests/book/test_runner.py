@@ -93,11 +93,15 @@ def test_some_notebooks_and_the_verdict(tmp_path, capsys):
     for name in ("01_a", "02_b", "10_c"):
         write_notebook(tmp_path / f"notebooks/{name}.ipynb")
     write_text(tmp_path / "results/smoke/tables/a.csv", "")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for process in (gone.pid, os.getpid()):  # what a killed runner leaves, and what one at work has
+        write_text(tmp_path / f"results/smoke/notebooks/.01_a.{process}.ipynb", "")
     assert main([*EXECUTE, "--notebook", "2", "10"]) == 0
     verdict = capsys.readouterr().out.splitlines()[-1]
     assert verdict == f"2 notebooks ran, 1 table and 0 figures in {tmp_path}/results/smoke; nothing failed"
     folder = tmp_path / "results/smoke/notebooks"
-    assert sorted(p.name for p in folder.iterdir()) == ["02_b.ipynb", "10_c.ipynb"]
+    assert sorted(p.name for p in folder.iterdir()) == [f".01_a.{os.getpid()}.ipynb", "02_b.ipynb", "10_c.ipynb"]
     with pytest.raises(ValueError, match="no notebook '7'; there are 01, 02, 10"):
         select(tmp_path / "notebooks", ["7"])
     with pytest.raises(ValueError, match="no numbered notebook"):

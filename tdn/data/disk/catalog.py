@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import multiprocessing
 import os
 import re
@@ -118,6 +119,13 @@ class DatasetSpec:
         root = location(self.name)
         return published.fingerprint(root, self.split, _layout(self.name, root).sources(root, self.split))
 
+    def contents(self) -> str:
+        """What a network learns from, in a line: how many classes and videos, and a digest of the names of classes, of
+        labels and of paths below the folder; of one's own videos also of their sizes (of folders of frames, how many
+        there are). Times of change do not count. Raises as `videos`."""
+        read = _contents if self.name in PUBLISHED else _contents.__wrapped__  # one's own files may change meanwhile
+        return read(self.name, self.split, location(self.name), self.fingerprint())
+
     def index_file(self, data: Path) -> Path:
         """The file in which `tdn data check` keeps what it finds."""
         if self.name in PUBLISHED:
@@ -126,6 +134,26 @@ class DatasetSpec:
             digits = hashlib.sha256(os.fsencode(self.name)).hexdigest()[:8]
             name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(self.name).name)[:100]}-{digits}"
         return data / "index" / f"{name}.csv"
+
+
+@functools.lru_cache(maxsize=16)
+def _contents(name: str, split: int, root: Path, fingerprint: str) -> str:
+    labelled = _labelled(name, split, root, fingerprint)
+    digest = hashlib.sha256(json.dumps(labelled.class_names).encode())
+    for videos in (labelled.train, labelled.val):
+        for path, label in videos:
+            size = "" if name in PUBLISHED else _size(path)  # those of 240,000 files take minutes on some disks
+            digest.update(os.fsencode(f"{str(path).removeprefix(str(root))}\0{label}\0{size}\n"))
+        digest.update(b"\n")
+    counts = f"{len(labelled.class_names)} classes, {len(labelled.train)} + {len(labelled.val)} videos"
+    return f"{counts}, sha256 {digest.hexdigest()[:16]}"
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return len(os.listdir(path)) if path.is_dir() else path.stat().st_size
+    except (OSError, ValueError):  # missing, or no path (it has a NUL)
+        return None
 
 
 @functools.lru_cache(maxsize=2)
