@@ -13,7 +13,7 @@ from tdn.data.pyav_reader import PyAVReader
 
 class DecordReader(VideoReader):
     """Jumps to the last key frame before each frame needed. Refuses files of which it would show other frames than a
-    player: those whose packets are not all frames that are shown."""
+    player: those whose packets are not all frames that are shown, with open groups of pictures, or interlaced."""
 
     def __init__(self, path: Path):
         try:
@@ -22,12 +22,10 @@ class DecordReader(VideoReader):
             raise ImportError("decord is not installed: pip install decord") from error
         self.path, self._decord = path, decord
         with PyAVReader(path) as opened:
-            if not opened.plain:
+            if not opened.fit_for_decord:
                 raise VideoError(
                     path, "decord may show others of its frames than a player does; reader='pyav' reads it"
                 )
-            if opened.interlaced:
-                raise VideoError(path, "interlaced, which decord shows otherwise; reader='pyav' reads it")
             self.num_frames, self.height, self.width = opened.num_frames, opened.height, opened.width
         self._asked(self._open)
 

@@ -69,7 +69,7 @@ class VideoReader:
         return torch.from_numpy(frames).permute(0, 3, 1, 2).unflatten(0, indices.shape)
 
     def _fill(self, frames: np.ndarray, needed: np.ndarray, place: np.ndarray, crop: CropSlices) -> None:
-        """Each frame goes where it is wanted as soon as it is decoded: `frames[i]` is that of index `needed[place[i]]`."""
+        """Each frame goes where it is wanted as soon as it is decoded: `frames[i]` has the index `needed[place[i]]`."""
         for number, frame in enumerate(self._frames(needed)):
             if frame.shape[:2] != (self.height, self.width):
                 raise VideoError(self.path, "its frames are not all of one size")
@@ -104,8 +104,8 @@ def check_memory(path: Path, frames: int, height: int, width: int, at_most: floa
         return  # whatever is free: asking takes as long as some frames
     allowed = float(limit or psutil.virtual_memory().available / 2e9)
     if gigabytes > allowed:
-        what = f"{frames} frames of {width} x {height} take {gigabytes:.1f} GB, more than the {allowed:.1f} GB allowed"
-        raise VideoError(path, f"{what} ({LIMIT}={gigabytes + 0.1:.1f} in the environment allows it)")
+        what = f"{frames} frames of {width} x {height} take {gigabytes:.3g} GB, more than the {allowed:.3g} GB allowed"
+        raise VideoError(path, f"{what} ({LIMIT}={1.01 * gigabytes:.3g} in the environment allows it)")
 
 
 def in_time(path: Path, work: Callable[..., Any], *arguments: Any) -> Any:

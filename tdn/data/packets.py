@@ -6,7 +6,6 @@ start of the file.
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -46,6 +45,7 @@ class Packets:
     kept: list[av.Packet] | None  # None: too many
     pts: np.ndarray  # in order; None is the smallest integer
     plain: bool = True  # each packet is one frame that is shown, as far as can be told without decoding
+    open_groups: bool = False  # some frames after a key frame in the file need frames before it
     key_places: list[int] = field(default_factory=list)  # of key frames among the packets, and when each is shown
     key_pts: list[int] = field(default_factory=list)
 
@@ -67,15 +67,18 @@ def survey(path: Path, file: BinaryIO, container: av.container.InputContainer, s
             found.kept.append(packet)
         if packet.size:
             shown = packet.pts
-            if packet.is_keyframe:
+            if packet.is_keyframe and (name != "h264" or _is_idr(bytes(packet))):
                 found.key_places.append(count)
                 found.key_pts.append(nothing if shown is None else shown)
+            elif packet.is_keyframe:
+                found.open_groups = True
             if packet.is_corrupt:
                 corrupt = True
             if packet.is_discard:
                 odd = True
             else:
                 pts.append(nothing if shown is None else shown)
+                found.open_groups |= bool(found.key_pts) and pts[-1] < found.key_pts[-1]
             if mpeg4 and not odd:
                 odd = packet.size <= 16 or bytes(packet).count(b"\0\0\1\xb6") != 1  # none is coded in it, or two are
             if packet.dts is not None:
@@ -89,12 +92,22 @@ def survey(path: Path, file: BinaryIO, container: av.container.InputContainer, s
     found.plain = (
         not (odd or corrupt)
         and (codec.intra_only or name in ONE_EACH)
-        and (kind in ("mov", "matroska") or kind == "avi" and (codec.intra_only or mpeg4))
+        and (kind in ("mov", "matroska") or (kind == "avi" and (codec.intra_only or mpeg4)))
         and found.key_places[:1] == [0]
         and found.pts[0] == found.key_pts[0] != nothing
         and bool((np.diff(found.pts) > 0).all())
     )
     return found
+
+
+def _is_idr(packet: bytes) -> bool:
+    """Whether a packet of H.264, as in mp4 and Matroska, is a key frame that no later frame looks behind."""
+    place = 0
+    while place + 4 < len(packet):  # units: four bytes of size, then one with the kind
+        if packet[place + 4] & 31 == 5:
+            return True
+        place += 4 + int.from_bytes(packet[place : place + 4])
+    return False
 
 
 def _check_whole(path, file, container, stream, count: int, corrupt: bool, end: float, last: int) -> None:

@@ -55,7 +55,7 @@ class PyAVReader(VideoReader):
             if first is None:
                 raise VideoError(self.path, f"no frame can be decoded of its {self.num_frames} packets")
             self.height, self.width = upright_size(first)
-            self.interlaced = first.interlaced_frame
+            self.fit_for_decord = self.plain and not (self._packets.open_groups or first.interlaced_frame)
             self._undecoded = chain([first], others)
             if not self.plain:
                 self.num_frames = 1 + sum(1 for _ in others)
@@ -65,8 +65,9 @@ class PyAVReader(VideoReader):
             raise
 
     def _demuxed(self) -> Iterator[av.Packet]:
-        """The packets from the first on, for a decoder that knows nothing yet."""
-        if self._packets.kept is not None:
+        """The packets from the first on, for a decoder that knows nothing yet: it forgets all at a key frame, else only
+        a new one does."""
+        if self._packets.kept is not None and self._packets.plain:
             self._stream.codec_context.flush_buffers()
             return iter(self._packets.kept)
         self._container.close()

@@ -6,6 +6,7 @@ import av
 import cv2
 import numpy as np
 import torch
+from av.bitstream import BitStreamFilterContext
 
 from tdn.data.video import open_video
 
@@ -31,6 +32,26 @@ def write_video(path, clip, codec="libx264", pixels="yuv420p", ticks=None, optio
             frame.pts, frame.time_base = int(tick), Fraction(1, 100)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def remux(source, path, cut="whole"):
+    """The packets in another file, without encoding anew. Cuts: "open" begins with the second key frame (of an open
+    group of pictures, some of those that follow need the one before), "lost" a little after the first one, "edit" five
+    frames after the second one, by an edit list in front of all packets that these need."""
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = old.streams.video[0]
+        out, name = new.add_stream_from_template(stream, opaque=True), stream.codec_context.name
+        annexb = BitStreamFilterContext(f"{name}_mp4toannexb", stream) if name == "h264" else None
+        packets = [packet for packet in old.demux(stream) if packet.size]
+        keys = [place for place, packet in enumerate(packets) if packet.is_keyframe]
+        packets = packets[{"whole": 0, "lost": 3}.get(cut, keys[min(1, len(keys) - 1)]) :]
+        origin = packets[0].dts if cut != "edit" else sorted(packet.pts for packet in packets)[5]
+        for packet in packets:
+            packet.pts, packet.dts = packet.pts - origin, packet.dts - origin
+            for ready in annexb.filter(packet) if annexb and str(path).endswith("avi") else [packet]:
+                ready.stream = out
+                new.mux(ready)
     return path
 
 
