@@ -1,6 +1,6 @@
 """Frames of video files, read through PyAV or decord, of folders of images, and of tensors: open, choose, read.
 
-`frames.py` has what an open video can do, `packets.py` which frames a file shows, and each reader has its file.
+`frames.py` has what an open video can do; each reader has its file.
 """
 
 from os import PathLike
@@ -18,8 +18,8 @@ __all__ = ["IMAGE_SUFFIXES", "CropSlices", "TensorVideo", "VideoError", "VideoRe
 def open_video(path: str | PathLike, reader: str = "pyav") -> VideoReader:
     """Opens a video file, or a folder that holds frames as JPEG or PNG files in the order of their numbers.
 
-    The frames are those that FFmpeg shows (`packets.py`). `reader`, for files, is "pyav" or "decord" (else ValueError;
-    ImportError where decord is not installed). A decoder that hangs is given up after `frames.SECONDS`, with its
+    The frames are those that FFmpeg shows (`pyav_reader.py`). `reader`, for files, is "pyav" or "decord" (else
+    ValueError; ImportError where decord is not installed). A decoder that hangs is given up after `frames.SECONDS`, with its
     thread, its open file and its memory: nothing can stop it but the end of the process, which it does not delay.
 
     Raises VideoError where the file can't be opened in time, is no whole video, its first frame can't be decoded, or 40

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.videos import numbered, remux, write_video
 
-from tdn.data import packets
+from tdn.data import pyav_reader
 from tdn.data.video import VideoError, open_video
 
 X265 = "keyint=10:open-gop=1:bframes=3:pools=none:frame-threads=1:log-level=none"
@@ -72,8 +72,8 @@ def test_frame_n_is_frame_n_shown_or_the_file_is_refused(reader, sources, tmp_pa
         for suffix, cut in ((s, c) for s in containers.split() for c in cuts.split() if name in sources):
             path = remux(sources[name], tmp_path / f"{name}-{cut}.{suffix}", cut)
             frames, files = shown(path), files + 1
-            for kept in (packets.KEPT, 0) if reader == "pyav" else (packets.KEPT,):
-                monkeypatch.setattr(packets, "KEPT", kept)
+            for kept in (pyav_reader.KEPT, 0) if reader == "pyav" else (pyav_reader.KEPT,):
+                monkeypatch.setattr(pyav_reader, "KEPT", kept)
                 try:
                     with open_video(path, reader) as opened:
                         order = rng.permutation(opened.num_frames)
