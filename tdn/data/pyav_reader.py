@@ -147,8 +147,8 @@ class PyAVReader(VideoReader):
 
 
 def _open_stream(path: Path, file: BinaryIO) -> tuple[av.container.InputContainer, av.VideoStream]:
-    """The file from its start. FFmpeg gets no name: it would take some for a protocol, or for a pattern of names.
-    (And text in the file that names other places, such as a playlist, opens none of them.)"""
+    """The file from its start. FFmpeg gets it open: it would take some names for a protocol, and open what they name.
+    (Text in a file that names other places, such as a playlist, opens none of them either.)"""
     file.seek(0)
     container = av.open(file, buffer_size=1 << 16, options={"protocol_whitelist": "none"})
     try:
@@ -157,6 +157,8 @@ def _open_stream(path: Path, file: BinaryIO) -> tuple[av.container.InputContaine
             raise VideoError(path, "no video in the file")
         if container.format.name.endswith("_pipe") or container.format.name in ("image2", "tty"):  # FFmpeg's names
             raise VideoError(path, "a picture or text, no video")
+        if stream.codec_context is None:
+            raise VideoError(path, "encoded in a way that FFmpeg does not know")
         stream.codec_context.thread_count = 1  # one worker has one core
     except BaseException:
         container.close()
@@ -195,6 +197,9 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
                 found.open_groups |= bool(found.key_pts) and pts[-1] < found.key_pts[-1]
             if mpeg4 and not odd:
                 odd = packet.size <= 16 or bytes(packet).count(b"\0\0\1\xb6") != 1  # none is coded in it, or two are
+            elif name == "vp9" and not odd:
+                data = memoryview(packet)
+                odd = data[-1] & 0xE0 != 0xC0 and not data[0] & 0x0A  # neither several in one, nor marked as shown
             if packet.dts is not None:
                 last = packet.dts
         count += 1
@@ -234,7 +239,7 @@ def _check_whole(path, file, container, stream, count: int, corrupt: bool, end: 
         return
     if kind == "mov":  # its index, after an edit list; of parts that are downloaded one by one, that of the last too
         expected, count = len(stream.index_entries), count - corrupt
-    elif kind == "gif":
+    elif kind == "gif" and size <= KEPT:
         expected, count = _gif_images(file)
     elif kind == "avi":  # in ticks, as some show no new frame
         ticks = last + max(last / max(count - 1, 1), 1)

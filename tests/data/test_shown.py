@@ -3,10 +3,16 @@
 import av
 import numpy as np
 import pytest
-from helpers.videos import numbered, remux, write_video
+from helpers.videos import assert_shows, numbered, read, remux, write_video
 
 from tdn.data import pyav_reader
+from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet
+from tdn.data.disk.check import check_videos
+from tdn.data.disk.published import Labelled
+from tdn.data.sampling import parse_views
 from tdn.data.video import VideoError, open_video
+from tdn.engine.inference import network_input
+from tdn.model.zoo import create_model
 
 X265 = "keyint=10:open-gop=1:bframes=3:pools=none:frame-threads=1:log-level=none"
 ALT_REF = {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "60k", "g": "30", "deadline": "good", "cpu-used": "4"}
@@ -34,7 +40,7 @@ FILES += [("mpeg4", "mp4 mkv avi", "whole open lost"), ("mpeg2", "ts mkv mpg", "
 FILES += [("intra-refresh", "mp4 mkv", "whole open"), ("interlaced", "mp4 mkv ts", "whole")]
 FILES += [
     ("closed", EVERY, "whole open"),
-    ("vp8", "webm mkv", "whole"),
+    ("vp8", "webm mkv", "whole hidden"),
     ("av1", "mp4 mkv webm", "whole"),
     ("mjpeg", "avi mov mkv", "whole"),
 ]
@@ -94,3 +100,20 @@ def test_frame_n_is_frame_n_shown_or_the_file_is_refused(reader, sources, tmp_pa
     assert files >= 40 and not wrong
     at_most = 4 if reader == "pyav" else 0.9 * files  # FFmpeg can't decode two of ts, cut before their headers
     assert len(refused) <= at_most
+
+
+@pytest.mark.parametrize(("name", "cut", "number"), [("vp8.webm", "hidden", 40), ("h264.mp4", "edit", 25)])
+def test_check_training_and_prediction_see_the_same_frames(name, cut, number, sources, tmp_path):
+    """Of a file with invisible frames, and of one cut five frames behind its second key frame, with any views."""
+    path = remux(sources[name.partition(".")[0]], tmp_path / name, cut)
+    with av.open(str(path)) as container:
+        assert sum(1 for packet in container.demux(video=0) if packet.size) > number, "more packets than frames"
+    assert_shows(read(path), CLIP[-number:], off=20 if cut == "hidden" else 8)
+    video = Video(path, 0)
+    checked = check_videos(Labelled(["a"], [video], []), tmp_path / "index.csv", tmp_path, "", workers=1)
+    assert checked[path].frames == number and not checked[path].problem
+    videos, views = VideoSet([video], ["a"]), parse_views("10x3", 48)
+    clips = [TrainingClips(videos, 8, 5)[0], *TestClips(videos, 8, 5, views)]
+    assert not any(isinstance(clip, Unreadable) for clip in clips) and len(clips) == 11
+    model = create_model("tdn_resnet10", 2, 8, width=8)
+    assert network_input(model, path, views).shape[:3] == (30, 8, 5)

@@ -38,15 +38,22 @@ def write_video(path, clip, codec="libx264", pixels="yuv420p", ticks=None, optio
 def remux(source, path, cut="whole"):
     """The packets in another file, without encoding anew. Cuts: "open" begins with the second key frame (of an open
     group of pictures, some of those that follow need the one before), "lost" a little after the first one, "edit" five
-    frames after the second one, by an edit list in front of all packets that these need."""
+    frames after the second one, by an edit list in front of all packets that these need. "hidden" has three frames of
+    VP8 a second time, marked as not to be shown, as alternate references are."""
     with av.open(str(source)) as old, av.open(str(path), "w") as new:
         stream = old.streams.video[0]
         out, name = new.add_stream_from_template(stream, opaque=True), stream.codec_context.name
         annexb = BitStreamFilterContext(f"{name}_mp4toannexb", stream) if name == "h264" else None
         packets = [packet for packet in old.demux(stream) if packet.size]
         keys = [place for place, packet in enumerate(packets) if packet.is_keyframe]
-        packets = packets[{"whole": 0, "lost": 3}.get(cut, keys[min(1, len(keys) - 1)]) :]
-        origin = packets[0].dts if cut != "edit" else sorted(packet.pts for packet in packets)[5]
+        packets = packets[{"whole": 0, "hidden": 0, "lost": 3}.get(cut, keys[min(1, len(keys) - 1)]) :]
+        origin = packets[0].dts
+        if cut == "edit":
+            origin = sorted(packet.pts for packet in packets if packet.pts >= packets[0].pts)[5]
+        for number in (25, 15, 5) if cut == "hidden" else ():
+            hidden = av.Packet(bytes([bytes(packets[number])[0] & ~16]) + bytes(packets[number])[1:])
+            hidden.pts, hidden.dts, hidden.time_base = packets[number].pts, packets[number].dts, stream.time_base
+            packets.insert(number, hidden)
         for packet in packets:
             packet.pts, packet.dts = packet.pts - origin, packet.dts - origin
             for ready in annexb.filter(packet) if annexb and str(path).endswith("avi") else [packet]:
