@@ -6,6 +6,7 @@ start of the file.
 """
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from tdn.data.frames import CLIP, CLIP_GB, CropSlices, VideoError, VideoReader, 
 
 KEPT = 64 << 20  # bytes: the packets of smaller files stay in memory, those of others are read once more
 ONE_EACH = ("h264", "hevc", "av1", "vp9", "mpeg4")  # one packet is one frame, but for the exceptions below
+PACKED = re.compile(rb"DivX\d+(b|Build)\d+p")  # what an encoder of MPEG-4 calls itself
 BROADCAST = ("mpegts", "mpeg")  # recordings begin and end anywhere, and promise nothing
 
 
@@ -38,7 +40,8 @@ class _Packets:
 
     kept: list[av.Packet] | None  # None: too many
     pts: np.ndarray  # in order; None is the smallest integer
-    plain: bool = True  # each packet is one frame that is shown, as far as can be told without decoding
+    plain: bool = True  # as many frames are shown as there are packets, as far as can be told without decoding
+    jumps: bool = False  # and each has the time of its packet, so that it is known after a jump to a key frame
     open_groups: bool = False  # some frames after a key frame in the file need frames before it
     key_places: list[int] = field(default_factory=list)  # of key frames among the packets, and when each is shown
     key_pts: list[int] = field(default_factory=list)
@@ -112,7 +115,7 @@ class PyAVReader(VideoReader):
             self._busy = False
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:
-        jumps = self.plain and self._packets.kept is None
+        jumps = self.plain and self._packets.jumps
         for frame in self._from_key_frames(needed) if jumps else self._from_the_start(needed):
             yield np.rot90(frame.to_ndarray(format="rgb24", threads=1), _quarter_turns(frame))
 
@@ -173,11 +176,11 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
     keep, timed = size <= KEPT, kind in ("matroska", "flv", "asf")  # say when the last of their streams ends
     mpeg4, nothing = name == "mpeg4", np.iinfo(np.int64).min
     found = _Packets([] if keep else None, np.zeros(0, np.int64))
-    pts, count, end, corrupt, odd, last = [], 0, 0.0, False, False, 0
+    pts, count, end, corrupt, odd, last, packed, waiting = [], 0, 0.0, False, False, 0, False, 0
     for packet in container.demux(() if timed else (stream,)):
         if timed and packet.pts is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream_index != stream.index:
+        if packet.stream.index != stream.index:  # packet.stream_index is 0 of the one that marks the end
             continue
         if keep:
             found.kept.append(packet)
@@ -195,8 +198,11 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
             else:
                 pts.append(nothing if shown is None else shown)
                 found.open_groups |= bool(found.key_pts) and pts[-1] < found.key_pts[-1]
-            if mpeg4 and not odd:
-                odd = packet.size <= 16 or bytes(packet).count(b"\0\0\1\xb6") != 1  # none is coded in it, or two are
+            if mpeg4:  # DivX and Xvid put two frames in a packet, and make up for it by a later one of seven bytes
+                data = bytes(packet)
+                packed = packed or (count == 0 and bool(PACKED.search((stream.codec_context.extradata or b"") + data)))
+                waiting += data.count(b"\0\0\1\xb6") - (len(data) <= 7) - 1
+                odd |= waiting not in (0, int(packed))
             elif name == "vp9" and not odd:
                 data = memoryview(packet)
                 odd = data[-1] & 0xE0 != 0xC0 and not data[0] & 0x0A  # neither several in one, nor marked as shown
@@ -216,6 +222,7 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
         and found.pts[0] == found.key_pts[0] != nothing
         and bool((np.diff(found.pts) > 0).all())
     )
+    found.jumps = found.plain and (codec.intra_only or (kind != "avi" and not packed)) and not found.kept
     return found
 
 

@@ -89,7 +89,7 @@ def test_whole_files_are_not_said_to_break_off(tmp_path):
     for suffix in ("mkv", "flv", "mp4"):
         path = tmp_path / f"sound.{suffix}"
         with av.open(str(path), "w") as container:
-            video, sound = container.add_stream("libx264", rate=25), container.add_stream("aac", rate=44100)
+            sound, video = container.add_stream("aac", rate=44100), container.add_stream("libx264", rate=25)
             video.height, video.width, video.pix_fmt = 64, 96, "yuv420p"
             for number, image in enumerate(CLIP[:10]):
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")

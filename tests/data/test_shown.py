@@ -36,7 +36,7 @@ SOURCES = {  # encoder, its pixels and options, suffix of the file it is encoded
 EVERY = "mp4 mov mkv ts flv avi"
 FILES = [("h264", EVERY, "whole open lost"), ("hevc", EVERY[:-4], "whole open lost"), ("vp9", "webm mp4 mkv", "whole")]
 FILES += [("h264", "mp4 mov", "edit"), ("hevc", "mp4 mov", "edit"), ("mpeg4", "mp4", "edit"), ("vp9", "mp4", "edit")]
-FILES += [("mpeg4", "mp4 mkv avi", "whole open lost"), ("mpeg2", "ts mkv mpg", "whole open lost")]
+FILES += [("mpeg4", "mp4 mkv avi", "whole open lost packed"), ("mpeg2", "ts mkv mpg", "whole open lost")]
 FILES += [("intra-refresh", "mp4 mkv", "whole open"), ("interlaced", "mp4 mkv ts", "whole")]
 FILES += [
     ("closed", EVERY, "whole open"),
