@@ -21,7 +21,7 @@ from tdn.data.frames import CLIP, CLIP_GB, CropSlices, VideoError, VideoReader, 
 
 KEPT = 64 << 20  # bytes: the packets of smaller files stay in memory, those of others are read once more
 ONE_EACH = ("h264", "hevc", "av1", "vp9", "mpeg4")  # one packet is one frame, but for the exceptions below
-PACKED = re.compile(rb"DivX\d+(b|Build)\d+p")  # what an encoder of MPEG-4 calls itself
+PACKED = re.compile(rb"DivX\d+(b|Build)\d+p")  # how an encoder of MPEG-4 says that it puts two frames in a packet
 BROADCAST = ("mpegts", "mpeg")  # recordings begin and end anywhere, and promise nothing
 
 
@@ -176,10 +176,10 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
     keep, timed = size <= KEPT, kind in ("matroska", "flv", "asf")  # say when the last of their streams ends
     mpeg4, nothing = name == "mpeg4", np.iinfo(np.int64).min
     found = _Packets([] if keep else None, np.zeros(0, np.int64))
-    pts, count, end, corrupt, odd, last, packed, waiting = [], 0, 0.0, False, False, 0, False, 0
+    pts, ends, count, corrupt, odd, last, packed, waiting = [], {}, 0, False, False, 0, False, 0
     for packet in container.demux(() if timed else (stream,)):
         if timed and packet.pts is not None:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            ends[packet.stream.index] = max(ends.get(packet.stream.index, 0), packet.pts + (packet.duration or 0))
         if packet.stream.index != stream.index:  # packet.stream_index is 0 of the one that marks the end
             continue
         if keep:
@@ -197,12 +197,15 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
                 odd = True
             else:
                 pts.append(nothing if shown is None else shown)
-                found.open_groups |= bool(found.key_pts) and pts[-1] < found.key_pts[-1]
-            if mpeg4:  # DivX and Xvid put two frames in a packet, and make up for it by a later one of seven bytes
-                data = bytes(packet)
-                packed = packed or (count == 0 and bool(PACKED.search((stream.codec_context.extradata or b"") + data)))
-                waiting += data.count(b"\0\0\1\xb6") - (len(data) <= 7) - 1
-                odd |= waiting not in (0, int(packed))
+                if found.key_pts and pts[-1] < found.key_pts[-1]:
+                    found.open_groups = True
+            if mpeg4 and count == 0:
+                packed = bool(PACKED.search((stream.codec_context.extradata or b"") + bytes(packet)))
+            if packed:  # two frames in a packet, made up for by a later one of seven bytes with none
+                waiting += bytes(packet).count(b"\0\0\1\xb6") - (packet.size <= 7) - 1
+                odd |= waiting not in (0, 1)
+            elif mpeg4:
+                odd |= packet.size <= 16  # nothing but headers
             elif name == "vp9" and not odd:
                 data = memoryview(packet)
                 odd = data[-1] & 0xE0 != 0xC0 and not data[0] & 0x0A  # neither several in one, nor marked as shown
@@ -210,6 +213,7 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
                 last = packet.dts
         count += 1
     count -= 1  # the last one only marks the end
+    end = max((float(ticks * container.streams[index].time_base) for index, ticks in ends.items()), default=0.0)
     _check_whole(path, file, container, stream, count, corrupt, end, last)
     if not pts:
         raise VideoError(path, "no frames")
