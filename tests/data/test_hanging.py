@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from helpers.videos import numbered, read, write_folder, write_video
 
-from tdn.data import video
+from tdn.data import frames, pyav_reader
 from tdn.data.video import VideoError, open_video
 
 
@@ -34,9 +34,9 @@ def held(path):
 def test_a_file_or_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
     clip = numbered(4, 64, 96)
     folder = write_folder(tmp_path / "v", clip)
-    monkeypatch.setattr(video, "SECONDS", 0.5)
+    monkeypatch.setattr(frames, "SECONDS", 0.5)
     with monkeypatch.context() as patch:
-        patch.setattr(video, "_quarter_turns", lambda frame: (frame.pts and time.sleep(2)) or 0)
+        patch.setattr(pyav_reader, "_quarter_turns", lambda frame: (frame.pts and time.sleep(2)) or 0)
         path = write_video(tmp_path / "v.mp4", clip)
         with pytest.raises(VideoError, match=r"took more than 0\.5 s"), open_video(path) as opened:
             opened.read([0, 1])
@@ -53,9 +53,9 @@ def test_a_file_or_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
 READ = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
-from tdn.data import video
+from tdn.data import frames, video
 
-video.SECONDS = float(sys.argv[2])
+frames.SECONDS = float(sys.argv[2])
 if sys.argv[3] == "decord":
     import decord
     decord.VideoReader = lambda *arguments, **options: time.sleep(3600)  # no file is known that hangs it

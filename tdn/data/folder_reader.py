@@ -1,0 +1,88 @@
+"""Frames that lie in a folder as JPEG or PNG files."""
+
+import os
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torchvision.io import ImageReadMode, decode_image
+
+from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the frames in a folder
+RGB = ("", "img", "image", "frame", "rgb", "color", "colour")  # the letters in the names of RGB frames next to others
+NUMBER = re.compile(r"\d+")
+TOGETHER = 64  # files that are read at a time
+
+
+class FolderReader(VideoReader):
+    """The order is that of the numbers in the names, whether padded with zeros or not; gaps are no frames.
+
+    Files whose names begin with a dot and folders are skipped. Where names differ in more than numbers, those that are
+    RGB by convention (`RGB`) are read, with a warning that names both: optical flow, masks and thumbnails are often
+    kept next to them. Raises VideoError where none or several of these kinds are RGB by convention, and where two files
+    have the same number.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._files = self._choose(in_time(path, self._images))
+        self.num_frames = len(self._files)
+        self.width, self.height = in_time(path, self._size, self._files[0])
+        check_memory(path, CLIP, self.height, self.width, CLIP_GB)
+
+    def _images(self) -> list[str]:
+        with os.scandir(self.path) as entries:
+            images = [entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+            return [entry.name for entry in images if not entry.name.startswith(".") and not entry.is_dir()]
+
+    def _size(self, name: str) -> tuple[int, int]:
+        """Width and height, from the header."""
+        with (self.path / name).open("rb") as file:
+            try:
+                return Image.open(file).size
+            except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+                raise self._no_image(name, error) from error
+
+    def _no_image(self, name: str, error: Exception) -> VideoError:
+        reason = str(error).partition("\n")[0]
+        return VideoError(self.path, f"{name} is no image that can be read: {reason}")
+
+    def _choose(self, files: Sequence[str]) -> list[str]:
+        if not files:
+            raise VideoError(self.path, "no frames")
+        kinds = defaultdict(dict)  # by the name with # for numbers: files by their numbers
+        for file in sorted(files):
+            stem = file.rpartition(".")[0].lower()
+            same = kinds[NUMBER.sub("#", stem)].setdefault(tuple(map(int, NUMBER.findall(stem))), file)
+            if same is not file:
+                raise VideoError(self.path, f"{same} and {file} are the same frame: keep one of them")
+        kind, names = next(iter(kinds)), ", ".join(sorted(kinds)[:8])
+        if len(kinds) > 1:
+            rgb = [kind for kind in kinds if "#" in kind and re.sub(r"[\W\d_]", "", kind) in RGB]
+            if len(rgb) != 1:
+                what = f"has {len(kinds)} kinds of images ({names})"
+                raise VideoError(self.path, f"{what}: keep only the frames, numbered (img_#)")
+            (kind,) = rgb
+            warnings.warn(f"of the images in a folder ({names}) only {kind} are read as frames", stacklevel=4)
+        return [file for _, file in sorted(kinds[kind].items())]
+
+    def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:
+        for start in range(0, len(needed), TOGETHER):
+            names = [self._files[index] for index in needed[start : start + TOGETHER]]
+            contents = in_time(self.path, lambda names=names: [bytearray((self.path / n).read_bytes()) for n in names])
+            yield from map(self._decoded, names, contents)
+
+    def _decoded(self, name: str, content: bytearray) -> np.ndarray:
+        try:
+            image = decode_image(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
+        except (RuntimeError, ValueError) as error:
+            raise self._no_image(name, error) from error
+        if image.dtype == torch.uint16:
+            image = ((image.int() + 128) // 257).byte()  # 65535 is 255
+        return image.permute(1, 2, 0).numpy()  # as it was decoded: the colours of a pixel side by side

@@ -1,0 +1,98 @@
+"""Folders of frames: which of the images are frames, in which order, and with how many bits."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.videos import numbered, read, write_folder
+
+from tdn.data.video import VideoError, open_video
+
+CLIP = numbered(12, 32, 48)
+
+
+def as_tensor(clip):
+    return torch.from_numpy(np.array(clip)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["{}.png", "img_{:03d}.png", "{:03d}.png", "take 2, {}.PNG", "v1_{}_x.png"])
+def test_digits_compare_as_numbers(name, tmp_path):
+    """1, 2, ..., 12; and where three digits run past 999."""
+    write_folder(tmp_path / "v", CLIP, name)
+    assert torch.equal(read(tmp_path / "v"), as_tensor(CLIP))
+    (tmp_path / "late").mkdir()
+    for number, file in enumerate(sorted((tmp_path / "v").iterdir(), key=os.path.getmtime)):
+        file.rename(tmp_path / "late" / name.format(995 + number))
+    assert torch.equal(read(tmp_path / "late"), as_tensor(CLIP))
+
+
+def test_every_group_of_digits_counts_and_gaps_are_no_frames(tmp_path):
+    write_folder(tmp_path / "v", CLIP[:0])
+    for index, (shot, frame) in enumerate([(2, 9), (2, 10), (10, 1), (10, 20)]):
+        cv2.imwrite(str(tmp_path / "v" / f"shot{shot}_{frame}.png"), CLIP[index, ..., ::-1])
+    assert torch.equal(read(tmp_path / "v"), as_tensor(CLIP[:4]))
+
+
+@pytest.mark.parametrize("names", [("1.png", "1.jpg"), ("01.png", "1.png"), ("img_7.png", "IMG_7.jpeg")])
+def test_two_files_of_one_number_are_refused(names, tmp_path):
+    write_folder(tmp_path / "v", CLIP[:5], "{:04d}.png" if "img" not in names[0] else "img_{:04d}.png")
+    for name in names:
+        cv2.imwrite(str(tmp_path / "v" / name), CLIP[0])
+    with pytest.raises(VideoError, match=r"v: \S+ and \S+ are the same frame: keep one of them"):
+        open_video(tmp_path / "v")
+
+
+@pytest.mark.parametrize("kind", ["RGB", "gray", "RGBA"])
+def test_16_bits_are_scaled_to_8(kind, tmp_path):
+    """Also mixed with frames of 8 bits; the same to 1 of 255, whether white is 257 x 255 or 256 x 255."""
+    clip = CLIP[..., :1] if kind == "gray" else CLIP
+    for factor in (256, 257):
+        folder = write_folder(tmp_path / str(factor), CLIP[:0])
+        for index, image in enumerate(clip):
+            deep = image.astype(np.uint16) * factor if index % 3 else image
+            if kind == "RGBA":
+                deep = np.dstack([deep, np.full_like(deep[..., :1], np.iinfo(deep.dtype).max)])
+                cv2.imwrite(str(folder / f"{index}.png"), cv2.cvtColor(deep, cv2.COLOR_RGBA2BGRA))
+            else:
+                cv2.imwrite(str(folder / f"{index}.png"), deep[..., ::-1])
+        frames = read(folder)
+        assert frames.dtype == torch.uint8
+        assert (frames.int() - as_tensor(np.broadcast_to(clip, CLIP.shape)).int()).abs().max() <= 1
+
+
+OTHERS = [("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg"), ("mask_{:05d}.png",), ("img_{:05d}_thumb.jpg",), ("cover.jpg",)]
+
+
+@pytest.mark.parametrize("others", OTHERS)
+@pytest.mark.parametrize("name", ["img_{:05d}.png", "{:05d}.png", "frame{}.png", "RGB-{}.png"])
+def test_flow_masks_and_thumbnails_are_no_frames(name, others, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP, name)
+    for other in others:
+        for number in range(1, 12):
+            cv2.imwrite(str(folder / other.format(number)), CLIP[0, :8, :8])
+    with pytest.warns(UserWarning, match=r"of the images in a folder \(.*\) only \S+ are read as frames"):
+        assert torch.equal(read(folder), as_tensor(CLIP))
+
+
+@pytest.mark.parametrize(
+    "names", [("flow_x_{}.png", "flow_y_{}.png"), ("img_{}.png", "frame_{}.png"), ("left_{}.png", "right_{}.png")]
+)
+def test_kinds_without_one_that_is_rgb_are_refused_by_name(names, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    for name in names:
+        for number in range(3):
+            cv2.imwrite(str(folder / name.format(number)), CLIP[number])
+    first, second = sorted(name.format("#").removesuffix(".png") for name in names)
+    with pytest.raises(VideoError, match=rf"v: has 2 kinds of images \({first}, {second}\): keep only the frames"):
+        open_video(folder)
+
+
+def test_hidden_files_and_folders_are_skipped(tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP, "{:05d}.png")
+    for number in range(1, 6):
+        (folder / f"._{number:05d}.png").write_bytes(b"\0\5\x16\7 macOS keeps its attributes here")
+    (folder / "00099.png").mkdir()
+    (folder / ".hidden.jpg").write_bytes(b"")
+    assert torch.equal(read(folder), as_tensor(CLIP))
