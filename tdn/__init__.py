@@ -1,12 +1,11 @@
 """Temporal Difference Networks: the model, its data, its trainer, and the experiments of the study book.
 
 A video, from notebook 20 or `tdn predict` to its scores: engine/inference.py, data/video.py (open),
-data/frames.py, data/pyav_reader.py, data/sampling.py, data/clips.py (read), data/transforms.py, model/.
+data/frames.py, data/sampling.py, data/clips.py (read), data/transforms.py, model/.
 
 A training sample, from `make reproduce` to the gradient: Makefile, __main__.py, commands/train.py; experiments:
 registry.py, queue.py, runs.py; engine: trainer.py, loading.py; data: clips.py, sampling.py, transforms.py; model/.
-On the way they use data: video.py, frames.py, pyav_reader.py, pocket/render.py; engine/distributed.py and inference.py,
-utils.py.
+On the way they use data: video.py, frames.py, pocket/render.py; engine/distributed.py; utils.py.
 """
 
 import importlib

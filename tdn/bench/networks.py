@@ -16,8 +16,8 @@ from tdn.bench.synthetic import write_mp4s
 from tdn.bench.timing import Form, devices, in_own_process, interleaved, peak_memory, summary, timed
 from tdn.data.clips import TestClips, Video, VideoSet
 from tdn.data.sampling import Views
+from tdn.engine.distributed import to_device
 from tdn.engine.evaluation import evaluate
-from tdn.engine.inference import to_device
 from tdn.model.folding import optimize
 from tdn.model.zoo import create_model
 

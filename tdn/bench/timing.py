@@ -16,7 +16,7 @@ from torch import nn
 from torch._inductor import config as inductor
 from tqdm import tqdm
 
-from tdn.engine.inference import to_device
+from tdn.engine.distributed import to_device
 from tdn.model.folding import optimize
 from tdn.utils import worker_pool
 

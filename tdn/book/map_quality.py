@@ -17,8 +17,7 @@ from tdn.book.features import validation_clips
 from tdn.book.intervals import Z, pooled, verdict
 from tdn.data.pocket.render import PocketSpec
 from tdn.data.sampling import Views
-from tdn.engine.distributed import device
-from tdn.engine.inference import to_device
+from tdn.engine.distributed import device, to_device
 from tdn.experiments import runs
 from tdn.experiments.runs import DATA, Run, stored, trained
 from tdn.maps.activation import Maps, activation_maps, cam, placed_on

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from tdn.bench.networks import BASE, OURS, REFERENCE, call, measure_views, network
 from tdn.bench.timing import Form, device_name, devices, prepared
 from tdn.book.figures import label_points
-from tdn.engine.inference import to_device
+from tdn.engine.distributed import to_device
 from tdn.experiments.tables import published
 from tdn.model.cost import measure_cost
 

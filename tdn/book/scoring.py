@@ -12,9 +12,8 @@ import pandas as pd
 from tdn.data.clips import TestClips, VideoSet
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.sampling import Views, parse_views
-from tdn.engine.distributed import device, rank
+from tdn.engine.distributed import device, rank, to_device
 from tdn.engine.evaluation import Evaluation, evaluate
-from tdn.engine.inference import to_device
 from tdn.engine.trainer import PRECISIONS
 from tdn.experiments.manifest import environment
 from tdn.experiments.runs import DATA, videos

@@ -8,25 +8,22 @@ from typing import Any
 import numpy as np
 
 from tdn.data.frames import VideoError, VideoReader, in_time
-from tdn.data.pyav_reader import PyAVReader
 
 
 class DecordReader(VideoReader):
     """Jumps to the last key frame before each frame needed. Refuses files of which it would show other frames than a
     player: those whose packets are not all frames that are shown, with open groups of pictures, or interlaced."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, num_frames: int, height: int, width: int, fit: bool):
+        """With what PyAV finds of the file: number and size of its frames, upright, and whether decord shows them."""
         try:
             import decord  # here, as it is optional: not every machine has a wheel
         except ImportError as error:
             raise ImportError("decord is not installed: pip install decord") from error
         self.path, self._decord = path, decord
-        with PyAVReader(path) as opened:
-            if not opened.fit_for_decord:
-                raise VideoError(
-                    path, "decord may show others of its frames than a player does; reader='pyav' reads it"
-                )
-            self.num_frames, self.height, self.width = opened.num_frames, opened.height, opened.width
+        if not fit:
+            raise VideoError(path, "decord may show others of its frames than a player does; reader='pyav' reads it")
+        self.num_frames, self.height, self.width = num_frames, height, width
         self._asked(self._open)
 
     def _asked(self, work: Callable[[], Any]) -> Any:

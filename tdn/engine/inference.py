@@ -14,7 +14,7 @@ from tdn.data.clips import read_crops
 from tdn.data.sampling import Views, parse_views
 from tdn.data.transforms import to_input
 from tdn.data.video import TensorVideo, open_video
-from tdn.engine.distributed import device
+from tdn.engine.distributed import device, to_device
 from tdn.model.checkpoints import require_network
 from tdn.model.cost import in_eval_mode
 from tdn.model.weights import load_model
@@ -119,9 +119,3 @@ def top_classes(scores: Tensor, class_names: Sequence[str], number: int = 5) -> 
     """The `number` likeliest classes by their scores `(classes,)`, the likeliest first."""
     probabilities, classes = scores.softmax(0).topk(min(number, len(scores)))
     return [Answer(class_names[c], p) for c, p in zip(classes.tolist(), probabilities.tolist(), strict=True)]
-
-
-def to_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model` on the device, with the memory layout of weights in which convolutions are fastest."""
-    is_3d = any(parameter.ndim == 5 for parameter in model.parameters())
-    return model.to(device, memory_format=torch.channels_last_3d if is_3d else torch.channels_last)

@@ -17,9 +17,8 @@ from tqdm import tqdm
 from tdn.data.clips import Sample, TestClips
 from tdn.data.transforms import to_input
 from tdn.engine import distributed
-from tdn.engine.distributed import rank, world_size
+from tdn.engine.distributed import rank, to_device, world_size
 from tdn.engine.evaluation import evaluate
-from tdn.engine.inference import to_device
 from tdn.engine.loading import Shard, TrainingLoader, on_device
 from tdn.engine.recipes import Recipe
 from tdn.model.tdrl import TemporalDiversity, temporal_diversity

@@ -19,9 +19,8 @@ from tdn.data.clips import TestClips, TrainingClips, VideoSet
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
-from tdn.engine.distributed import broadcast, device, rank, world_size
+from tdn.engine.distributed import broadcast, device, rank, to_device, world_size
 from tdn.engine.evaluation import Evaluation, evaluate
-from tdn.engine.inference import to_device
 from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import Compute, fit

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.videos import assert_shows, numbered, read, remux, write_video
 
-from tdn.data import pyav_reader
+from tdn.data import video as video_room
 from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet
 from tdn.data.disk.check import check_videos
 from tdn.data.disk.published import Labelled
@@ -78,8 +78,8 @@ def test_frame_n_is_frame_n_shown_or_the_file_is_refused(reader, sources, tmp_pa
         for suffix, cut in ((s, c) for s in containers.split() for c in cuts.split() if name in sources):
             path = remux(sources[name], tmp_path / f"{name}-{cut}.{suffix}", cut)
             frames, files = shown(path), files + 1
-            for kept in (pyav_reader.KEPT, 0) if reader == "pyav" else (pyav_reader.KEPT,):
-                monkeypatch.setattr(pyav_reader, "KEPT", kept)
+            for kept in (video_room.KEPT, 0) if reader == "pyav" else (video_room.KEPT,):
+                monkeypatch.setattr(video_room, "KEPT", kept)
                 try:
                     with open_video(path, reader) as opened:
                         order = rng.permutation(opened.num_frames)
