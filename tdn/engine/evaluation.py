@@ -17,7 +17,7 @@ from tdn.engine.distributed import all_gather, rank, world_size
 from tdn.engine.loading import workers
 from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
-from tdn.utils import write_whole
+from tdn.utils import check_if_listed, write_whole
 
 
 @dataclass
@@ -67,13 +67,16 @@ class Evaluation:
 
     @classmethod
     def load(cls, path: Path) -> "Evaluation":
-        """Of a file that `save` wrote. Raises OSError, and ValueError for another file."""
+        """Of a file that `save` wrote. Raises OSError, and ValueError for another file, or one that is not as the
+        record beside it lists it (`check_if_listed`)."""
+        check_if_listed(path)
         try:
             with np.load(path) as stored:
                 unreadable = [Unreadable(Path(video), reason) for video, reason in stored["unreadable"].tolist()]
                 return cls(**{**stored, "unreadable": unreadable})
         except (ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise ValueError(f"{path} holds no scores of an evaluation, or is damaged") from error
+            remedy = "copy or make it again"
+            raise ValueError(f"{path} holds no scores of an evaluation, or is damaged: {remedy}") from error
 
 
 def evaluate(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tdn.model.blocks import BasicBlock, Bottleneck
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model
+from tdn.utils import check_if_listed
 
 # Released name -> ours, applied in this order after `module.` is gone.
 RELEASED_NAMES = [
@@ -145,6 +146,7 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
 def _read(path: Path) -> Mapping:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
+    check_if_listed(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
