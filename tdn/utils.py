@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -28,6 +29,19 @@ RECORDS = ("manifest.json", "about.json")  # of a run, of an evaluation: they li
 context = multiprocessing.get_context("spawn")
 
 
+UNGUARDED = (
+    'a script that starts worker processes needs its lines under `if __name__ == "__main__":`, for every worker '
+    "imports it again"
+)
+
+
+def refuse_unguarded() -> None:
+    """Raises RuntimeError in a worker process that is only importing its script, which therefore lacks the guard: what
+    it would wait for, a lock say, is its parent's."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(UNGUARDED)
+
+
 @contextmanager
 def worker_pool(
     workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
@@ -35,21 +49,27 @@ def worker_pool(
     """Processes that each call `initializer(*arguments)` first, if there is one.
 
     Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
-    Either way what they were writing is left as a `.part` file (`write_whole`).
+    Either way what they were writing is left as a `.part` file (`write_whole`). Raises RuntimeError where not one could
+    start, as in a script without its guard.
     """
+    refuse_unguarded()
     others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(initializer, arguments))
+    started = context.RawValue("b", 0)  # no lock: a killed worker may hold it
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(started, initializer, arguments))
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         for process in set(multiprocessing.active_children()) - set(others):
             process.kill()  # not terminate(): an exception raised in the middle of anything may be swallowed there
         pool.shutdown(cancel_futures=True)
+        if not started.value and isinstance(error.__cause__ or error, BrokenProcessPool):
+            raise RuntimeError(f"no worker process could start: {UNGUARDED}") from None
         raise
     pool.shutdown()
 
 
-def _start(initializer: Callable[..., None] | None, arguments: tuple) -> None:
+def _start(started: Any, initializer: Callable[..., None] | None, arguments: tuple) -> None:
+    started.value = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

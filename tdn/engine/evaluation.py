@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tdn.data.clips import TestClips, Unreadable, collate
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import all_gather, rank, world_size
-from tdn.engine.loading import workers
+from tdn.engine.loading import named_loss_of_workers, workers
 from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
 from tdn.utils import check_if_listed, write_whole
@@ -94,7 +94,7 @@ def evaluate(
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
     unreadable: dict[Path, str] = {}
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    with in_eval_mode(model), torch.inference_mode(), autocast:
+    with in_eval_mode(model), torch.inference_mode(), autocast, named_loss_of_workers():
         for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
             unreadable |= {video.path: video.reason for video in bad}
             if samples:

@@ -30,7 +30,17 @@ from tdn.experiments.manifest import environment
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import initialise_from, load_imagenet, load_weights, read_weights
 from tdn.model.zoo import SYSTEMS, create_model
-from tdn.utils import check_digest, digest_of, home, read_record, write_listed, write_record, write_text, write_whole
+from tdn.utils import (
+    check_digest,
+    digest_of,
+    home,
+    read_record,
+    refuse_unguarded,
+    write_listed,
+    write_record,
+    write_text,
+    write_whole,
+)
 
 ROOT = home()  # where rendered data and results are kept
 DATA = ROOT / ".data"
@@ -168,6 +178,7 @@ def run(
     writes. `compute` and `on_step` as in `fit`; `pretrained` is a weights file to initialise from in place of
     `config.pretrained`, which the manifest records.
     """
+    refuse_unguarded()
     result = stored(config, results)
     if not broadcast(result.complete):
         if pretrained is None and isinstance(config.pretrained, Run):
