@@ -291,7 +291,9 @@ def _load(path: Path) -> dict[str, Any]:
     """What `_save` wrote. Raises ValueError where the digest is not that of the bytes before it."""
     content = memoryview(path.read_bytes())
     if hashlib.sha256(content[:-32]).digest() != content[-32:]:
-        raise ValueError(f"{path} is damaged, or of an earlier version: remove it, and the training starts anew")
+        raise ValueError(
+            f"{path} is damaged, or of an earlier version: remove it, and the same command trains from the start"
+        )
     return torch.load(path, "cpu", weights_only=True)
 
 
