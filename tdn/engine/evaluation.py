@@ -4,7 +4,6 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -74,7 +73,9 @@ class Evaluation:
             with np.load(path) as stored:
                 unreadable = [Unreadable(Path(video), reason) for video, reason in stored["unreadable"].tolist()]
                 return cls(**{**stored, "unreadable": unreadable})
-        except (ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+        except Exception as error:  # bytes that are no such file make zipfile and numpy raise nearly anything
+            if isinstance(error, OSError) and error.filename:
+                raise
             remedy = "copy or make it again"
             raise ValueError(f"{path} holds no scores of an evaluation, or is damaged: {remedy}") from error
 

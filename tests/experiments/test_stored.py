@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def test_flips_of_all_artefacts_are_noticed(results, data_root, tmp_path):
     files.append((started, lambda: experiment.run(with_epochs(1), results, data_root)))
     index = [rendered / "index.csv", rendered / "index.csv.sha256", *sorted(rendered.glob("*/*.mp4"))[::12]]
     files += [(path, lambda: pocket.load(pocket.render_set(rendered.parent, SPEC))) for path in index]
-    rng, silent = np.random.default_rng(0), []
+    rng, noticed, silent = np.random.default_rng(0), Counter(), []
     for number in range(200):
         path, reader = files[number % len(files)]
         place, bits = int(rng.integers(path.stat().st_size)), int(rng.integers(1, 256))
@@ -115,7 +116,9 @@ def test_flips_of_all_artefacts_are_noticed(results, data_root, tmp_path):
             silent.append((path, place, bits))
         except ValueError as error:
             assert str(path.name) in str(error) and "remove" in str(error)
+            noticed[path.name] += 1
         flip(path, place, bits)
+    print(f"noticed: {dict(noticed)}, silently used: {silent}")
     assert not silent
     for _, reader in files[: len(FILES)]:
         reader()  # restored, it is read
@@ -161,7 +164,7 @@ def test_scores_that_no_manifest_lists_are_computed_again(results, data_root):
     files = {name: digest for name, digest in record.pop("files").items() if name != OTHERS}
     del record["sha256"]
     write_record(path.parent / "manifest.json", record, files)
-    Evaluation(before + 1, *experiment.stored(TINY, results).evaluation.labels[None].repeat(2, 0)).save(path)
+    dataclasses.replace(experiment.stored(TINY, results).evaluation, scores=before + 1).save(path)
     for _ in range(2):
         assert np.array_equal(experiment.scores(TINY, results, TWO_CLIPS, data_root).scores, before)
 
@@ -185,5 +188,3 @@ def test_rendered_files_that_changed_are_named_and_rendered_again(data_root, tmp
         for reader in (pocket.load, lambda folder: pocket.render_set(folder.parent, SPEC)):
             with pytest.raises(ValueError, match=f"{index} is damaged.*remove {folder}, it is rendered again"):
                 reader(folder)
-    shutil.rmtree(folder)
-    assert pocket.load(pocket.render_set(tmp_path, SPEC, workers=1))[1].videos[3].path == clip
