@@ -178,7 +178,6 @@ def run(
     writes. `compute` and `on_step` as in `fit`; `pretrained` is a weights file to initialise from in place of
     `config.pretrained`, which the manifest records.
     """
-    refuse_unguarded()
     result = stored(config, results)
     if not broadcast(result.complete):
         if pretrained is None and isinstance(config.pretrained, Run):
@@ -203,7 +202,9 @@ def run(
 
 @contextmanager
 def lock_on_rank0(folder: Path) -> Iterator[None]:
-    """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing."""
+    """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing.
+    Raises RuntimeError in a script without its guard (`refuse_unguarded`)."""
+    refuse_unguarded()
     if rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
     lock, seconds = FileLock(folder / ".lock"), 0

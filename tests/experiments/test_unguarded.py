@@ -38,3 +38,12 @@ def test_a_script_without_its_guard_ends_with_what_is_missing(line, tmp_path, da
     last = ended.stderr.splitlines()[-1]
     assert ended.returncode == 1 and last.startswith("RuntimeError: "), ended.stderr
     assert 'needs its lines under `if __name__ == "__main__":`' in last
+
+
+@pytest.mark.slow
+def test_what_starts_no_worker_needs_no_guard(tmp_path, data_root):
+    """Lines in front of the guard, which workers run again: here they find the clips rendered."""
+    line = f"load(render_set(Path(sys.argv[2]), SPEC))\nif __name__ == '__main__':\n    {RENDER}"
+    (tmp_path / "script.py").write_text(SCRIPT + "from conftest import SPEC\n" + line)
+    subprocess.run([sys.executable, tmp_path / "script.py", tmp_path, data_root], check=True, timeout=120)
+    assert list(tmp_path.glob("pocket-*/index.csv"))

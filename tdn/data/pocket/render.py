@@ -175,11 +175,11 @@ def render_set(root: Path, spec: PocketSpec, workers: int | None = None) -> Path
     `if __name__ == "__main__":`, as for every pool of fresh processes: RuntimeError where it is missing. Raises
     ValueError for a damaged index, and where clips are missing beside a damaged one.
     """
-    refuse_unguarded()
     identity = json.dumps({**asdict(spec), "version": RENDER_VERSION}, sort_keys=True)
     folder = Path(root) / f"pocket-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
     if _whole(folder):
         return folder
+    refuse_unguarded()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         if _whole(folder):  # another process made it while this one waited
