@@ -110,7 +110,7 @@ def write_record(path: Path, content: dict[str, Any], files: dict[str, str]) -> 
     write_text(path, text.removesuffix('"\n}') + hashlib.sha256(text.encode()).hexdigest() + '"\n}')
 
 
-def read_record(path: Path, remedy: str = "") -> dict[str, Any]:
+def read_record(path: Path, remedy: str) -> dict[str, Any]:
     """What `write_record` wrote. Raises FileNotFoundError; ValueError where it is not as it was written, which ends
     with `remedy`: what to do."""
     if not path.is_file():
@@ -129,7 +129,7 @@ def write_listed(path: Path, write: Callable[[Path], object]) -> None:
     not listed; others that write a listed file of this folder wait."""
     record = path.with_name("manifest.json")
     with FileLock(path.with_name(".lock")):
-        content = read_record(record)
+        content = read_record(record, f"remove {path.parent} and make it again")
         files = content.pop("files")
         if files.pop(path.name, None):
             write_record(record, content, files)
@@ -151,9 +151,8 @@ def check_if_listed(path: Path) -> None:
     """`check_digest` of a file that may be anybody's: only where a record beside it lists it. What to do is then the
     record's `command`, which made the files."""
     for record in (path.with_name(name) for name in RECORDS):
-        if record.is_file() and re.search(
-            rb'"%s": "[0-9a-f]{64}"' % re.escape(path.name).encode(), record.read_bytes()
-        ):
+        listed = rb'"%s": "[0-9a-f]{64}"' % re.escape(os.fsencode(path.name))
+        if record.is_file() and re.search(listed, record.read_bytes()):
             remove = f"remove {path.parent}"
             command = read_record(record, f"{remove} and make it again").get("command", "make it again")
             check_digest(path, record, f"{remove}, then: {command}")

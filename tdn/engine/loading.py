@@ -93,7 +93,7 @@ def named_loss_of_workers() -> Iterator[None]:
     except RuntimeError as error:
         if "exited unexpectedly" not in str(error):
             raise
-        raise RuntimeError(f"a process that reads clips ended: {UNGUARDED} ({error})") from None
+        raise RuntimeError(f"a process that reads clips ended ({error}); likely {UNGUARDED}") from None
 
 
 def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:

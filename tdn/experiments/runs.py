@@ -121,8 +121,7 @@ class Result:
 
     def kept(self, name: str) -> bool:
         """Whether a file of this name, of results computed later, is there and listed. Raises as the class."""
-        path = self.folder / name
-        record = self.folder / "manifest.json"
+        path, record = self.folder / name, self.folder / "manifest.json"
         if known := path.exists() and name in read_record(record, self._remedy)["files"]:
             check_digest(path, record, "remove it, and it is computed again")
         return known
@@ -273,6 +272,8 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     model = config.create_model()
     digest = digest_of(pretrained) if pretrained else None
     command = _command(config, folder.parents[1])
+    if pretrained and not isinstance(config.pretrained, Run):
+        command += f" --pretrained {shlex.quote(str(pretrained))}"
     if rank() == 0:  # the others get its weights
         written = folder / "config.json"
         started_with = json.dumps(asdict(config) | {"pretrained_sha256": digest}, indent=1)

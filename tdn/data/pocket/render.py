@@ -173,7 +173,8 @@ def render_set(root: Path, spec: PocketSpec, workers: int | None = None) -> Path
     CPU core) make the files that are missing; the index is written last. A killed call can be repeated; processes that
     render the same folder wait for each other. A script that calls this needs the guard
     `if __name__ == "__main__":`, as for every pool of fresh processes: RuntimeError where it is missing. Raises
-    ValueError for a damaged index, and where clips are missing beside a damaged one.
+    ValueError for a damaged index, and for a damaged clip where others are missing. The clips and the index of earlier
+    versions, which has no digest, are taken as they are.
     """
     identity = json.dumps({**asdict(spec), "version": RENDER_VERSION}, sort_keys=True)
     folder = Path(root) / f"pocket-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
@@ -222,12 +223,16 @@ def _seal(folder: Path) -> str:
 
 
 def _sealed(folder: Path) -> bool:
-    """Whether the rendering was finished; an index of earlier versions has no digest, and gets it."""
+    """Whether the rendering was finished."""
     return (folder / "index.csv").exists() and (folder / "index.csv.sha256").exists()
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
     index = folder / "index.csv"
+    if not _sealed(folder):
+        raise FileNotFoundError(
+            f"no {index} with its {index.name}.sha256: the rendering is to be finished (render_set)"
+        )
     if (folder / "index.csv.sha256").read_bytes() != _seal(folder).encode():
         raise ValueError(
             f"{index} is damaged: its sha256 is not that in {index}.sha256; remove {folder}, it is rendered again"
