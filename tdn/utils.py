@@ -2,6 +2,8 @@
 
 import difflib
 import errno
+import hashlib
+import json
 import multiprocessing
 import os
 import re
@@ -9,10 +11,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from filelock import FileLock
 from tabulate import tabulate
 
 if TYPE_CHECKING:
@@ -22,9 +26,23 @@ HOME = "TDN_HOME"  # environment variable: where the configuration, rendered dat
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOT_RUN = "not run"
+RECORDS = ("manifest.json", "about.json")  # of a run, of an evaluation: they list the digests of the files beside them
 
 # "spawn": forking a process in which torch has started its threads may hang.
 context = multiprocessing.get_context("spawn")
+
+
+UNGUARDED = (
+    'a script that starts worker processes needs its lines under `if __name__ == "__main__":`, for every worker '
+    "imports it again"
+)
+
+
+def refuse_unguarded() -> None:
+    """Raises RuntimeError in a worker process that is only importing its script, which therefore lacks the guard: what
+    it would wait for, a lock say, is its parent's."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(UNGUARDED)
 
 
 @contextmanager
@@ -34,21 +52,27 @@ def worker_pool(
     """Processes that each call `initializer(*arguments)` first, if there is one.
 
     Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
-    Either way what they were writing is left as a `.part` file (`write_whole`).
+    Either way what they were writing is left as a `.part` file (`write_whole`). Raises RuntimeError where not one could
+    start, as in a script without its guard.
     """
+    refuse_unguarded()
     others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(initializer, arguments))
+    started = context.RawValue("b", 0)  # no lock: a killed worker may hold it
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(started, initializer, arguments))
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         for process in set(multiprocessing.active_children()) - set(others):
             process.kill()  # not terminate(): an exception raised in the middle of anything may be swallowed there
         pool.shutdown(cancel_futures=True)
+        if not started.value and isinstance(error.__cause__ or error, BrokenProcessPool):
+            raise RuntimeError(f"no worker process could start: {UNGUARDED}") from None
         raise
     pool.shutdown()
 
 
-def _start(initializer: Callable[..., None] | None, arguments: tuple) -> None:
+def _start(started: Any, initializer: Callable[..., None] | None, arguments: tuple) -> None:
+    started.value = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
@@ -82,6 +106,66 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_record(path: Path, content: dict[str, Any], files: dict[str, str]) -> None:
+    """Writes `content` as json, with the digests of the `files` beside it, by name, and at the end its own."""
+    text = json.dumps(content | {"files": files, "sha256": ""}, indent=1)
+    write_text(path, text.removesuffix('"\n}') + hashlib.sha256(text.encode()).hexdigest() + '"\n}')
+
+
+def read_record(path: Path, remedy: str) -> dict[str, Any]:
+    """What `write_record` wrote. Raises FileNotFoundError; ValueError where it is not as it was written, which ends
+    with `remedy`: what to do."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: {remedy}")
+    text = path.read_bytes()
+    own = re.search(rb'"sha256": "([0-9a-f]{64})"\n}\Z', text)
+    if not own or hashlib.sha256(text.replace(own[1], b"")).hexdigest().encode() != own[1]:
+        raise ValueError(f"{path} is damaged, or of an earlier version: its sha256 does not fit it; {remedy}")
+    content = json.loads(text)
+    del content["sha256"]
+    return content
+
+
+def write_listed(path: Path, write: Callable[[Path], object]) -> None:
+    """`write(path)`, and its digest into the manifest.json beside it. A process killed meanwhile leaves a file that is
+    not listed; others that write a listed file of this folder wait."""
+    record = path.with_name("manifest.json")
+    with FileLock(path.with_name(".lock")):
+        content = read_record(record, f"remove {path.parent} and make it again")
+        files = content.pop("files")
+        if files.pop(path.name, None):
+            write_record(record, content, files)
+        write(path)
+        write_record(record, content, files | {path.name: digest_of(path)})
+
+
+def check_digest(path: Path, record: Path, remedy: str) -> None:
+    """Compares a file with its digest in the record beside it. Raises as `read_record`; ValueError also where the file
+    is not the listed one, FileNotFoundError where it is missing."""
+    listed = read_record(record, remedy)["files"].get(path.name)
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: {remedy}")
+    if digest_of(path) != listed:
+        raise ValueError(f"{path} is damaged: its sha256 is not the one in {record.name}; {remedy}")
+
+
+def check_if_listed(path: Path) -> None:
+    """`check_digest` of a file that may be anybody's: only where a record beside it lists it. What to do is then the
+    record's `command`, which made the files."""
+    for record in (path.with_name(name) for name in RECORDS):
+        listed = rb'"%s": "[0-9a-f]{64}"' % re.escape(os.fsencode(path.name))
+        if record.is_file() and re.search(listed, record.read_bytes()):
+            remove = f"remove {path.parent}"
+            command = read_record(record, f"{remove} and make it again").get("command", "make it again")
+            check_digest(path, record, f"{remove}, then: {command}")
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str], shown: str = "") -> str:

@@ -5,6 +5,7 @@ CAM energy inside the object mask (Wang et al., Score-CAM, CVPR workshops 2020),
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tdn.engine.distributed import device, to_device
 from tdn.experiments import runs
 from tdn.experiments.runs import DATA, Run, stored, trained
 from tdn.maps.activation import Maps, activation_maps, cam, placed_on
-from tdn.utils import write_text
+from tdn.utils import write_listed, write_text
 
 FRACTIONS = tuple(step / 10 for step in range(11))  # of the pixels deleted, or inserted
 BATCH = 32
@@ -126,8 +127,9 @@ def _measured(
     config: Run, results: Path, videos: Sequence[int], layer: str, data: Path, what: str, measure: Callable
 ) -> pd.DataFrame:
     """The rows of `measure(network, clips, maps, videos)`; those of earlier calls come from their file."""
-    path = stored(config, results).folder / f"maps-{layer}-{what}-{MAPS_VERSION}.csv"
-    known = pd.read_csv(path, index_col="video") if path.exists() else pd.DataFrame()
+    result, name = stored(config, results), f"maps-{layer}-{what}-{MAPS_VERSION}.csv"
+    path = result.folder / name
+    known = pd.read_csv(path, index_col="video") if result.kept(name) else pd.DataFrame()
     missing = [video for video in videos if video not in known.index]
     network = to_device(trained(config, results), device()) if missing else None
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
@@ -136,7 +138,7 @@ def _measured(
         maps = torch.stack([placed_on(of_clip, clips.shape[-2:]) for of_clip in raw])
         rows = measure(network, clips, maps, some).astype(float).set_index(pd.Index(some, name="video"))
         known = pd.concat([known, rows]).sort_index().rename_axis("video")
-        write_text(path, known.to_csv())
+        write_listed(path, partial(write_text, text=known.to_csv()))
     return known.loc[list(videos)]
 
 

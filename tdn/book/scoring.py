@@ -1,7 +1,7 @@
 """`tdn evaluate`: the accuracy of a weights file, ours or the authors', on a data set."""
 
 import hashlib
-import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tdn.experiments.runs import DATA, videos
 from tdn.experiments.tables import COMPARISONS, published
 from tdn.model.cost import measure_cost
 from tdn.model.weights import load_model
-from tdn.utils import write_text
+from tdn.utils import digest_of, write_record, write_text
 
 
 def evaluate_weights(
@@ -67,7 +67,8 @@ def evaluate_weights(
             data = spec.index_file(Path()).stem  # its name, split, or a hash of its folder
             folder = results / f"{data}-{name}-{model.num_segments}-{of}-{of.size}-{precision}-{digits[:10]}"
             about = row | {"split": spec.split, "precision": precision, "weights": f"{weights.name}, sha256 {digits}"}
-            _keep(folder, evaluation, val_set, about | environment())
+            again = ["tdn", "evaluate", "--weights", str(weights), "--dataset", spec.name, "--views", str(of)]
+            _keep(folder, evaluation, val_set, about | environment() | {"command": shlex.join(again)})
     return pd.DataFrame(rows)
 
 
@@ -121,7 +122,8 @@ def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[s
     wrong = confusion[label != answer].sort_values("videos", ascending=False, kind="stable")
     write_text(folder / "confusion.csv", wrong.to_csv(index=False))
     about["unreadable"] = {str(video.path): video.reason for video in evaluation.unreadable}
-    write_text(folder / "about.json", json.dumps(about, indent=1))
+    files = {name: digest_of(folder / name) for name in ("scores.npz", "classes.csv", "confusion.csv")}
+    write_record(folder / "about.json", about, files)
     for video in evaluation.unreadable[:5]:  # about.json has all
         print(f"not readable: {video.path}: {video.reason}")
     print(f"scores, accuracy per class, confusions and manifest: {folder}")

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,10 +14,10 @@ from tdn.data.clips import TestClips, Unreadable, collate
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import all_gather, rank, world_size
 from tdn.engine.inference import average_views
-from tdn.engine.loading import workers
+from tdn.engine.loading import named_loss_of_workers, workers
 from tdn.model.cost import in_eval_mode
 from tdn.model.resnet import VideoResNet
-from tdn.utils import write_whole
+from tdn.utils import check_if_listed, write_whole
 
 
 @dataclass
@@ -69,13 +68,18 @@ class Evaluation:
 
     @classmethod
     def load(cls, path: Path) -> "Evaluation":
-        """Of a file that `save` wrote. Raises OSError, and ValueError for another file."""
+        """Of a file that `save` wrote. Raises OSError, and ValueError for another file, or one that is not as the
+        record beside it lists it (`check_if_listed`)."""
+        check_if_listed(path)
         try:
             with np.load(path) as stored:
                 unreadable = [Unreadable(Path(video), reason) for video, reason in stored["unreadable"].tolist()]
                 return cls(**{**stored, "unreadable": unreadable})
-        except (ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise ValueError(f"{path} holds no scores of an evaluation, or is damaged") from error
+        except Exception as error:  # bytes that are no such file make zipfile and numpy raise nearly anything
+            if isinstance(error, OSError) and error.filename:
+                raise
+            remedy = "copy or make it again"
+            raise ValueError(f"{path} holds no scores of an evaluation, or is damaged: {remedy}") from error
 
 
 def evaluate(
@@ -93,7 +97,7 @@ def evaluate(
     scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
     unreadable: dict[Path, str] = {}
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
-    with in_eval_mode(model), torch.inference_mode(), autocast:
+    with in_eval_mode(model), torch.inference_mode(), autocast, named_loss_of_workers():
         for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
             unreadable |= {video.path: video.reason for video in bad}
             if samples:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable, collate
 from tdn.engine.distributed import broadcast, rank, world_size
+from tdn.utils import UNGUARDED, refuse_unguarded
 
 Shard = list[tuple[list[Sample], list[Unreadable]]]  # a process's micro-batches of one step
 # Forks of a process without threads: in a fork of this one, whose gloo and autograd start some, a lock may never open.
@@ -67,7 +69,8 @@ class TrainingLoader:
         # Video by video: a whole micro-batch of large videos would wait in memory for every worker.
         indices = [index for shard in shards for micro_batch in shard for index in micro_batch]
         items = iter(DataLoader(self.clips, None, sampler=indices, generator=generator, **workers(self.clips)))
-        yield from ([collate(list(itertools.islice(items, len(part)))) for part in shard] for shard in shards)
+        with named_loss_of_workers():
+            yield from ([collate(list(itertools.islice(items, len(part)))) for part in shard] for shard in shards)
 
 
 def workers(clips: TrainingClips | TestClips) -> dict[str, Any]:
@@ -76,7 +79,21 @@ def workers(clips: TrainingClips | TestClips) -> dict[str, Any]:
     processes = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
     cores = len(os.sched_getaffinity(0)) // int(processes) if processes else torch.get_num_threads()
     count = 0 if clips.videos.in_memory else min(max(cores, 1), 16)
+    if count:
+        refuse_unguarded()
     return {"num_workers": count, "multiprocessing_context": worker_context if count else None}
+
+
+@contextmanager
+def named_loss_of_workers() -> Iterator[None]:
+    """What torch calls "exited unexpectedly": a worker that ended before it read a clip, as in a script without its
+    guard."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise RuntimeError(f"a process that reads clips ended ({error}); likely {UNGUARDED}") from None
 
 
 def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:

@@ -1,13 +1,14 @@
 """The trainer: one loop for a CPU, a GPU and many GPUs."""
 
 import csv
+import hashlib
 import io
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -144,7 +145,7 @@ class Training:
 
     def __post_init__(self):
         file = self.folder / "checkpoint.pt"
-        on_disk = torch.load(file, "cpu", weights_only=True) if rank() == 0 and file.exists() else {}
+        on_disk = _load(file) if rank() == 0 and file.exists() else {}
         state = distributed.broadcast(on_disk)
         if state:
             self.loader.leave_out(state["left_out"])  # the steps stay the same, whatever this machine knows
@@ -173,7 +174,7 @@ class Training:
             return
         kept = {name: getattr(self, name) for name in KEPT} | {"totals": tuple(self.totals)}
         state = {name: v.state_dict() if hasattr(v, "state_dict") else v for name, v in kept.items()}
-        write_whole(self.folder / "checkpoint.pt", lambda file: torch.save(state, file))
+        write_whole(self.folder / "checkpoint.pt", lambda file: _save(state, file))
         if self.history:
             table = io.StringIO()
             writer = csv.DictWriter(table, self.history[0], lineterminator="\n")
@@ -265,6 +266,37 @@ class Training:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+
+class _Hashed(NamedTuple):
+    """A file that is written, and the digest of what was."""
+
+    file: BinaryIO
+    digest: "hashlib._Hash"
+
+    def write(self, part: bytes) -> int:
+        self.digest.update(part)
+        return self.file.write(part)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    """A checkpoint: a file of torch, and behind its end the sha256 of it, 32 bytes."""
+    hashed = _Hashed(file, hashlib.sha256())
+    torch.save(state, hashed)
+    file.write(hashed.digest.digest())
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """What `_save` wrote. Raises ValueError where the digest is not that of the bytes before it."""
+    content = memoryview(path.read_bytes())
+    if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+        raise ValueError(
+            f"{path} is damaged, or of an earlier version: remove it, and the same command trains from the start"
+        )
+    return torch.load(path, "cpu", weights_only=True)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe, steps: int) -> tuple[optim.Optimizer, Any, Any]:

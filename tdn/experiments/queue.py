@@ -14,11 +14,16 @@ from tdn.data.disk.catalog import DatasetSpec
 from tdn.engine.distributed import LAUNCHED, device, rank
 from tdn.engine.trainer import Compute
 from tdn.experiments.registry import Plan
-from tdn.experiments.runs import DATA, Result, Run, impossible, run, steps, stored
+from tdn.experiments.runs import DATA, Result, Run, impossible, run, stored, videos
 from tdn.utils import context, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
 SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
+
+
+def steps(config: Run, data: Path = DATA) -> int:
+    """Steps of the optimiser in a whole training."""
+    return config.recipe.epochs * max(len(videos(config.data, data)[0]) // config.recipe.batch, 1)
 
 
 def default_jobs() -> int:

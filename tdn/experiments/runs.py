@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from tdn.data.clips import TestClips, TrainingClips, VideoSet
-from tdn.data.disk.catalog import DatasetSpec
+from tdn.data.disk.catalog import PUBLISHED, DatasetSpec
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
 from tdn.engine.distributed import broadcast, device, rank, to_device, world_size
@@ -28,13 +29,24 @@ from tdn.experiments.manifest import environment
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import initialise_from, load_imagenet, load_weights, read_weights
 from tdn.model.zoo import SYSTEMS, create_model
-from tdn.utils import home, write_text, write_whole
+from tdn.utils import (
+    check_digest,
+    digest_of,
+    home,
+    read_record,
+    refuse_unguarded,
+    write_listed,
+    write_record,
+    write_text,
+    write_whole,
+)
 
 ROOT = home()  # where rendered data and results are kept
 DATA = ROOT / ".data"
 IMAGENET = "imagenet"
 IMAGENET_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 RESULT_VERSION = 4  # part of every run's identity: raise it when the same configuration gives another result
+FILES = ("config.json", "history.csv", "scores.npz", "weights.pt", "metrics.json")  # of a run, beside its manifest
 Data = pocket.PocketSpec | pocket.PocketPart | DatasetSpec
 OnStep = Callable[[int], None] | None
 
@@ -71,9 +83,14 @@ class Run:
 @dataclass(frozen=True)
 class Result:
     """The files of a run in `folder`: config.json, history.csv (one row per epoch), scores.npz (`Evaluation`),
-    metrics.json, manifest.json and weights.pt (for `tdn.load_weights`)."""
+    metrics.json, manifest.json and weights.pt (for `tdn.load_weights`).
+
+    The manifest has the digest (sha256) of every other file, and of itself; what is read is compared with it. Raises
+    ValueError for a file that is not as it was written, with its path and what to do.
+    """
 
     folder: Path
+    command: str = "tdn train"  # that trains it
 
     @property
     def complete(self) -> bool:
@@ -81,24 +98,49 @@ class Result:
 
     @functools.cached_property
     def metrics(self) -> dict[str, Any]:
-        return json.loads((self.folder / "metrics.json").read_text())
+        return json.loads(self.file("metrics.json").read_text())
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.folder / "manifest.json").read_text())
+        content = read_record(self.folder / "manifest.json", self._remedy)
+        return {name: value for name, value in content.items() if name != "files"}
 
     @functools.cached_property
     def evaluation(self) -> Evaluation:
-        return Evaluation.load(self.folder / "scores.npz")
+        return Evaluation.load(self.file("scores.npz"))
 
     @property
     def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "history.csv")
+        return pd.read_csv(self.file("history.csv"))
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files, which is as it was written. Raises FileNotFoundError, and as the class."""
+        check_digest(self.folder / name, self.folder / "manifest.json", self._remedy)
+        return self.folder / name
+
+    def kept(self, name: str) -> bool:
+        """Whether a file of this name, of results computed later, is there and listed. Raises as the class."""
+        path, record = self.folder / name, self.folder / "manifest.json"
+        if known := path.exists() and name in read_record(record, self._remedy)["files"]:
+            check_digest(path, record, "remove it, and it is computed again")
+        return known
+
+    @property
+    def _remedy(self) -> str:
+        return f"remove {self.folder}, then: {self.command}"
 
 
 def stored(config: Run, results: Path) -> Result:
     """Where the result of `config` is or will be, below `results` (such as results/pocket)."""
-    return Result(results / "runs" / config.name)
+    return Result(results / "runs" / config.name, _command(config, results))
+
+
+def _command(config: Run, results: Path) -> str:
+    """The command line that trains `config`; of a published data set, as a run of the study."""
+    if not isinstance(config.data, DatasetSpec) or config.data.name in PUBLISHED:
+        return f"tdn train --profile {results.name} --runs {config.name}"
+    of = f"--model {config.model} --segments {config.num_segments}{'' if config.pretrained else ' --pretrained none'}"
+    return f"tdn train --dataset {shlex.quote(config.data.name)} {of}"
 
 
 def impossible(config: Run, has_weights: bool = False) -> str | None:
@@ -123,21 +165,19 @@ def impossible(config: Run, has_weights: bool = False) -> str | None:
 def changed_data(config: Run, results: Path) -> str | None:
     """Why a run that is complete or was begun cannot be used: its data set had other videos, labels or classes when it
     was trained, in one line; None where it can. A data set that is not on this machine is not compared."""
-    folder = stored(config, results).folder
-    begun = any((folder / name).exists() for name in ("checkpoint.pt", "metrics.json"))
+    result = stored(config, results)
+    begun = result.complete or (result.folder / "checkpoint.pt").exists()
     if not isinstance(config.data, DatasetSpec) or not begun or config.data.missing():
         return None
-    before = json.loads((folder / "config.json").read_text()).get("contents")  # None of an earlier version
+    written = result.file("config.json") if result.complete else result.folder / "config.json"
     try:
-        now = config.data.contents()
-    except FileNotFoundError:  # the folder is there, its annotation is not
+        before = json.loads(written.read_bytes())["contents"]
+    except (OSError, ValueError, KeyError):  # of an interrupted run, which then is not resumed
         return None
-    if before in (None, now):
+    if before in (None, now := config.data.contents()):
         return None
-    return (
-        f"{config.data.name} is not as it was when {folder.name} was trained on it ({before}; now {now}): to train "
-        f"anew, move {folder} elsewhere; to use it, restore the data"
-    )
+    changed = f"{config.data.name} is not as it was when {result.folder.name} was trained on it ({before}; now {now})"
+    return f"{changed}: to train anew, move {result.folder} elsewhere; to use it, restore the data"
 
 
 def run(
@@ -159,13 +199,15 @@ def run(
         raise ValueError(reason)
     if not broadcast(result.complete):
         if pretrained is None and isinstance(config.pretrained, Run):
-            pretrained = run(config.pretrained, results, data, compute).folder / "weights.pt"
+            pretrained = run(config.pretrained, results, data, compute).file("weights.pt")
         with lock_on_rank0(result.folder):
             if not broadcast(result.complete):  # another process may have trained it meanwhile
                 _train(config, pretrained, result.folder, data, compute, on_step)
             if rank() == 0:
                 (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     if rank() == 0:
+        for name in FILES:
+            result.file(name)
         of = result.metrics
         roles = ("training", of["train_unreadable"], of["train_of"]), ("validation", of["unreadable"], of["of"])
         for role, unreadable, number in roles:
@@ -178,7 +220,9 @@ def run(
 
 @contextmanager
 def lock_on_rank0(folder: Path) -> Iterator[None]:
-    """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing."""
+    """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing.
+    Raises RuntimeError in a script without its guard (`refuse_unguarded`)."""
+    refuse_unguarded()
     if rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
     lock, seconds = FileLock(folder / ".lock"), 0
@@ -202,7 +246,7 @@ def lock_on_rank0(folder: Path) -> Iterator[None]:
 
 def trained(config: Run, results: Path) -> VideoResNet:
     """The network of a complete run with its weights, in eval mode. Raises FileNotFoundError where there is none."""
-    return load_weights(config.create_model(), stored(config, results).folder / "weights.pt").eval()
+    return load_weights(config.create_model(), stored(config, results).file("weights.pt")).eval()
 
 
 def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute: Compute = Compute()) -> Evaluation:  # noqa: B008
@@ -211,11 +255,12 @@ def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute:
     if views == config.views:
         return result.evaluation
     path = result.folder / f"scores-{views}-{views.size}-{views.scale:.3f}.npz"
-    if not path.exists():
+    if not result.kept(path.name):
         model = to_device(trained(config, results), device())
         _, val_set = videos(config.data, data)
         clips = TestClips(val_set, config.num_segments, model.window, views)
-        evaluate(model, clips, device(), 2 * compute.micro_batch(config.recipe), compute.dtype).save(path)
+        scored = evaluate(model, clips, device(), 2 * compute.micro_batch(config.recipe), compute.dtype)
+        write_listed(path, scored.save)
     return Evaluation.load(path)
 
 
@@ -230,11 +275,6 @@ def _videos(spec: Data, data: Path) -> tuple[VideoSet, VideoSet]:
     return spec.videos(data)
 
 
-def steps(config: Run, data: Path = DATA) -> int:
-    """Steps of the optimiser in a whole training."""
-    return config.recipe.epochs * max(len(videos(config.data, data)[0]) // config.recipe.batch, 1)
-
-
 def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compute: Compute, on_step: OnStep) -> None:
     train_set, val_set = videos(config.data, data)
     for video_set in (train_set, val_set):
@@ -246,16 +286,19 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
         readable = len(train_set) - len(train_set.known_unreadable)
         print(f"training on {readable} of {len(train_set)} videos, the others are missing or unreadable")
     model = config.create_model()
-    digest = hashlib.sha256(pretrained.read_bytes()).hexdigest() if pretrained else None
+    digest = digest_of(pretrained) if pretrained else None
+    command = _command(config, folder.parents[1])
+    if pretrained and not isinstance(config.pretrained, Run):
+        command += f" --pretrained {shlex.quote(str(pretrained))}"
     if rank() == 0:  # the others get its weights
         contents = config.data.contents() if isinstance(config.data, DatasetSpec) else None
         written = folder / "config.json"
-        if (folder / "checkpoint.pt").exists() and written.exists():
-            before = json.loads(written.read_text()).get("pretrained_sha256")
-            if before != digest:
-                but = f"was interrupted with other initial weights (sha256 {before}, not {digest})"
-                raise ValueError(f"{config.name} {but}: finish it with those, or remove {folder}")
-        write_text(written, json.dumps(asdict(config) | {"pretrained_sha256": digest, "contents": contents}, indent=1))
+        started_with = json.dumps(asdict(config) | {"pretrained_sha256": digest, "contents": contents}, indent=1)
+        before = written.read_bytes() if written.exists() else b""
+        if (folder / "checkpoint.pt").exists() and before != started_with.encode():
+            but = f"was interrupted with other initial weights, or its {written} is damaged"
+            raise ValueError(f"{config.name} {but}: finish it with those, or remove {folder}, then: {command}")
+        write_text(written, started_with)
         if pretrained:
             initialise_from(model, read_weights(pretrained))
         elif config.pretrained == IMAGENET:
@@ -280,14 +323,18 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     seconds = round(sum(row["seconds"] for row in training.history), 1)
     manifest = {"run": config.name, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
     manifest |= {"seed": config.seed, **environment(), "processes": world_size(), **asdict(compute)}
+    manifest["command"] = command
     if isinstance(config.data, DatasetSpec):
         manifest["data"] = contents
     if pretrained:
         manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
     metrics = _metrics(evaluation, val_set) | {"train_of": len(train_set), "train_unreadable": [*unreadable.items()]}
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=1))  # last: now the run is complete
+    text = json.dumps(metrics, indent=1)
+    files = {name: digest_of(folder / name) for name in FILES if name != "metrics.json"}
+    files["metrics.json"] = hashlib.sha256(text.encode()).hexdigest()
+    write_record(folder / "manifest.json", manifest, files)
+    write_text(folder / "metrics.json", text)  # last: now the run is complete
 
 
 def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tdn.utils import check_if_listed
+
 WRAPPERS = {"module", "_orig_mod"}  # DistributedDataParallel, DataParallel, AveragedModel; torch.compile
 LIGHTNING = {"model", "net", "network"}  # what the network usually is called in a module of PyTorch Lightning
 COUNTERS = {"n_averaged", "steps"}  # of averaged weights (torch, mmengine): how many were averaged
@@ -51,6 +53,7 @@ def read_file(path: Path) -> Mapping:
         raise ValueError(f"{path} is no checkpoint but a folder: give the file in it")
     if not path.is_file():
         raise FileNotFoundError(f"no weights file at {path}")
+    check_if_listed(path)
     if kind := _kind(path):
         raise ValueError(f"{path} is no checkpoint but {kind}")
     try:

@@ -18,7 +18,7 @@ from tdn.experiments import registry
 from tdn.experiments import runs as experiment
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.tables import COMPARISONS, CSV_FOLDER, TABLES, get_table
-from tdn.utils import escaped_text, markdown
+from tdn.utils import escaped_text, markdown, write_listed
 
 MEASURED = list(report.MEASURED)
 CSV = {name: pd.read_csv(CSV_FOLDER / of.file, dtype=str, keep_default_na=False) for name, of in COMPARISONS.items()}
@@ -41,7 +41,7 @@ def keep(config, profile, correct, weight=1.0, unreadable=0):
     whole, n = result.evaluation, len(correct) - unreadable
     left_out = [Unreadable(Path(f"{number}.mp4"), "cut off") for number in range(unreadable)]
     part = Evaluation(weight * whole.scores[:n], whole.labels[:n], whole.videos[:n], left_out)
-    part.save(result.folder / "scores.npz")
+    write_listed(result.folder / "scores.npz", part.save)
     return part
 
 

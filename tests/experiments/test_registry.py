@@ -166,7 +166,7 @@ def test_a_plan_has_each_run_once_and_what_it_is_initialised_from_only_where_nee
 
 
 def test_ones_own_data_is_trained_as_something_something_and_without_its_weights_only_if_told(monkeypatch, tmp_path):
-    monkeypatch.setenv("TDN_SSV1", str(tmp_path))
+    monkeypatch.setenv("TDN_SSV1", str(layouts.ssv1(tmp_path)))
     tea = next(run for run in registry.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
     assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
     run = profiles.own_run(DatasetSpec(str(layouts.folder(tmp_path / "mine"))), "tdn_resnet18", 16)

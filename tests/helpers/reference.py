@@ -10,7 +10,7 @@ import torch
 
 from tdn.engine.evaluation import Evaluation
 from tdn.experiments.runs import Result
-from tdn.utils import write_text
+from tdn.utils import digest_of, write_record, write_text
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -74,5 +74,6 @@ def stored(folder, correct, order=None):
     Evaluation(scores, labels, videos).save(folder / "scores.npz")
     total = {"top1": float(correct.mean()), "videos": len(correct)}
     write_text(folder / "metrics.json", json.dumps({**total, "of": len(correct) + 1, "groups": {"short": total}}))
-    write_text(folder / "manifest.json", json.dumps({"run": folder.name}))
+    files = {name: digest_of(folder / name) for name in ("scores.npz", "metrics.json")}
+    write_record(folder / "manifest.json", {"run": folder.name}, files)
     return Result(folder)

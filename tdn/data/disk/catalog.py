@@ -103,9 +103,10 @@ class DatasetSpec:
         return train, val
 
     def missing(self) -> str | None:
-        """What to do before the set can be used; None if its folder exists. Raises ValueError for an unknown name."""
+        """What to do before the set can be used; None if its folder and the files of its annotation exist. Raises
+        ValueError for an unknown name."""
         try:
-            location(self.name)
+            self.fingerprint()
         except OSError as error:
             return str(error)
         return None

@@ -12,7 +12,9 @@ its constants set the difficulty.
 
 The clips are stored as mp4 files, to be read like those of any other dataset::
 
-    <root>/pocket-<hash>/train/00000.mp4 ... val/00000.mp4 ... index.csv
+    <root>/pocket-<hash>/train/00000.mp4 ... val/00000.mp4 ... index.csv index.csv.sha256
+
+The index has the digest (sha256) of every clip, index.csv.sha256 that of the index, as the command sha256sum has it.
 """
 
 import csv
@@ -33,7 +35,7 @@ from tqdm import tqdm
 
 from tdn.data.clips import Video, VideoSet
 from tdn.data.pocket import scenes
-from tdn.utils import worker_pool, write_text, write_whole
+from tdn.utils import digest_of, refuse_unguarded, worker_pool, write_text, write_whole
 
 RENDER_VERSION = 2  # part of the identity of rendered data: raise it when the pixels change
 
@@ -167,57 +169,96 @@ def _draw(label: int, seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.rando
 def render_set(root: Path, spec: PocketSpec, workers: int | None = None) -> Path:
     """Renders all clips of `spec` below `root` and returns their folder, named after the spec and `RENDER_VERSION`.
 
-    Returns at once where `index.csv` and every clip in it are there. Otherwise `workers` processes (default: one per
+    Returns at once where the index and every clip in it are there. Otherwise `workers` processes (default: one per
     CPU core) make the files that are missing; the index is written last. A killed call can be repeated; processes that
     render the same folder wait for each other. A script that calls this needs the guard
-    `if __name__ == "__main__":`, as for every pool of fresh processes.
+    `if __name__ == "__main__":`, as for every pool of fresh processes: RuntimeError where it is missing. Raises
+    ValueError for a damaged index, and for a damaged clip where others are missing. The clips and the index of earlier
+    versions, which has no digest, are taken as they are.
     """
     identity = json.dumps({**asdict(spec), "version": RENDER_VERSION}, sort_keys=True)
     folder = Path(root) / f"pocket-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
     if _whole(folder):
         return folder
+    refuse_unguarded()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         if _whole(folder):  # another process made it while this one waited
             return folder
         for part in folder.rglob(".*.part"):  # of a killed process; the lock says that none is at work
             part.unlink(missing_ok=True)
+        known = {row["path"]: row["sha256"] for row in _rows(folder)} if _sealed(folder) else {}
         jobs = []
         for split, count in zip(SUBSETS, (spec.train, spec.val), strict=True):
             (folder / split).mkdir(parents=True, exist_ok=True)
-            jobs += [(folder, f"{split}/{i:05d}.mp4", i % len(CLASSES), spec._seed(split, i)) for i in range(count)]
+            for i, name in enumerate(f"{split}/{i:05d}.mp4" for i in range(count)):
+                jobs.append((folder, name, i % len(CLASSES), spec._seed(split, i), known.get(name)))
         with worker_pool(workers or torch.get_num_threads(), cv2.setNumThreads, 1) as pool:
             done = pool.map(_make_clip, *zip(*jobs, strict=True), chunksize=4)
             rows = list(tqdm(done, "rendering the pocket videos", total=len(jobs), unit="clip"))
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+        (folder / "index.csv.sha256").unlink(missing_ok=True)  # killed between the two, the call can be repeated
         write_text(folder / "index.csv", text.getvalue())
+        write_text(folder / "index.csv.sha256", _seal(folder))
     return folder
 
 
-def _make_clip(folder: Path, name: str, label: int, seed: tuple[int, int, int]) -> tuple[str | int, ...]:
-    """Renders and encodes one clip unless its file exists; returns its row of the index."""
+def _make_clip(
+    folder: Path, name: str, label: int, seed: tuple[int, int, int], known: str | None
+) -> tuple[str | int, ...]:
+    """Renders and encodes one clip unless its file exists; returns its row of the index. `known`: digest of the file,
+    where the index has it."""
     path = folder / name
     if not path.exists():
         write_whole(path, lambda file: encode(file, render_clip(label, seed)))
+    elif known:
+        _check(path, known)
     frames = _draw_length(np.random.default_rng(seed))
-    return path.parent.name, name, label, *CLASSES[label], frames, hashlib.sha256(path.read_bytes()).hexdigest()
+    return path.parent.name, name, label, *CLASSES[label], frames, digest_of(path)
+
+
+def _seal(folder: Path) -> str:
+    return f"{digest_of(folder / 'index.csv')}  index.csv\n"
+
+
+def _sealed(folder: Path) -> bool:
+    """Whether the rendering was finished."""
+    return (folder / "index.csv").exists() and (folder / "index.csv.sha256").exists()
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "index.csv").open(newline="", encoding="utf-8") as file:
+    index = folder / "index.csv"
+    if not _sealed(folder):
+        raise FileNotFoundError(
+            f"no {index} with its {index.name}.sha256: the rendering is to be finished (render_set)"
+        )
+    if (folder / "index.csv.sha256").read_bytes() != _seal(folder).encode():
+        raise ValueError(
+            f"{index} is damaged: its sha256 is not that in {index}.sha256; remove {folder}, it is rendered again"
+        )
+    with index.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
+def _check(path: Path, digest: str) -> None:
+    if digest_of(path) != digest:
+        raise ValueError(f"{path} is damaged: its sha256 is not that in index.csv; remove it, it is rendered again")
+
+
 def _whole(folder: Path) -> bool:
-    """Whether every clip of the index is there. (A clip that is there and damaged is left for the reader to report.)"""
-    return (folder / "index.csv").exists() and all((folder / row["path"]).exists() for row in _rows(folder))
+    """Whether every clip of the index is there."""
+    return _sealed(folder) and all((folder / row["path"]).exists() for row in _rows(folder))
 
 
 def load(folder: Path) -> tuple[VideoSet, VideoSet]:
-    """The training and the validation videos of a rendered folder, with the families as groups."""
+    """The training and the validation videos of a rendered folder, with the families as groups.
+
+    Reads every file once. Raises FileNotFoundError, and ValueError for the index or a clip that is not as it was
+    rendered, with its path and what to do."""
     videos = {split: [] for split in SUBSETS}
     for row in _rows(folder):
+        _check(folder / row["path"], row["sha256"])
         videos[row["split"]].append(Video(folder / row["path"], int(row["label"])))
     names, families = map(list, zip(*CLASSES, strict=True))
     return VideoSet(videos["train"], names, families), VideoSet(videos["val"], names, families)
