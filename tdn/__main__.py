@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 
 from tdn.commands import options as all_options
+from tdn.utils import DISK_ERRORS, DISK_REMEDY
 
 COMMANDS = {
     "train": "train the study, or one network on your videos",
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer, status = f"{error} (pip install 'tdn[book]' brings what the study book needs)", 1
     except (OSError, RuntimeError, FloatingPointError) as error:
         answer, status = error, 1
+        if getattr(error, "errno", None) in DISK_ERRORS and DISK_REMEDY not in str(error):
+            answer = f"{error}; {DISK_REMEDY}"
     print(f"tdn {' '.join(arguments[:1])}: {answer}", file=sys.stderr)
     return status
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,13 +24,27 @@ if TYPE_CHECKING:
 
 HOME = "TDN_HOME"  # environment variable: where the configuration, rendered data and results are kept
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+DISK_REMEDY = f"make room there, or choose another folder ({HOME} for the files of the study)"
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOT_RUN = "not run"
 RECORDS = ("manifest.json", "about.json")  # of a run, of an evaluation: they list the digests of the files beside them
 
-# "spawn": forking a process in which torch has started its threads may hang.
-context = multiprocessing.get_context("spawn")
 
+class _Worker(multiprocessing.get_context("spawn").Process):
+    def start(self) -> None:
+        """With Ctrl-C blocked, which reaches every process: a worker that still imports would show a traceback."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(type(multiprocessing.get_context("spawn"))):
+    Process = _Worker
+
+
+context = _Context()  # "spawn": forking a process in which torch has started its threads may hang
 
 UNGUARDED = (
     'a script that starts worker processes needs its lines under `if __name__ == "__main__":`, for every worker '
@@ -73,7 +87,8 @@ def worker_pool(
 
 def _start(started: Any, initializer: Callable[..., None] | None, arguments: tuple) -> None:
     started.value = 1
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # for kernels started here
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     if initializer:
@@ -86,9 +101,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     A process killed at any moment leaves the old file, or none. Folders are made where missing. Raises OSError, which
     names `path` and says what to do, where the disk is full or can't be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             write(file)
             file.flush()
@@ -98,10 +113,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         of_disk = next((e for e in (error, error.__context__) if getattr(e, "errno", None) in DISK_ERRORS), None)
         if of_disk is None:
             raise
-        what = f"{os.strerror(of_disk.errno)}; make room there, or choose another folder ({HOME} for the study's files)"
-        raise OSError(of_disk.errno, what, str(path)) from error
+        raise OSError(of_disk.errno, f"{os.strerror(of_disk.errno)}; {DISK_REMEDY}", str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, or there is none
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

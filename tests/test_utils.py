@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -72,14 +73,18 @@ def test_a_full_disk_is_said_in_a_line_with_the_file_and_what_to_do(tmp_path):
 
 def test_a_disk_that_cannot_be_written_is_said_and_other_errors_stay(tmp_path, monkeypatch):
     def fails(number):
-        def fsync(file):
+        def call(*_):
             raise OSError(number, os.strerror(number))
 
-        return fsync
+        return call
 
     monkeypatch.setattr(os, "fsync", fails(errno.EROFS))  # root may write to any folder that a test could make
+    monkeypatch.setattr(Path, "unlink", fails(errno.EROFS))
     with pytest.raises(OSError, match=r"Read-only file system; make room there.*a\.txt'$"):
         write_text(tmp_path / "a.txt", "text")
+    monkeypatch.undo()
+    (part,) = tmp_path.iterdir()  # nothing can be removed there either
+    part.unlink()
     monkeypatch.setattr(os, "fsync", fails(errno.EINVAL))
     with pytest.raises(OSError, match=r"^\[Errno 22\] Invalid argument$"):
         write_text(tmp_path / "a.txt", "text")

@@ -98,6 +98,7 @@ def test_a_mistake_is_one_line_and_status_2(arguments, reason, home, capsys):
 
 ERRORS = [(ValueError("no"), 2), (FileNotFoundError(2, "no"), 2), (PermissionError("no"), 1), (RuntimeError("no"), 1)]
 ERRORS += [
+    (OSError(30, "Read-only file system", "/results"), 1),
     (VideoError("clip.mp4", "no"), 1),
     (ImportError("no"), 1),
     (FloatingPointError("no"), 1),

@@ -2,7 +2,13 @@
 
 import dataclasses
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
 
 import pytest
 import torch
@@ -80,3 +86,22 @@ def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, 
     for path in mine.rglob("*.*"):
         path.write_bytes(b"")
     assert main(["evaluate", *arguments]) == 1 and "videos can be read, such as" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", ["59 runs", "needs 59"])  # planned; workers start
+def test_ctrl_c_ends_a_training_in_one_line(tmp_path, after):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    options["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    environment = os.environ | {"TDN_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "tdn", "train", "--profile", "smoke", "--jobs", "2"]
+    process = subprocess.Popen(command, env=environment, **options)
+    for line in process.stdout:
+        if after in line or "needs 59" in line:
+            break
+    if after == "needs 59":
+        time.sleep(1)  # while the workers start
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert err.splitlines()[-1] == "tdn train: interrupted; the same command resumes from the last checkpoint"

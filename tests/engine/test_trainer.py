@@ -153,7 +153,7 @@ def test_gpu(video_sets, tmp_path, precision, compiled):
     assert history[-1]["loss"] < history[0]["loss"]
 
 
-def test_unreadable_videos_are_reported_once_and_training_goes_on(video_sets, broken_videos, tmp_path, capsys):
+def test_unreadable_videos_are_reported_once_and_training_goes_on(video_sets, broken_videos, tmp_path, capsys, recwarn):
     videos = [*video_sets[0].videos[:20], *(Video(path, 0) for path in broken_videos.values())]
     broken = VideoSet(videos, video_sets[0].class_names)
     model, history = train((broken, None), tmp_path / "a", dataclasses.replace(RECIPE, epochs=3, batch=24))
@@ -163,6 +163,7 @@ def test_unreadable_videos_are_reported_once_and_training_goes_on(video_sets, br
     nothing = VideoSet([Video(broken_videos["text"], 0)], video_sets[0].class_names)
     with pytest.raises(ValueError, match=r"not one of 1 training videos could be read.*text\.mp4"):
         train((nothing, None), tmp_path / "b", RECIPE)
+    assert not [str(w.message) for w in recwarn if "lr_scheduler" in str(w.message)]
 
 
 def test_options_that_do_not_exist_are_answered_with_the_valid_ones():
