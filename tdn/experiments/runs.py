@@ -115,6 +115,8 @@ class Result:
 
     def file(self, name: str) -> Path:
         """The path of one of its files, which is as it was written. Raises FileNotFoundError, and as the class."""
+        if not self.complete:
+            raise FileNotFoundError(f"no {self.folder / name} of a complete run: train it first, {self.command}")
         check_digest(self.folder / name, self.folder / "manifest.json", self._remedy)
         return self.folder / name
 

@@ -25,7 +25,9 @@ def test_clips_are_what_the_network_sees_and_pixels_what_they_show(data_root, tm
     torch.testing.assert_close(clips[:, :, 0], (pixels - mean) / std, atol=1e-5, rtol=1e-5)
     alone, _ = features.validation_clips(RUN, [0], data_root)
     assert torch.equal(alone[0], pixels[1]) and 0 <= pixels.min() < 0.3 < pixels.max() <= 1
-    with pytest.raises(FileNotFoundError, match="no weights file"):  # a network without a run is not trained
+    with pytest.raises(
+        FileNotFoundError, match="of a complete run: train it first, tdn train --profile"
+    ):  # a network without a run is not trained
         experiment.trained(RUN, tmp_path)
 
 
