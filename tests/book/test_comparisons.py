@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import layouts
 from helpers.reference import stored
 
 from tdn.book import comparisons, figures, intervals, report
@@ -123,7 +124,7 @@ def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
     both = report.how_to_run(["tdrl_tsm", "temporal_modules"], paper)
     assert "--table tdrl_tsm temporal_modules --list" in both and "torchrun" not in both
     assert both.count("is not on this machine") == 1, "once for all runs"
-    monkeypatch.setenv("TDN_SSV1", str(tmp_path))
+    monkeypatch.setenv("TDN_SSV1", str(layouts.ssv1(tmp_path)))
     text = report.how_to_run("temporal_modules", paper)
     assert "is not on this machine" not in text and "Res2Net" in text, "what TEA starts from"
     assert "no network has a second seed" in report.describe_seed_error(intervals.seed_error(paper))
