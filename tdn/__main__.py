@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 import textwrap
+import warnings
 from collections.abc import Sequence
 
 from tdn.commands import options as all_options
@@ -86,6 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     from tdn.data.video import VideoError
 
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    warnings.formatwarning = lambda message, *_, **__: f"tdn: {message}\n"  # without the line of code
     run = importlib.import_module(f"tdn.commands.{options.command}").run
     try:
         # torchrun shows the error that `record` writes to this file.

@@ -15,6 +15,9 @@ from torchvision.io import ImageReadMode, decode_image
 from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the frames in a folder
+OTHERS = (".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".jxl", ".avif", ".heic", ".exr")  # not read
+NOT_RGB = re.compile(r"flow|depth|mask|thumb|disp|seg|pose|normal")
+DECIMAL = re.compile(r"\d\.(\d+)")
 RGB = ("", "img", "image", "frame", "rgb", "color", "colour")  # the letters in the names of RGB frames next to others
 NUMBER = re.compile(r"\d+")
 TOGETHER = 64  # files that are read at a time
@@ -25,8 +28,8 @@ class FolderReader(VideoReader):
 
     Files whose names begin with a dot and folders are skipped. Where names differ in more than numbers, those that are
     RGB by convention (`RGB`) are read, with a warning that names both: optical flow, masks and thumbnails are often
-    kept next to them. Raises VideoError where none or several of these kinds are RGB by convention, and where two files
-    have the same number.
+    kept next to them. Raises VideoError where none or several of these kinds are RGB by convention, where two files
+    have the same number or names have decimals, and for images of another kind or in another format.
     """
 
     def __init__(self, path: Path):
@@ -38,8 +41,11 @@ class FolderReader(VideoReader):
 
     def _images(self) -> list[str]:
         with os.scandir(self.path) as entries:
-            images = [entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
-            return [entry.name for entry in images if not entry.name.startswith(".") and not entry.is_dir()]
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
+        if others := sorted(name for name in names if name.lower().endswith(OTHERS)):
+            valid = ", ".join(IMAGE_SUFFIXES)
+            raise VideoError(self.path, f"{len(others)} images such as {others[0]} are not {valid}: convert them")
+        return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
 
     def _size(self, name: str) -> tuple[int, int]:
         """Width and height, from the header."""
@@ -62,14 +68,18 @@ class FolderReader(VideoReader):
             same = kinds[NUMBER.sub("#", stem)].setdefault(tuple(map(int, NUMBER.findall(stem))), file)
             if same is not file:
                 raise VideoError(self.path, f"{same} and {file} are the same frame: keep one of them")
+        if len({len(digits) for file in files for digits in DECIMAL.findall(file.rpartition(".")[0])}) > 1:
+            raise VideoError(self.path, f"names such as {sorted(files)[0]} have decimals: number frames 1, 2, 3, ...")
         kind, names = next(iter(kinds)), ", ".join(sorted(kinds)[:8])
+        if len(kinds) == 1 and NOT_RGB.search(kind):
+            raise VideoError(self.path, f"its images are named {kind}: no RGB frames")
         if len(kinds) > 1:
             rgb = [kind for kind in kinds if "#" in kind and re.sub(r"[\W\d_]", "", kind) in RGB]
             if len(rgb) != 1:
                 what = f"has {len(kinds)} kinds of images ({names})"
                 raise VideoError(self.path, f"{what}: keep only the frames, numbered (img_#)")
             (kind,) = rgb
-            warnings.warn(f"of the images in a folder ({names}) only {kind} are read as frames", stacklevel=4)
+            warnings.warn(f"{self.path}: of its images ({names}) only {kind} are read as frames", stacklevel=4)
         return [file for _, file in sorted(kinds[kind].items())]
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:

@@ -14,6 +14,8 @@ import psutil
 import torch
 from torch import Tensor
 
+from tdn.utils import one_line
+
 SECONDS = 60  # to open a video, and to read from it: most take a thousandth, but disks can be slow and films long
 LIMIT = "TDN_VIDEO_GB"  # environment variable: the memory that the frames of one reading may take
 CLIP, CLIP_GB = 40, 4  # whole frames that a training clip may need (8 segments of 5), and what they may take at most
@@ -30,7 +32,7 @@ class VideoError(Exception):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return one_line(f"{self.path}: {self.reason}")
 
 
 class VideoReader:
@@ -102,14 +104,18 @@ def check_memory(path: Path, frames: int, height: int, width: int, at_most: floa
     limit = os.environ.get(LIMIT) or at_most
     if limit is None and gigabytes < 0.1:
         return  # whatever is free: asking takes as long as some frames
-    allowed = float(limit or psutil.virtual_memory().available / 2e9)
+    try:
+        allowed = float(limit or psutil.virtual_memory().available / 2e9)
+    except ValueError:
+        raise ValueError(f"{LIMIT} in the environment must be a number of GB, not {limit!r}") from None
     if gigabytes > allowed:
         what = f"{frames} frames of {width} x {height} take {gigabytes:.3g} GB, more than the {allowed:.3g} GB allowed"
         raise VideoError(path, f"{what} ({LIMIT}={1.01 * gigabytes:.3g} in the environment allows it)")
 
 
-def in_time(path: Path, work: Callable[..., Any], *arguments: Any) -> Any:
-    """`work(*arguments)`, or what it raises, the errors of files and of PyAV as VideoError; VideoError after `SECONDS`.
+def in_time(path: Path, work: Callable[..., Any], *arguments: Any, at_least: float = 0) -> Any:
+    """`work(*arguments)`, or what it raises, the errors of files and of PyAV as VideoError; VideoError after `SECONDS`,
+    or `at_least` so many.
 
     It runs in its own thread, as nothing else can be given up; starting one takes 0.1 ms. What may block (decord,
     PyAV, the file system) lets other threads run meanwhile. No torch in there: a process that ends while one of its
@@ -125,9 +131,9 @@ def in_time(path: Path, work: Callable[..., Any], *arguments: Any) -> Any:
 
     threading.Thread(target=answer, name=f"reading {path}", daemon=True).start()  # daemon: the process ends without it
     try:
-        result, error = answers.get(timeout=SECONDS)
+        result, error = answers.get(timeout=(seconds := max(SECONDS, at_least)))
     except queue.Empty:
-        raise VideoError(path, f"took more than {SECONDS} s") from None
+        raise VideoError(path, f"took more than {seconds} s") from None
     if error is None:
         return result
     try:

@@ -5,6 +5,7 @@ decoder gives for all packets one after the other, as `ffmpeg -i` does: without 
 invisible ones (VP8's and VP9's alternate references), and those that refer to others before the start of the file.
 """
 
+import errno
 import os
 import re
 import struct
@@ -60,7 +61,13 @@ def _through_decord(path: Path) -> VideoReader:
 
 
 def _quarter_turns(frame: av.VideoFrame) -> int:
-    """How often to turn a frame by 90 degrees, counterclockwise, to have it upright."""
+    """How often to turn a frame by 90 degrees, counterclockwise, to have it upright. OSError where a player would
+    mirror it, too."""
+    matrix = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
+    if matrix is not None:
+        a, b, _, c, d = struct.unpack_from("<5i", bytes(matrix))  # (x, y) is shown at (a x + c y, b x + d y)
+        if a * d < b * c:
+            raise OSError(errno.EINVAL, "a player shows it mirrored (display matrix): write it anew, as it is shown")
     return 0 if frame.rotation % 90 else frame.rotation // 90
 
 
@@ -90,7 +97,8 @@ class PyAVReader(VideoReader):
 
     def __init__(self, path: Path):
         self.path, self.plain, self._container, self._busy = path, True, None, False
-        in_time(path, self._open)
+        # Some are decoded once to count their frames: a minute for every 60 MB.
+        in_time(path, self._open, at_least=path.stat().st_size // 60_000_000 * 60)
 
     def __exit__(self, *error: object) -> None:
         if not self._busy:  # a thread that hangs still uses it
@@ -140,7 +148,7 @@ class PyAVReader(VideoReader):
 
     def _fill(self, frames: np.ndarray, needed: np.ndarray, place: np.ndarray, crop: CropSlices) -> None:
         self._busy = True
-        in_time(self.path, self._fill_now, frames, needed, place, crop)
+        in_time(self.path, self._fill_now, frames, needed, place, crop, at_least=self.num_frames // 3000 * 60)
 
     def _fill_now(self, *arguments: np.ndarray) -> None:
         try:

@@ -196,11 +196,19 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
+def _plain(value: Tensor) -> bool:
+    """Whether these are numbers that can be copied: statistics' counters are integers, all else floating-point."""
+    odd = value.is_complex() or value.is_quantized or value.is_meta or value.layout != torch.strided
+    return not odd and (value.is_floating_point() or value.ndim == 0)
+
+
 def _require_match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: object) -> None:
     problems = [f"missing {key}" for key in expected if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in expected]
     for key, value in expected.items():
-        if key in state and state[key].shape != value.shape:
+        if key in state and not _plain(state[key]):
+            problems.append(f"{key} is {state[key].dtype}, {state[key].layout}: needs real floating-point numbers")
+        elif key in state and state[key].shape != value.shape:
             problems.append(f"{key} is {tuple(state[key].shape)}, the network has {tuple(value.shape)}")
     if problems:
         shown = "; ".join(problems[:8] + (["..."] if len(problems) > 8 else []))

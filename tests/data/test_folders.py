@@ -72,7 +72,7 @@ def test_flow_masks_and_thumbnails_are_no_frames(name, others, tmp_path):
     for other in others:
         for number in range(1, 12):
             cv2.imwrite(str(folder / other.format(number)), CLIP[0, :8, :8])
-    with pytest.warns(UserWarning, match=r"of the images in a folder \(.*\) only \S+ are read as frames"):
+    with pytest.warns(UserWarning, match=r"v: of its images \(.*\) only \S+ are read as frames"):
         assert torch.equal(read(folder), as_tensor(CLIP))
 
 
@@ -96,3 +96,22 @@ def test_hidden_files_and_folders_are_skipped(tmp_path):
     (folder / "00099.png").mkdir()
     (folder / ".hidden.jpg").write_bytes(b"")
     assert torch.equal(read(folder), as_tensor(CLIP))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("1.png", "2.bmp", "3.png", "4.webp"), r"2 images such as 2\.bmp are not \.jpg, \.jpeg, \.png"),
+        (("1.bmp", "2.bmp"), r"2 images such as 1\.bmp"),
+        (("t_0.05.png", "t_0.1.png"), r"names such as t_0\.05\.png have decimals"),
+        (("flow_x_1.png", "flow_x_2.png"), r"its images are named flow_x_#: no RGB frames"),
+    ],
+)
+def test_what_cannot_be_frames_in_their_order_is_refused(names, message, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    for name, image in zip(names, CLIP, strict=False):
+        cv2.imwrite(str(folder / name), image)
+    with pytest.raises(VideoError, match=message):
+        open_video(folder)
+    write_folder(tmp_path / "w", CLIP, "take.v2.{:04d}.png")  # no decimals: as many digits in each
+    assert torch.equal(read(tmp_path / "w"), as_tensor(CLIP))

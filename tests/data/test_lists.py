@@ -32,8 +32,9 @@ def test_names_are_read_however_they_were_saved(content, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (TEXT.encode("gbk"), "line 1 has the byte 0xc0, as in GBK; save it as UTF-8"),
-        ("walk\nKüche\n".encode("latin-1"), "line 2 has the byte 0xfc, as in ISO-8859-1; save it as UTF-8"),
+        (TEXT.encode("gbk"), "line 1 has the byte 0xc0, as in GBK, Big5, Shift-JIS or EUC-KR; save it"),
+        ("walk\nKüche\n".encode("latin-1"), "line 2 has the byte 0xfc, as in ISO-8859-1, or another with one byte"),
+        (TEXT.encode("utf-16-le"), "has NUL characters, as UTF-16"),
         (b"a\n\nb\n", "line 3: a blank line"),
         (b"a\nb\na\n", "line 3: .* there twice"),
         (b"\n", "is empty"),
@@ -75,7 +76,7 @@ NUMBERS = [("a", "0"), ("b", "1")]
         ("label frames path\n0 120 a\n1 31 b\n", NUMBERS),
         ('\ufeffpath,label\n"a 1.mp4",0\nb.mp4,1\n', A_B),
         ("id;Video Name;Label\n7;a 1.mp4;0\n8;b.mp4;1\n", A_B),
-        ("label,start,path\n0,5,a 1.mp4\n1,5,b.mp4\n", A_B),
+        ("label,kind,path\n0,5,a 1.mp4\n1,5,b.mp4\n", A_B),
         ("clip_name,clip_path,label\nx,a 1.mp4,0\ny,b.mp4,1\n", A_B),
         ("my, a.mp4 0\nmy, b.mp4 1\n", [("my, a.mp4", "0"), ("my, b.mp4", "1")]),
         ("a.mp4,walk\nb.mp4,run fast\n", [("a.mp4", "walk"), ("b.mp4", "run fast")]),
@@ -127,3 +128,15 @@ def test_two_numbers_that_may_be_something_else_are_doubtful(tmp_path):
 def test_any_text_can_be_printed():
     assert printable("a\x1b[31m\n\0b" + os.fsdecode(b"\xff")) == r"a\x1b[31m\n\x00b\udcff"
     assert printable("类 é") == "类 é" and len(printable("x" * 100_000)) < 250
+
+
+def test_what_of_a_list_is_not_used_is_said(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "train.csv").write_text("filename,gesture\na.mp4,wave\nb.mp4,point\n")  # titles that nobody knows
+    rows, (note,) = read_list(tmp_path / "train.csv", tmp_path)
+    assert [row.label for row in rows] == ["wave", "point"]
+    assert note == "train.csv: line 1 is read as titles of the columns: filename | gesture"
+    (tmp_path / "train.csv").write_text("path,start,end,label\na.mp4,0,10,walk\na.mp4,20,30,run\n")
+    rows, (note,) = read_list(tmp_path / "train.csv", tmp_path)
+    assert len(rows) == 2 and note == "train.csv: start, end not used: whole videos are read"

@@ -103,6 +103,10 @@ def test_a_rotated_file_is_read_upright(turns, reader, tmp_path):
     content[matrix : matrix + 36] = struct.pack(">9i", *(value << 16 for value in values), 1 << 30)
     path.write_bytes(content)
     assert_shows(read(path, reader=reader), np.rot90(clip, -turns, (1, 2)))
+    content[matrix : matrix + 36] = struct.pack(">9i", -1 << 16, 0, 0, 0, 1 << 16, 0, 96 << 16, 0, 1 << 30)
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match="a player shows it mirrored"):  # as cameras that look at the user write
+        read(path, reader=reader)
 
 
 @READERS

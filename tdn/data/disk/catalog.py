@@ -17,9 +17,10 @@ from tdn.data.disk import check, published
 from tdn.data.disk.lists import printable, read_text
 from tdn.data.disk.own import own_layout
 from tdn.data.disk.published import Labelled, Layout
+from tdn.data.frames import LIMIT
 from tdn.utils import HOME, home, unknown_name
 
-PREFIX = "TDN_"  # of environment variables; TDN_HOME is no data set
+PREFIX = "TDN_"  # of environment variables; TDN_HOME and TDN_VIDEO_GB are no data sets
 CONFIGURATION = ".datasets.toml"  # below home()
 
 
@@ -220,7 +221,7 @@ def configured() -> dict[str, tuple[Path, str]]:
     known = {name: (file.parent / Path(path).expanduser(), str(file)) for name, path in entries.items()}
     names = {variable(name): name for name in (*entries, *PUBLISHED)}
     for key, path in sorted(os.environ.items()):
-        if key.startswith(PREFIX) and key != HOME and path:
+        if key.startswith(PREFIX) and key not in (HOME, LIMIT) and path:
             name = names.get(key, key.removeprefix(PREFIX).lower())
             known[name] = (Path(path).expanduser().absolute(), f"the environment variable {key}")
     return known

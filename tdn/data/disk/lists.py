@@ -28,14 +28,17 @@ def read_text(file: Path) -> str:
     content = file.read_bytes()
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode("utf-16" if utf16 else "utf-8-sig")
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+        if text.count("\0") > len(text) / 4:
+            raise ValueError(f"{file} has NUL characters, as UTF-16 or UTF-32 without a mark: save it as UTF-8")
+        return text
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         pairs = re.fullmatch(rb"(?:[\x00-\x7f]|[\x81-\xfe][\x80-\xfe])*", content)
-        likely = "GBK" if pairs else "ISO-8859-1"
+        likely = "GBK, Big5, Shift-JIS or EUC-KR" if pairs else "ISO-8859-1, or another with one byte a letter"
         raise ValueError(
             f"{file} is not in UTF-8: line {line} has the byte 0x{content[error.start]:02x}, as in {likely}; save it "
-            f"as UTF-8 (iconv -f {likely} -t UTF-8)"
+            "as UTF-8 (iconv -f ENCODING -t UTF-8)"
         ) from error
 
 
@@ -73,7 +76,9 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
     tables = [table for separator in "\t;," if (table := _table(numbered, separator))]
     for table in [*tables, _table(numbered, " ") if _titles(titles) else None]:
         if table and (columns := _titles(table[0][1])):
-            return [Row(line, *(fields[column] for column in columns)) for line, fields in table[1:]], []
+            times = [title for title in table[0][1] if re.search("start|begin|end|stop|from|until", title.lower())]
+            notes = [f"{file.name}: {', '.join(times)} not used: whole videos are read"] if times else []
+            return [Row(line, *(fields[column] for column in columns)) for line, fields in table[1:]], notes
     for table in tables:
         if all(fields[-1].isdecimal() for _, fields in table):
             return _numbered(file, root, table)
@@ -91,7 +96,11 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
         # Without titles the label might be first: names of classes are no files.
         paths = any(re.search(r"/|\.\w{2,4}$", label) for label in labels)
         if len(table[0][1]) == 2 and not paths and not any(os.path.exists(root / each) for each in labels[:LOOKED_UP]):
-            return [Row(line, *fields) for line, fields in table], []
+            rows = [Row(line, *fields) for line, fields in table]
+            there = [os.path.exists(root / row.path) for row in rows[:LOOKED_UP]]
+            if any(there[1:]) and not there[0] and rows[0].label not in {row.label for row in rows[1:]}:
+                return rows[1:], [f"{file.name}: line 1 is read as titles of the columns: {' | '.join(table[0][1])}"]
+            return rows, []
     line, text = numbered[trailing.index(0)] if numbered else (1, " ".join(titles))
     what = "neither `path label` nor `path frames label`, labels from 0 on, nor a table with the columns path and label"
     raise wrong(file, line, f"{what}: {text[:200]!r}")
