@@ -113,9 +113,9 @@ def check_memory(path: Path, frames: int, height: int, width: int, at_most: floa
         raise VideoError(path, f"{what} ({LIMIT}={1.01 * gigabytes:.3g} in the environment allows it)")
 
 
-def in_time(path: Path, work: Callable[..., Any], *arguments: Any, at_least: float = 0) -> Any:
+def in_time(path: Path, work: Callable[..., Any], *arguments: Any, at_least: Callable[[], float] = lambda: 0) -> Any:
     """`work(*arguments)`, or what it raises, the errors of files and of PyAV as VideoError; VideoError after `SECONDS`,
-    or `at_least` so many.
+    or `at_least()`, asked when these are over.
 
     It runs in its own thread, as nothing else can be given up; starting one takes 0.1 ms. What may block (decord,
     PyAV, the file system) lets other threads run meanwhile. No torch in there: a process that ends while one of its
@@ -131,9 +131,13 @@ def in_time(path: Path, work: Callable[..., Any], *arguments: Any, at_least: flo
 
     threading.Thread(target=answer, name=f"reading {path}", daemon=True).start()  # daemon: the process ends without it
     try:
-        result, error = answers.get(timeout=(seconds := max(SECONDS, at_least)))
+        result, error = answers.get(timeout=SECONDS)
     except queue.Empty:
-        raise VideoError(path, f"took more than {seconds} s") from None
+        seconds = max(SECONDS, at_least())
+        try:
+            result, error = answers.get(timeout=seconds - SECONDS)
+        except queue.Empty:
+            raise VideoError(path, f"took more than {seconds} s") from None
     if error is None:
         return result
     try:
