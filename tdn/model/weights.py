@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn.model.blocks import BasicBlock, Bottleneck
-from tdn.model.checkpoints import inner_module, read_file, state_dict_of
+from tdn.model.checkpoints import inner_module, read_file, shared_prefix, state_dict_of
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model
 
@@ -77,7 +77,7 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Load
     if num_segments not in (None, segments):
         raise ValueError(f"{path} is a network of {segments} segments, not {num_segments}")
     if "fc.weight" not in state or state["fc.weight"].ndim != 2:
-        raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files)")
+        raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files){_prefix(state)}")
     classes = len(state["fc.weight"])
     names, views = content.get("class_names"), content.get("views")
     if names is not None and not (_are_texts(names) and len(names) == classes):
@@ -212,4 +212,9 @@ def _require_match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], 
             problems.append(f"{key} is {tuple(state[key].shape)}, the network has {tuple(value.shape)}")
     if problems:
         shown = "; ".join(problems[:8] + (["..."] if len(problems) > 8 else []))
-        raise ValueError(f"{source} does not fit this network, {len(problems)} differences: {shown}")
+        raise ValueError(f"{source} does not fit this network, {len(problems)} differences{_prefix(state)}: {shown}")
+
+
+def _prefix(state: Mapping[str, Tensor]) -> str:
+    prefix = shared_prefix(state)
+    return f"; all its names begin with {prefix!r}" if prefix else ""
