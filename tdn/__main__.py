@@ -30,7 +30,6 @@ most used:
   tdn book execute --profile smoke             run every notebook at the smallest scale
 
 `tdn COMMAND --help` shows the options of a command, with examples."""
-NO_READER = 141  # as of a program that SIGPIPE ends
 ASKED_WRONGLY = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer, status = f"{error} (pip install 'tdn[book]' brings what the study book needs)", 1
     except (OSError, RuntimeError, FloatingPointError) as error:
         if isinstance(error, BrokenPipeError) and _silenced():  # else it is the pipe of a worker
-            return NO_READER
+            return 141  # as of a program that SIGPIPE ends
         answer, status = error, 1
         if getattr(error, "errno", None) in DISK_ERRORS and DISK_REMEDY not in str(error):
             answer = f"{error}; {DISK_REMEDY}"

@@ -12,7 +12,7 @@ from tdn.engine.trainer import Compute
 from tdn.experiments import queue
 from tdn.experiments.profiles import PAPER, Profile, get_profile, own_run
 from tdn.experiments.registry import Plan, all_runs, command, named_runs, plan, select, shard, with_pretrained
-from tdn.experiments.runs import IMAGENET, Run, stored
+from tdn.experiments.runs import IMAGENET, Run, stored, videos
 
 
 def run(options: argparse.Namespace) -> None:
@@ -44,7 +44,7 @@ def _own(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
     pretrained = None if options.pretrained == "none" else IMAGENET
     data = dataset_named(options.dataset)
     if data.missing() is None:
-        data.labelled()  # raises where there are no videos
+        videos(data) if options.list else data.labelled()  # raises where there are none; the first prints notes on them
     return PAPER, [own_run(data, options.model, options.segments, pretrained)]
 
 
