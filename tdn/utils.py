@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -59,6 +60,13 @@ def refuse_unguarded() -> None:
         raise RuntimeError(UNGUARDED)
 
 
+def check_script() -> None:
+    """`refuse_unguarded` before workers start; RuntimeError also in a script that they cannot import."""
+    refuse_unguarded()
+    if getattr(sys.modules["__main__"], "__file__", None) == "<stdin>":
+        raise RuntimeError("a script from standard input can't start worker processes: save it as a file")
+
+
 @contextmanager
 def worker_pool(
     workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
@@ -67,9 +75,9 @@ def worker_pool(
 
     Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
     Either way what they were writing is left as a `.part` file (`write_whole`). Raises RuntimeError where not one could
-    start, as in a script without its guard.
+    start, as `check_script` and in a script without its guard.
     """
-    refuse_unguarded()
+    check_script()
     others = multiprocessing.active_children()
     started = context.RawValue("b", 0)  # no lock: a killed worker may hold it
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(started, initializer, arguments))
