@@ -10,11 +10,10 @@ from typing import Any
 
 import av
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
-from tdn.utils import one_line
+from tdn.utils import free_memory, one_line
 
 SECONDS = 60  # to open a video, and to read from it: most take a thousandth, but disks can be slow and films long
 LIMIT = "TDN_VIDEO_GB"  # environment variable: the memory that the frames of one reading may take
@@ -105,7 +104,7 @@ def check_memory(path: Path, frames: int, height: int, width: int, at_most: floa
     if limit is None and gigabytes < 0.1:
         return  # whatever is free: asking takes as long as some frames
     try:
-        allowed = float(limit or psutil.virtual_memory().available / 2e9)
+        allowed = float(limit or free_memory() / 2e9)
     except ValueError:
         raise ValueError(f"{LIMIT} in the environment must be a number of GB, not {limit!r}") from None
     if gigabytes > allowed:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +96,14 @@ def test_a_damaged_file_is_named_with_what_to_do(name, results, data_root):
         incomplete = f"no {path} of a complete run: train it first, tdn train --profile smoke --runs {TINY.name}"
         with pytest.raises(FileNotFoundError, match=incomplete if name == "metrics.json" else f"no {path}: {again}"):
             read(name, results, data_root)
+
+
+def test_a_training_that_is_done_is_compared(results, monkeypatch, capsys):
+    monkeypatch.setattr("tdn.commands.train._study", lambda _: (SimpleNamespace(name="smoke", results=results), [TINY]))
+    assert main(["train"]) == 0
+    path = folder_of(results) / "weights.pt"
+    flip(path, path.stat().st_size // 2)
+    assert main(["train"]) == 2 and f"{path} is damaged" in capsys.readouterr().err
 
 
 def test_flips_of_all_artefacts_are_noticed(results, data_root, tmp_path):

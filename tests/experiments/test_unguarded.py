@@ -40,6 +40,14 @@ def test_a_script_without_its_guard_ends_with_what_is_missing(line, tmp_path, da
     assert 'needs its lines under `if __name__ == "__main__":`' in last
 
 
+@pytest.mark.parametrize("line", [RENDER, pytest.param(SCORE, marks=pytest.mark.slow)])
+def test_a_script_from_standard_input_is_to_be_saved_as_a_file(line, tmp_path, data_root):
+    command, script = [sys.executable, "-", tmp_path, data_root], f"{SCRIPT}if __name__ == '__main__':\n    {line}"
+    ended = subprocess.run(command, input=script, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and ended.stderr.count("Traceback") == 1
+    assert ended.stderr.splitlines()[-1].startswith("RuntimeError: a script from standard input can't start worker")
+
+
 @pytest.mark.slow
 def test_what_starts_no_worker_needs_no_guard(tmp_path, data_root):
     """Lines in front of the guard, which workers run again: here they find the clips rendered."""
