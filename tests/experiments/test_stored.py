@@ -147,6 +147,12 @@ def test_files_given_by_path_are_compared_with_the_record_beside_them(what, resu
     flip(path, path.stat().st_size // 2)
     with pytest.raises(ValueError, match=f"{path} is damaged.*then: tdn train --profile smoke --runs {TINY.name}"):
         load(path)
+    record = path.with_name("manifest.json")
+    written = record.read_bytes()
+    record.write_bytes(written.replace(b'"%s"' % what.encode(), b'"_%s"' % what.encode()[1:]))  # as if not listed
+    with pytest.raises(ValueError, match=f"{record} is damaged"):
+        load(path)
+    record.write_bytes(written)
     if what == "weights.pt":
         with pytest.raises(ValueError, match="is damaged"):
             experiment.run(dataclasses.replace(TINY, seed=1), results, data_root, pretrained=path)
@@ -163,6 +169,13 @@ def test_a_run_is_not_resumed_with_another_configuration_than_it_was_started_wit
         path.write_text(text)
         with pytest.raises(ValueError, match=f"or its {path} is damaged.*then: tdn train"):
             experiment.run(with_epochs(1), results, data_root)
+
+
+def test_the_history_is_that_of_the_checkpoint(results, data_root):
+    """Not what lies there after the process was killed between the two files."""
+    config = with_epochs(1)
+    (folder_of(results, config) / "history.csv").write_text("epoch,lr\n")
+    assert len(experiment.run(config, results, data_root).history) == 1
 
 
 def test_scores_that_no_manifest_lists_are_computed_again(results, data_root):
