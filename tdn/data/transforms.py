@@ -4,6 +4,7 @@ What is random is drawn where the frames are read (`clips.py`), per video, from 
 carried out, so that the same video gets the same crop on any device and in any process.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -85,6 +86,7 @@ def to_pixels(inputs: Tensor) -> Tensor:
     return (inputs.float() * std + mean).round_().clamp_(0, 255).byte()
 
 
+@functools.cache  # making them on a GPU waits for it
 def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
 

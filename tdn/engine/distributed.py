@@ -79,28 +79,31 @@ def replicate(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 class RunningStatistics:
-    """Running means and variances of batch norms: each micro-batch of a step updates those from before the step, which
-    ends with the mean of the results, whichever process had which micro-batch."""
+    """Running means and variances of batch norms: a step ends with the mean of what each of its micro-batches makes of
+    those from before it, whichever process had which micro-batch.
+
+    Micro-batch i of k, from 1, with statistics s_i, updates x <- (1 - a_i) x + a_i s_i; with
+    a_i = (m / k) / (1 - (k - i) m / k) that gives (1 - m) x + m mean(s_i) after the last, m the norm's momentum. So
+    nothing is kept or put back, and nothing is done at all where a step is one micro-batch.
+    """
 
     def __init__(self, model: nn.Module):
-        names = ("running_mean", "running_var")
-        self.buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(names)]
+        self.norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        self.momenta = [norm.momentum for norm in self.norms]
+        self.buffers = [buffer for norm in self.norms for buffer in (norm.running_mean, norm.running_var)]
 
-    def start(self) -> None:
-        self.before, self.count = [buffer.clone() for buffer in self.buffers], 0
-        self.sums = [torch.zeros_like(buffer) for buffer in self.buffers]
+    def start_micro_batch(self, index: int, count: int) -> None:
+        """Of this process's `count` micro-batches of a step, that of `index`, from 0."""
+        if count > 1:
+            for norm, momentum in zip(self.norms, self.momenta, strict=True):
+                norm.momentum = momentum / count / (1 - (count - index - 1) * momentum / count)
 
-    def end_micro_batch(self) -> None:
-        for buffer, before, total in zip(self.buffers, self.before, self.sums, strict=True):
-            total += buffer
-            buffer.copy_(before)
-        self.count += 1
-
-    def finish(self) -> None:
-        if not self.buffers:
+    def finish(self, count: int, count_of_all: int) -> None:
+        """After a step of `count` micro-batches in this process and `count_of_all` in all."""
+        if count > 1:
+            for norm, momentum in zip(self.norms, self.momenta, strict=True):
+                norm.momentum = momentum
+        if world_size() == 1 or not self.buffers or not count_of_all:
             return
-        flat = all_reduce(torch.cat([*self.sums, self.sums[0].new_tensor([self.count])]))
-        *sums, count = flat.split([*map(len, self.buffers), 1])
-        if count:
-            for buffer, total in zip(self.buffers, sums, strict=True):
-                buffer.copy_(total / count)
+        flat = all_reduce(torch.cat(self.buffers) * (count / count_of_all))
+        torch._foreach_copy_(self.buffers, flat.split([len(buffer) for buffer in self.buffers]))

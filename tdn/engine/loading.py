@@ -1,6 +1,7 @@
 """Which videos make which step, and clips that are read, and copied to a GPU, while it computes on those before."""
 
 import dataclasses
+import functools
 import itertools
 import multiprocessing
 import os
@@ -101,7 +102,7 @@ def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:
     thread and on a stream of its own, while one is computed."""
     if device.type != "cuda":
         return iter(shards)
-    stream = torch.cuda.Stream(device)
+    stream = _copying(device)
 
     def copied(sample: Sample) -> Sample:
         return dataclasses.replace(sample, clip=sample.clip.pin_memory().to(device, non_blocking=True))
@@ -113,6 +114,12 @@ def on_device(shards: Iterable[Shard], device: torch.device) -> Iterator[Shard]:
         return shard
 
     return one_ahead(map(copy, shards))
+
+
+@functools.cache
+def _copying(device: torch.device) -> "torch.cuda.Stream":
+    """One for all epochs: each has a pool of memory of its own."""
+    return torch.cuda.Stream(device)
 
 
 def one_ahead(items: Iterable[Any]) -> Iterator[Any]:

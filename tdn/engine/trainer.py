@@ -161,7 +161,7 @@ class Training:
         self.totals = torch.stack(tuple(self.totals))
         if self.compute.compile:
             self.model.compile()
-        self.network = distributed.replicate(self.model, self.device)
+        self.network = distributed.replicate(Step(self.model), self.device)
         self.statistics = distributed.RunningStatistics(self.model)
 
     def begin_epoch(self) -> None:
@@ -215,27 +215,26 @@ class Training:
     def _train_step(self, shard: Shard, first: int) -> Tensor:
         """Returns the totals of all processes. `first`: index of the step's first micro-batch in the whole training."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.statistics.start()
-        totals = torch.zeros(4, device=self.device)
         readable = [(first + i * world_size() + rank(), samples) for i, (samples, _) in enumerate(shard) if samples]
-        for index, samples in readable:
+        totals = torch.zeros(5, device=self.device)  # those of `EpochTotals`, and the micro-batches
+        for number, (index, samples) in enumerate(readable):
             torch.manual_seed(1_000_003 * self.loader.clips.seed + index)  # for dropout
-            last = index == readable[-1][0] or world_size() == 1  # gradients are averaged over processes in the last
+            last = number == len(readable) - 1 or world_size() == 1  # then gradients are averaged over processes
+            self.statistics.start_micro_batch(number, len(readable))
             with nullcontext() if last else self.network.no_sync():
                 totals += self._micro_batch(samples)
-            self.statistics.end_micro_batch()
         if not readable and world_size() > 1:  # takes part in the sum of gradients with nothing
             clips = self.loader.clips
             shape = (1, clips.num_segments, clips.window, 3, self.size, self.size)
             self.model.eval()
-            (self.network(torch.zeros(shape, device=self.device)).sum() * 0).backward()
+            (self.network(torch.zeros(shape, device=self.device))[0].sum() * 0).backward()
             self.model.train()
-        totals = distributed.all_reduce(totals).cpu()
-        loss, _, videos, td_loss = totals.tolist()
+        totals = distributed.all_reduce(totals).cpu()  # the step's only wait for the device (fp16's scaler has another)
+        loss, _, videos, td_loss, micro_batches = totals.tolist()
         if not totals.isfinite().all():
             rate = self.optimizer.param_groups[0]["lr"]
             raise FloatingPointError(f"the loss is {loss + td_loss} at learning rate {rate}")
-        self.statistics.finish()
+        self.statistics.finish(len(readable), round(micro_batches))
         if videos:
             self._update_weights(videos)
         else:  # a step of no gradients changes nothing, but it counts, as those of the schedule do
@@ -244,31 +243,45 @@ class Training:
         self.warmup.step()
         if self.recipe.schedule == "cosine":
             self.decay.step()
-        return totals
+        return totals[:4]
 
     def _micro_batch(self, samples: Sequence[Sample]) -> Tensor:
-        clips, recipe, dtype = [sample.clip.to(self.device) for sample in samples], self.recipe, self.compute.dtype
-        labels = torch.tensor([sample.label for sample in samples], device=self.device)
+        clips = [sample.clip.to(self.device) for sample in samples]
+        labels = torch.tensor([sample.label for sample in samples], pin_memory=self.device.type == "cuda")
+        labels = labels.to(self.device, non_blocking=True)
         inputs = to_input(clips, [sample.crops[0] for sample in samples], self.size)
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            scores = self.network(inputs)
-            loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing, reduction="sum")
-        td_loss = temporal_diversity(self.model).sum()
-        self.scaler.scale((loss + recipe.td_lambda * td_loss) / recipe.batch).backward()
-        totals = EpochTotals(loss, (scores.argmax(1) == labels).sum(), torch.tensor(len(samples)), td_loss)
-        return torch.stack([total.detach().float().to(self.device) for total in totals])
+        with torch.autocast(self.device.type, self.compute.dtype, enabled=self.compute.dtype != torch.float32):
+            scores, td_loss = self.network(inputs)
+        smoothing = self.recipe.label_smoothing
+        loss = F.cross_entropy(scores.float(), labels, label_smoothing=smoothing, reduction="sum")
+        # Gradients are averaged over processes where the sum is wanted.
+        factor = world_size() / self.recipe.batch
+        self.scaler.scale((loss + self.recipe.td_lambda * td_loss) * factor).backward()
+        correct, ones = (scores.argmax(1) == labels).sum(), torch.ones_like(loss)
+        return torch.stack([loss, correct, len(samples) * ones, td_loss, ones]).detach()
 
     def _update_weights(self, videos: float) -> None:
         self.scaler.unscale_(self.optimizer)
-        # Gradients are means over processes where the sum is wanted; and a batch may have unreadable videos.
-        factor = world_size() * self.recipe.batch / videos
-        if factor != 1:
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad *= factor
+        if videos != self.recipe.batch:  # a batch may have unreadable videos
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            torch._foreach_mul_(gradients, self.recipe.batch / videos)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+
+class Step(nn.Module):
+    """A network in training as a function of tensors: normalised clips to scores `(N, classes)` and the sum of the TD
+    loss over them, before its weight, 0 for a network without one. The network alone hands that out by the way
+    (`temporal_diversity`), where neither DistributedDataParallel nor a CUDA graph would follow."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self.model(clips)
+        return scores, temporal_diversity(self.model).sum() if self.model.training else scores.new_zeros(())
 
 
 class _Hashed(NamedTuple):
