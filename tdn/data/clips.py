@@ -1,6 +1,7 @@
 """Sets of labelled videos, and the clips that a network trains or is tested on."""
 
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from tdn.data.resident import Resident
 from tdn.data.sampling import Views, training_windows
 from tdn.data.transforms import Crop, mirrored_labels, random_crop
-from tdn.data.video import TensorVideo, VideoError, VideoReader, open_video
+from tdn.data.video import VideoError, VideoReader, open_video
 from tdn.utils import free_memory
 
 
@@ -42,7 +44,8 @@ class VideoSet:
     known_unreadable: dict[int, str] = field(default_factory=dict)  # why, by index; these are not tried again
     reader: str = "pyav"  # as `open_video`
     sizes: Sequence[int] | None = None  # bytes of each video, decoded, where an index has them; 0 where unreadable
-    _memory: list[TensorVideo | None] | None = field(default=None, init=False)
+    _memory: Resident | None = field(default=None, init=False)
+    _numbers: Sequence[int] | None = field(default=None, init=False)  # of the videos in memory; None: their indices
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -52,7 +55,7 @@ class VideoSet:
         if index in self.known_unreadable:
             raise VideoError(self.videos[index].path, self.known_unreadable[index])
         if self.in_memory:
-            return self._memory[index]
+            return self._memory.open(self._numbers[index] if self._numbers else index)
         path = self.videos[index].path
         with suppress(UnicodeEncodeError):
             if b"\0" not in os.fsencode(path):
@@ -74,15 +77,29 @@ class VideoSet:
         limit = free_memory() * fraction
         if not 0 < self._estimated_size() <= limit:
             return False
-        room = _Room(limit)
+        room, memory = _Room(limit), Resident(int(limit))
         with ThreadPoolExecutor() as pool:
             decoded = pool.map(lambda index: self._decode(index, room), range(len(self)))
-            memory = list(tqdm(decoded, "decoding", total=len(self), unit="video", leave=False))
+            bar = tqdm(decoded, "decoding", total=len(self), unit="video", leave=False, file=sys.stdout)
+            for index, frames in enumerate(bar):
+                if frames is not None:
+                    memory.keep(index, frames)
+                    room.take(-frames.numel())
         if room.exceeded:
             print(f"keeping all videos in memory needs more than {limit / 2**20:,.0f} MiB: they are read from file")
             return False
         self._memory = memory
         return True
+
+    def part(
+        self, indices: Sequence[int], labels: Sequence[int], class_names: Sequence[str], groups: Sequence[str] | None
+    ) -> "VideoSet":
+        """The videos of these indices as a set with other labels, in the same memory."""
+        videos = [Video(self.videos[index].path, label) for index, label in zip(indices, labels, strict=True)]
+        reasons = {new: self.known_unreadable[old] for new, old in enumerate(indices) if old in self.known_unreadable}
+        part = VideoSet(videos, class_names, groups, reasons, self.reader)
+        part._memory, part._numbers = self._memory, indices
+        return part
 
     def unreadable(self) -> list[Unreadable]:
         """The videos that are known to be unreadable: after `keep_in_memory`, all that are."""
@@ -104,23 +121,17 @@ class VideoSet:
         except VideoError:
             return 0
 
-    def _decode(self, index: int, room: "_Room") -> TensorVideo | None:
-        """None where the video can't be read, or there is no room for it."""
-        taken = 0
+    def _decode(self, index: int, room: "_Room") -> Tensor | None:
+        """All frames; None where the video can't be read, or there is no room for it."""
+        size = 0
         try:
             with self.open(index) as video:
-                size = video.num_frames * 3 * video.height * video.width
-                taken = 3 * size  # its frames, these in one piece, and its copy
-                if not room.take(taken):
-                    return None
-                decoded = TensorVideo(video.read(np.arange(video.num_frames)).contiguous())
-                taken -= size
-                return decoded
+                size = 2 * video.num_frames * 3 * video.height * video.width  # its frames, and their copy
+                return video.read(np.arange(video.num_frames)) if room.take(size) else None
         except VideoError as error:
             self.known_unreadable[index] = error.reason
+            room.take(-size)
             return None
-        finally:
-            room.take(-taken)
 
 
 class _Room:

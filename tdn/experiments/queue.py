@@ -13,7 +13,7 @@ from tdn.data.disk.catalog import DatasetSpec
 from tdn.engine.distributed import LAUNCHED, device, rank
 from tdn.engine.trainer import Compute
 from tdn.experiments.registry import Plan
-from tdn.experiments.runs import DATA, Result, Run, impossible, run, stored, videos
+from tdn.experiments.runs import DATA, Result, Run, impossible, run, stored, video_sets, videos
 from tdn.utils import context, free_memory, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
@@ -61,8 +61,12 @@ def train(
         return
     counter = context.Value("L", 0)
     total = sum(steps(config, data) for config in to_do)  # renders the videos here, not in every worker
+    wholes = {getattr(config.data, "whole", config.data) for config in to_do}
+    if len(wholes) == 1 and not isinstance(whole := wholes.pop(), DatasetSpec):
+        for video_set in videos(whole, data):  # decoded here once, for all workers
+            video_set.keep_in_memory()
     progress = tqdm(total=total, desc=f"{len(to_do)} runs", unit="step", file=sys.stdout)
-    with worker_pool(jobs, _start_worker, counter) as pool, progress:
+    with worker_pool(jobs, _start_worker, counter, video_sets) as pool, progress:
         waiting, training = list(to_do), {}
         while waiting or training:
             unfinished = {*waiting, *training.values()}
@@ -107,9 +111,10 @@ def _summary(config: Run, result: Result) -> str:
 _steps: Synchronized  # of all workers together
 
 
-def _start_worker(steps_done: Synchronized) -> None:
+def _start_worker(steps_done: Synchronized, decoded: dict) -> None:
     global _steps
     _steps = steps_done
+    video_sets.update(decoded)
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
 

@@ -48,6 +48,7 @@ IMAGENET_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 RESULT_VERSION = 4  # part of every run's identity: raise it when the same configuration gives another result
 FILES = ("config.json", "history.csv", "scores.npz", "weights.pt", "metrics.json")  # of a run, beside its manifest
 Data = pocket.PocketSpec | pocket.PocketPart | DatasetSpec
+video_sets: dict[tuple[Data, Path], tuple[VideoSet, VideoSet]] = {}  # those of the last data set (`videos`)
 OnStep = Callable[[int], None] | None
 
 
@@ -266,21 +267,20 @@ def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute:
 
 
 def videos(spec: Data, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
-    """Training and validation videos, rendered where missing. The same objects at every call: videos decoded into
-    memory serve the next run, too."""
-    return _videos(spec, data)
-
-
-@functools.lru_cache(maxsize=1)
-def _videos(spec: Data, data: Path) -> tuple[VideoSet, VideoSet]:
-    return spec.videos(data)
+    """Training and validation videos, rendered where missing. Those decoded into memory serve the next run, too, also
+    of another part of them."""
+    whole = getattr(spec, "whole", spec)  # of a part
+    if (whole, data) not in video_sets:
+        video_sets.clear()  # they may be all that fits into memory
+        video_sets[whole, data] = whole.videos(data)
+    return video_sets[whole, data] if whole is spec else spec.of(*video_sets[whole, data])
 
 
 def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compute: Compute, on_step: OnStep) -> None:
-    train_set, val_set = videos(config.data, data)
-    for video_set in (train_set, val_set):
+    for video_set in videos(getattr(config.data, "whole", config.data), data):
         video_set.reader = compute.reader
         video_set.keep_in_memory(0.5 / world_size())
+    train_set, val_set = videos(config.data, data)
     if len(val_set.known_unreadable) == len(val_set):
         raise ValueError(f"not one of {len(val_set)} validation videos can be read: {val_set.unreadable()[:1]}")
     if train_set.known_unreadable and rank() == 0:

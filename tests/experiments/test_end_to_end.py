@@ -37,9 +37,9 @@ from tdn.utils import write_text
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("TDN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(experiment, "device", lambda: torch.device("cpu"))
-    experiment._videos.cache_clear()
+    experiment.video_sets.clear()
     yield tmp_path / "home"
-    experiment._videos.cache_clear()
+    experiment.video_sets.clear()
 
 
 def spec_of(name, tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_one_percent_of_broken_files_is_named_and_counted_and_nothing_more(tmp_p
     for checked in (False, True):
         if checked:
             assert main(["data", "check", str(root)]) == 1
-            experiment._videos.cache_clear()
+            experiment.video_sets.clear()
             assert len(spec.videos(home / ".data")[0].known_unreadable) == 3
         result = experiment.run(config, tmp_path / f"results{checked}", home / ".data")
         metrics = result.metrics

@@ -111,7 +111,7 @@ def test_unreadable_videos_are_in_the_metrics(tmp_path, capsys, monkeypatch):
     spec = dataclasses.replace(SPEC, train=18, val=19, seed=7)
     folder = pocket.render_set(tmp_path, spec)
     sets = pocket.load(folder)  # before they are damaged: a rendered clip would be compared with its digest
-    monkeypatch.setattr(experiment, "_videos", lambda *_: tuple(map(dataclasses.replace, sets)))
+    monkeypatch.setattr(experiment, "videos", lambda *_: tuple(map(dataclasses.replace, sets)))
     empty, cut = folder / "train/00004.mp4", folder / "val/00011.mp4"
     empty.write_bytes(b"")
     cut.write_bytes(cut.read_bytes()[:20_000])

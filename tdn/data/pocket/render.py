@@ -125,14 +125,19 @@ class PocketPart:
 
     def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
         """As of `PocketSpec`."""
-        train, val = (
-            [Video(video.path, self.classes.index(video.label)) for video in part.videos if video.label in self.classes]
-            for part in self.whole.videos(data)
-        )
-        if self.split is not None:  # videos come in rounds of all classes
-            train = [video for i, video in enumerate(train) if i // self.num_classes % 3 == self.split - 1]
+        return self.of(*self.whole.videos(data))
+
+    def of(self, train: VideoSet, val: VideoSet) -> tuple[VideoSet, VideoSet]:
+        """Its videos of the whole's, in the same memory."""
         names, families = map(list, zip(*(CLASSES[label] for label in self.classes), strict=True))
-        return VideoSet(train, names, families), VideoSet(val, names, families)
+        parts = []
+        for whole in (train, val):
+            indices = [index for index, video in enumerate(whole.videos) if video.label in self.classes]
+            if self.split is not None and whole is train:  # videos come in rounds of all classes
+                indices = [index for i, index in enumerate(indices) if i // self.num_classes % 3 == self.split - 1]
+            labels = [self.classes.index(whole.videos[index].label) for index in indices]
+            parts.append(whole.part(indices, labels, names, families))
+        return tuple(parts)
 
 
 def _draw_length(rng: np.random.Generator) -> int:

@@ -1,0 +1,34 @@
+"""Decoded videos that several processes share."""
+
+import os
+import subprocess
+import sys
+
+import torch
+
+from tdn.data.resident import Resident
+from tdn.utils import worker_pool
+
+FRAMES = torch.arange(2 * 3 * 4 * 6, dtype=torch.uint8).view(2, 3, 4, 6)
+
+
+def brighter(resident):
+    resident.open(1).frames.add_(100)
+    return os.getpid()
+
+
+def test_a_process_that_is_started_gets_the_same_memory_not_a_copy():
+    resident = Resident(10**6)
+    resident.keep(7, FRAMES)
+    resident.keep(1, FRAMES[:1])
+    with worker_pool(1, brighter, resident) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+    assert torch.equal(resident.open(1).frames, FRAMES[:1] + 100)
+    assert torch.equal(resident.open(7).frames, FRAMES), "others stay"
+
+
+def test_room_that_is_not_used_takes_no_memory():
+    """A limit may be half of all memory."""
+    program = "from tdn.data.resident import Resident; r = Resident(10**11); r.keep(0, {frames})"
+    program = program.format(frames="__import__('torch').ones(1, 3, 8, 8).byte()") + "; print(r.open(0).frames.sum())"
+    assert "192" in subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
