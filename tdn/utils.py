@@ -4,16 +4,19 @@ import difflib
 import errno
 import hashlib
 import json
+import mmap
 import multiprocessing
 import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -108,12 +111,39 @@ def _start(started: Any, initializer: Callable[..., None] | None, arguments: tup
 def free_memory() -> int:
     """Bytes that this process may still take: of the machine, or of its container where that allows less."""
     free = psutil.virtual_memory().available
-    for limit, used in (("memory.max", "anon"), ("memory/memory.limit_in_bytes", "total_rss")):  # version 2, version 1
+    versions = {"memory.max": ("anon", "shmem"), "memory/memory.limit_in_bytes": ("total_rss", "total_shmem")}
+    for limit, used in versions.items():
         with suppress(OSError, ValueError, KeyError):  # no such limit; "max"
             stat = (CGROUP / limit).with_name("memory.stat").read_text()
-            taken = dict(line.split() for line in stat.splitlines())[used]  # without files that are only cached
-            free = min(free, max(int((CGROUP / limit).read_text()) - int(taken), 0))
+            known = dict(line.split() for line in stat.splitlines())
+            taken = sum(int(known.get(name, 0)) for name in used)  # without files that are only cached
+            free = min(free, max(int((CGROUP / limit).read_text()) - taken, 0))
     return free
+
+
+class SharedMemory:
+    """`size` bytes, `buffer`. A process that is started with this object gets the same memory.
+
+    It takes none until something is written, and is a file without a name, of the system's memory where there is such
+    a thing (Linux): what a container allows for /dev/shm may be too small."""
+
+    def __init__(self, size: int, descriptor: int | None = None):
+        if descriptor is None:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.memfd_create("tdn") if hasattr(os, "memfd_create") else os.dup(file.fileno())
+            os.ftruncate(descriptor, size)
+        self._size, self._descriptor = size, descriptor
+        self.buffer = mmap.mmap(descriptor, size)
+
+    def __reduce__(self) -> tuple:
+        return _received, (DupFd(self._descriptor), self._size)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)  # the buffer keeps the memory
+
+
+def _received(descriptor: Any, size: int) -> SharedMemory:
+    return SharedMemory(size, descriptor.detach())
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:

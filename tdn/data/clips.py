@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from tdn.data.resident import Resident
 from tdn.data.sampling import Views, training_windows
 from tdn.data.transforms import Crop, mirrored_labels, random_crop
-from tdn.data.video import VideoError, VideoReader, open_video
-from tdn.utils import free_memory
+from tdn.data.video import TensorVideo, VideoError, VideoReader, open_video
+from tdn.utils import SharedMemory, free_memory
 
 
 class Video(NamedTuple):
@@ -32,6 +32,25 @@ class Unreadable(NamedTuple):
 
     path: Path
     reason: str
+
+
+class Resident:
+    """The frames of videos, one after the other in at most `limit` bytes, which processes that are started with this
+    object share."""
+
+    def __init__(self, limit: int):
+        self._memory, self._used = SharedMemory(limit), 0
+        self._places: dict[int, tuple[int, torch.Size]] = {}
+
+    def keep(self, video: int, frames: Tensor) -> None:
+        """A copy of uint8 `(F, C, H, W)`."""
+        self._places[video], self._used = (self._used, frames.shape), self._used + frames.numel()
+        self.open(video).frames.copy_(frames)
+
+    def open(self, video: int) -> TensorVideo:
+        start, shape = self._places[video]
+        frames = torch.frombuffer(self._memory.buffer, dtype=torch.uint8, count=shape.numel(), offset=start)
+        return TensorVideo(frames.view(shape))
 
 
 @dataclass(eq=False)
