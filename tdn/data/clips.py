@@ -168,13 +168,12 @@ class _Room:
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip of a video."""
+    """A clip of a video in training, or all its clips in a test."""
 
-    clip: Tensor  # uint8 frames `(T, L, C, H, W)`, the smallest part of them that holds the crops
+    clip: Tensor  # uint8 frames `(T, L, C, H, W)`, or `(clips, T, L, C, H, W)`: the part of them that holds the crops
     label: int  # already exchanged if the crop is mirrored
-    crops: tuple[Crop, ...]  # to be taken on the device
+    crops: tuple[Crop, ...]  # of every clip, to be taken on the device
     video: int  # index in the set
-    number: int = 0  # which of the video's clips it is
 
 
 class TrainingClips(Dataset):
@@ -226,7 +225,7 @@ class TrainingClips(Dataset):
 
 
 class TestClips(Dataset):
-    """The clips of every video's `views`, `views.clips` per video; item i is clip i % clips of video i // clips."""
+    """All clips of every video's `views`, of one decoding; item i is video i."""
 
     __test__ = False  # for pytest: no test
 
@@ -234,18 +233,19 @@ class TestClips(Dataset):
         self.videos, self.num_segments, self.window, self.views = videos, num_segments, window, views
 
     def __len__(self) -> int:
-        return len(self.videos) * self.views.clips
+        return len(self.videos)
 
     def __getitem__(self, index: int) -> Sample | Unreadable:
         """As of `TrainingClips`."""
-        index, number = divmod(index, self.views.clips)
+        views = self.views
         try:
             with self.videos.open(index) as video:
-                windows = self.views.windows(video.num_frames, self.num_segments, self.window, number)
-                clip, crops = read_crops(video, windows, self.views.squares(video.height, video.width))
+                numbers, frames = range(views.clips), video.num_frames
+                windows = [views.windows(frames, self.num_segments, self.window, number) for number in numbers]
+                clips, crops = read_crops(video, np.stack(windows), views.squares(video.height, video.width))
         except VideoError as error:
             return Unreadable(error.path, error.reason)
-        return Sample(clip, self.videos.videos[index].label, crops, index, number)
+        return Sample(clips, self.videos.videos[index].label, crops, index)
 
 
 def read_crops(video: VideoReader, indices: np.ndarray, crops: Sequence[Crop]) -> tuple[Tensor, tuple[Crop, ...]]:

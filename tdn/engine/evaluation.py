@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
-from tdn.data.clips import TestClips, Unreadable, collate
+from tdn.data.clips import Sample, TestClips, Unreadable, collate
+from tdn.data.sampling import Views
 from tdn.data.transforms import to_input
 from tdn.engine.distributed import all_gather, rank, world_size
 from tdn.engine.inference import average_views
@@ -92,32 +94,37 @@ def evaluate(
     FloatingPointError where a score is not finite.
     """
     views, videos = clips.views, clips.videos.videos
-    batches = list(BatchSampler(range(len(clips)), max(batch // views.crops, 1), False))[rank() :: world_size()]
+    batches = list(BatchSampler(range(len(clips)), max(batch // views.number, 1), False))[rank() :: world_size()]
     loader = DataLoader(clips, batch_sampler=batches, collate_fn=collate, **workers(clips))
-    scores: dict[tuple[int, int], np.ndarray] = {}  # by video and clip
+    scores: dict[int, np.ndarray] = {}  # by video
     unreadable: dict[Path, str] = {}
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     with in_eval_mode(model), torch.inference_mode(), autocast, named_loss_of_workers():
         for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
             unreadable |= {video.path: video.reason for video in bad}
             if samples:
-                on_device = [sample.clip.to(device) for sample in samples for _ in sample.crops]
-                inputs = to_input(on_device, [crop for sample in samples for crop in sample.crops], views.size)
-                of_crops = model(inputs).float().unflatten(0, (len(samples), views.crops))
-                of_clips = average_views(of_crops).cpu().numpy()
-                scores |= {(s.video, s.number): row for s, row in zip(samples, of_clips, strict=True)}
+                of_samples = _scores(model, samples, views, device, batch)
+                scores |= {sample.video: row for sample, row in zip(samples, of_samples, strict=True)}
     for others, bad in all_gather((scores, unreadable)):
         scores, unreadable = scores | others, unreadable | bad
 
-    readable = [index for index, video in enumerate(videos) if video.path not in unreadable]
-    of_clips = np.array([scores[index, clip] for index in readable for clip in range(views.clips)])
-    of_clips = of_clips.reshape(len(readable), views.clips, model.fc.out_features)  # also where there is no video
-    averaged = average_views(torch.from_numpy(of_clips).double()).float().numpy()
+    readable = sorted(scores)
+    averaged = np.array([scores[index] for index in readable], np.float32).reshape(len(readable), model.fc.out_features)
     if not np.isfinite(averaged).all():
         raise FloatingPointError("the network's scores are not finite: its weights are broken")
     labels = np.array([videos[index].label for index in readable], int)
     left_out = [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable]
     return Evaluation(averaged, labels, np.array(readable, int), left_out)
+
+
+def _scores(model: nn.Module, samples: Sequence[Sample], views: Views, device: torch.device, batch: int) -> np.ndarray:
+    """`(videos, classes)`, of `batch` views at a time. A clip is copied to the device once, for all its crops."""
+    parts = [(clip, crop) for sample in samples for clip in sample.clip.to(device) for crop in sample.crops]
+    of_views = []
+    for start in range(0, len(parts), batch):
+        clips, crops = zip(*parts[start : start + batch], strict=True)
+        of_views.append(model(to_input(clips, crops, views.size)).double())
+    return average_views(torch.cat(of_views).unflatten(0, (-1, views.number))).float().cpu().numpy()
 
 
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:

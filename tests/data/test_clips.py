@@ -73,8 +73,8 @@ def test_test_clips_are_the_middle_of_everything(video_sets):
     _, val = video_sets
     sample = TestClips(val, 8, 5, Views(scale=0.8))[3]
     video = read(val.videos[3].path)
-    assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)][..., 5:50, 5:50])
-    assert (sample.crops, sample.label, sample.video, sample.number) == ((Crop(0, 0, 45, 45),), 3, 3, 0)
+    assert torch.equal(sample.clip, video[sample_windows(len(video), 8, 5)][None, ..., 5:50, 5:50])
+    assert (sample.crops, sample.label, sample.video) == ((Crop(0, 0, 45, 45),), 3, 3)
 
 
 def test_a_mirrored_clip_has_the_mirrored_label(video_sets):
@@ -111,7 +111,7 @@ def test_the_reader_of_a_set_decides(tmp_path):
     sets = [VideoSet([Video(path, 0)], ["a"], reader=reader) for reader in ("pyav", "decord")]
     by_pyav, by_decord = (TestClips(videos, 1, 5, Views())[0] for videos in sets)
     assert by_pyav == Unreadable(path, "Invalid data found when processing input")
-    assert by_decord.clip.shape == (1, 5, 3, 49, 49)
+    assert by_decord.clip.shape == (1, 1, 5, 3, 49, 49)
 
 
 def test_of_a_frame_only_what_the_crops_need_is_read():
