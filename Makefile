@@ -6,8 +6,8 @@ PYTHON := .venv/bin/python
 # Tests run on every core, the tests of a file one after the other; each takes one thread.
 PYTEST := $(PYTHON) -m pytest --numprocesses $(shell nproc 2>/dev/null || sysctl -n hw.ncpu) --maxprocesses 8 \
 	--dist loadfile
-# Several GPUs train one run after the other together.
-TRAIN := $(if $(filter 1,$(GPUS)),$(PYTHON),$(PYTHON) -m torch.distributed.run --standalone --nproc-per-node $(GPUS)) -m tdn train
+# Several GPUs train one run after the other together; the small profiles' runs are dealt to them.
+TRAIN := $(if $(or $(filter 1,$(GPUS)),$(filter-out paper,$(PROFILE))),$(PYTHON),$(PYTHON) -m torch.distributed.run --standalone --nproc-per-node $(GPUS)) -m tdn train
 
 # A conda environment would otherwise see packages of the user's home directory.
 export PYTHONNOUSERSITE := 1

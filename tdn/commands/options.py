@@ -39,7 +39,9 @@ def add_reader(options: argparse._ActionsContainer) -> None:
 
 
 def add_precision(options: argparse._ActionsContainer) -> None:
-    options.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"), help="default: %(default)s")
+    options.add_argument(
+        "--precision", choices=("fp32", "bf16", "fp16"), help="default: bf16 on a GPU that has it, else fp32"
+    )
 
 
 def add_profile(options: argparse._ActionsContainer) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tdn.data.disk.catalog import dataset_named
-from tdn.engine.distributed import LAUNCHED, device, process_group, rank, world_size
+from tdn.engine.distributed import LAUNCHED, default_precision, device, process_group, rank, world_size
 from tdn.engine.trainer import Compute
 from tdn.experiments import queue
 from tdn.experiments.profiles import PAPER, Profile, get_profile, own_run
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     if weights and not weights.is_file():
         raise FileNotFoundError(f"no weights file at {weights}")
     profile, runs = _own(options) if options.dataset else _study(options)
-    compute = Compute(options.device_batch, options.precision, options.compile, options.reader)
+    compute = Compute(options.device_batch, options.precision or default_precision(), options.compile, options.reader)
     with process_group():
         todo = plan(runs, profile.results, weights is not None)
         if todo.impossible and (options.dataset or options.runs) and not options.list:

@@ -12,15 +12,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 LAUNCHED = "LOCAL_RANK" in os.environ  # set by torchrun
+_gpu = int(os.environ.get("LOCAL_RANK", 0))
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Joins the processes of torchrun, by nccl on GPUs and gloo on CPUs; does nothing in a process of its own."""
+    """Joins the processes of torchrun, by nccl where each has a GPU, else by gloo; does nothing in a process of its
+    own."""
     if LAUNCHED:
+        own = torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])  # nccl wants a GPU for each process
         if torch.cuda.is_available():
-            torch.cuda.set_device(device())
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(hours=2))
+            use_gpu(_gpu if own else 0)
+        dist.init_process_group("nccl" if own else "gloo", timeout=timedelta(hours=2))
     yield
     if LAUNCHED:
         dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
@@ -28,7 +31,19 @@ def process_group() -> Iterator[None]:
 
 def device() -> torch.device:
     """This process's GPU, or the CPU where there is none."""
-    return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
+    return torch.device(f"cuda:{_gpu}" if torch.cuda.is_available() else "cpu")
+
+
+def use_gpu(index: int) -> None:
+    """Of several, the one that this process computes on; by default that of torchrun's local rank, or the first."""
+    global _gpu
+    _gpu = index
+    torch.cuda.set_device(index)
+
+
+def default_precision() -> str:
+    """bf16 where the device computes in it, else fp32: the default of a command."""
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:

@@ -3,6 +3,7 @@
 import sys
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import torch
 from tqdm import tqdm
 
 from tdn.data.disk.catalog import DatasetSpec
-from tdn.engine.distributed import LAUNCHED, device, rank
+from tdn.engine.distributed import LAUNCHED, device, rank, use_gpu
 from tdn.engine.trainer import Compute
 from tdn.experiments.registry import Plan
 from tdn.experiments.runs import DATA, Result, Run, impossible, run, stored, video_sets, videos
 from tdn.utils import context, free_memory, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
+JOBS_ON_A_GPU = 6  # small networks wait for the launches of their kernels, not for the arithmetic
 SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
 
 
@@ -26,10 +28,11 @@ def steps(config: Run, data: Path = DATA) -> int:
 
 
 def default_jobs() -> int:
-    """How many runs are trained at once: one per CPU core as far as the memory goes, or one on a GPU."""
-    if torch.cuda.is_available():
-        return 1
-    return max(1, min(torch.get_num_threads(), free_memory() // MEMORY_OF_A_JOB))
+    """How many runs are trained at once: one per CPU core, or up to six on each GPU, with two cores for each, as far as
+    the memory goes."""
+    cores, gpus = torch.get_num_threads(), torch.cuda.device_count()
+    jobs = gpus * max(1, min(JOBS_ON_A_GPU, cores // (2 * gpus))) if gpus else cores
+    return max(1, min(jobs, free_memory() // MEMORY_OF_A_JOB))
 
 
 def train(
@@ -40,7 +43,7 @@ def train(
     compute: Compute = Compute(),  # noqa: B008 (it is frozen)
     pretrained: Path | None = None,
 ) -> None:
-    """Trains the runs that a plan has to do; `compute` and `pretrained` as in `runs.run`.
+    """Trains the runs that a plan has to do; `compute` and `pretrained` as in `runs.run`. They are dealt to the GPUs.
 
     On a CPU each run has one thread, however many cores there are: the small networks gain little from a second
     one, and a run ends in the same bits whatever is trained next to it. Under torchrun all processes train one run
@@ -66,7 +69,10 @@ def train(
         for video_set in videos(whole, data):  # decoded here once, for all workers
             video_set.keep_in_memory()
     progress = tqdm(total=total, desc=f"{len(to_do)} runs", unit="step", file=sys.stdout)
-    with worker_pool(jobs, _start_worker, counter, video_sets) as pool, progress:
+    numbers = context.SimpleQueue()
+    for number in range(jobs):
+        numbers.put(number)
+    with worker_pool(jobs, _start_worker, counter, video_sets, numbers, jobs) as pool, progress:
         waiting, training = list(to_do), {}
         while waiting or training:
             unfinished = {*waiting, *training.values()}
@@ -111,12 +117,13 @@ def _summary(config: Run, result: Result) -> str:
 _steps: Synchronized  # of all workers together
 
 
-def _start_worker(steps_done: Synchronized, decoded: dict) -> None:
+def _start_worker(steps_done: Synchronized, decoded: dict, numbers: SimpleQueue, jobs: int) -> None:
     global _steps
     _steps = steps_done
     video_sets.update(decoded)
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)
+    if gpus := torch.cuda.device_count():
+        use_gpu(numbers.get() % gpus)
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs) if gpus else 1)
 
 
 def _train(config: Run, results: Path, data: Path, compute: Compute, pretrained: Path | None) -> None:
