@@ -70,7 +70,7 @@ class FolderReader(VideoReader):
                 raise VideoError(self.path, f"{same} and {file} are the same frame: keep one of them")
         if len({len(digits) for file in files for digits in DECIMAL.findall(file.rpartition(".")[0])}) > 1:
             raise VideoError(self.path, f"names such as {sorted(files)[0]} have decimals: number frames 1, 2, 3, ...")
-        kind, names = next(iter(kinds)), ", ".join(sorted(kinds)[:8])
+        kind, names = next(iter(kinds)), ", ".join(f"{kind}: {len(kinds[kind])}" for kind in sorted(kinds)[:8])
         if len(kinds) == 1 and NOT_RGB.search(kind):
             raise VideoError(self.path, f"its images are named {kind}: no RGB frames")
         if len(kinds) > 1:
@@ -79,7 +79,8 @@ class FolderReader(VideoReader):
                 what = f"has {len(kinds)} kinds of images ({names})"
                 raise VideoError(self.path, f"{what}: keep only the frames, numbered (img_#)")
             (kind,) = rgb
-            warnings.warn(f"{self.path}: of its images ({names}) only {kind} are read as frames", stacklevel=4)
+            self.note = f"of its images ({names}) only {kind} are read as frames"
+            warnings.warn(f"{self.path}: {self.note}", stacklevel=4)
         return [file for _, file in sorted(kinds[kind].items())]
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:

@@ -85,7 +85,7 @@ def test_kinds_without_one_that_is_rgb_are_refused_by_name(names, tmp_path):
         for number in range(3):
             cv2.imwrite(str(folder / name.format(number)), CLIP[number])
     first, second = sorted(name.format("#").removesuffix(".png") for name in names)
-    with pytest.raises(VideoError, match=rf"v: has 2 kinds of images \({first}, {second}\): keep only the frames"):
+    with pytest.raises(VideoError, match=rf"v: has 2 kinds of images \({first}: 3, {second}: 3\): keep only"):
         open_video(folder)
 
 

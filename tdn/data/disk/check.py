@@ -31,7 +31,7 @@ from tdn.data.transforms import mirrored_labels
 from tdn.data.video import IMAGE_SUFFIXES, VideoError, open_video
 from tdn.utils import worker_pool, write_whole
 
-COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "height", "width", "problem")
+COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "height", "width", "problem", "note")
 MISSING = "missing"
 CHUNK = 8  # videos that a worker takes at a time, and loses when the check is interrupted
 SAVE_EVERY = 60  # seconds
@@ -47,6 +47,7 @@ class Checked(NamedTuple):
     height: int = 0
     width: int = 0
     problem: str = ""  # why it can't be read
+    note: str = ""  # what of it is not read
 
 
 def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoSet, VideoSet, list[str]] | None:
@@ -111,12 +112,17 @@ def check_videos(
     return {path: checked[path] for path in paths}
 
 
-def notes(labelled: Labelled) -> list[str]:
-    """What to know before training on these videos: what the layout left out, and labels that cannot be right."""
+def notes(labelled: Labelled, checked: Mapping[Path, Checked] | None = None) -> list[str]:
+    """What to know before training on these videos: what the layout and, as a check found, the reader left out, and
+    labels that cannot be right."""
     found = [f"{what}: {_counted(paths)}" for what, paths in _repeated(labelled).items() if paths]
     if len(trained := {video.label for video in labelled.train}) == 1:
         name = printable(labelled.class_names[trained.pop()])
         found.append(f"only one class has training videos ({name}): there is nothing to tell apart")
+    paths = dict.fromkeys(video.path for video in (*labelled.train, *labelled.val)) if checked else ()
+    if partly := [f"{path}: {checked[path].note}" for path in paths if path in checked and checked[path].note]:
+        shown = "; ".join(printable(each, 500) for each in partly[:5]) + ("; ..." if len(partly) > 5 else "")
+        found.append(f"folders of which not all images are read: {len(partly)} ({shown})")
     return [*labelled.notes, *found]
 
 
@@ -146,7 +152,7 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
     lines.append(f"classes that mirroring exchanges for another: {exchanged}")
     alone = (name for name, other in zip(names, mirrored, strict=True) if other is None)
     lines.append(f"classes without a mirror image, never mirrored: {_counted(alone)}")
-    if doubtful := notes(labelled):
+    if doubtful := notes(labelled, checked):
         lines += ["to look at before training:", *(f"  {note}" for note in doubtful)]
     return "\n".join(lines)
 
@@ -221,7 +227,7 @@ def _try(path: Path, before: Checked | None, reader: str) -> Checked:
         return Checked(bytes=size, modified=modified, problem=error.reason)
     except Exception as error:  # whatever it is, the other videos are still to be tried
         return Checked(bytes=size, modified=modified, problem=f"{type(error).__name__}: {error}")
-    return Checked(video.num_frames, size, modified, video.height, video.width)
+    return Checked(video.num_frames, size, modified, video.height, video.width, note=video.note)
 
 
 def _lock(file: Path):
@@ -250,7 +256,7 @@ def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked
         "date": date.today().isoformat(),
         "class_names": labelled.class_names,
         "reader": reader,
-        "notes": notes(labelled),
+        "notes": notes(labelled, checked),
     }
     write_whole(file, lambda out: out.write(content))
     write_whole(_state_file(file), lambda out: out.write(_sealed(state, content)))
@@ -284,8 +290,8 @@ def _read(file: Path) -> tuple[list[list[str]], dict]:
 
 
 def _outcome(row: list[str]) -> Checked:
-    *numbers, problem = row
-    return Checked(*map(int, numbers), problem)
+    *numbers, problem, note = row
+    return Checked(*map(int, numbers), problem, note)
 
 
 def _earlier(file: Path, root: Path, reader: str) -> dict[Path, Checked]:
