@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,7 +29,8 @@ class FolderReader(VideoReader):
     Files whose names begin with a dot and folders are skipped. Where names differ in more than numbers, those that are
     RGB by convention (`RGB`) are read, with a warning that names both: optical flow, masks and thumbnails are often
     kept next to them. Raises VideoError where none or several of these kinds are RGB by convention, where two files
-    have the same number or names have decimals, and for images of another kind or in another format.
+    have the same number or names have decimals, for several sequences (of several cameras), and for images of another
+    kind or in another format.
     """
 
     def __init__(self, path: Path):
@@ -81,7 +82,20 @@ class FolderReader(VideoReader):
             (kind,) = rgb
             self.note = f"of its images ({names}) only {kind} are read as frames"
             warnings.warn(f"{self.path}: {self.note}", stacklevel=4)
+        self._refuse_sequences(kind, kinds[kind])
         return [file for _, file in sorted(kinds[kind].items())]
+
+    def _refuse_sequences(self, kind: str, files: dict[tuple[int, ...], str]) -> None:
+        """VideoError for cam0_001, ..., cam1_001, ...: nearly the same numbers for each of a few values of one with a
+        word before it. (Frames after one another, as shot1_17, shot2_18, have others; frame_00_59 is a time.)"""
+        for place, before in enumerate(kind.split("#")[:-1]):
+            word = re.sub(r"[\W\d_]", "", before)
+            if word not in RGB and len(values := Counter(numbers[place] for numbers in files)) > 1:
+                others = {numbers[:place] + numbers[place + 1 :] for numbers in files}
+                if len(values) <= len(others) and len(files) > 0.6 * len(values) * len(others):
+                    names = ", ".join(f"{word}{value} ({count})" for value, count in sorted(values.items())[:8])
+                    what = f"has images of {len(values)} sequences: {names}"
+                    raise VideoError(self.path, f"{what}; give each a folder of its own")
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(needed), TOGETHER):

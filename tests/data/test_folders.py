@@ -89,6 +89,25 @@ def test_kinds_without_one_that_is_rgb_are_refused_by_name(names, tmp_path):
         open_video(folder)
 
 
+@pytest.mark.parametrize("name", ["cam{}_{:03d}.png", "{1:03d} Cam {0}.png", "x_take_3_cam{}-{}.png"])
+def test_several_sequences_are_refused_by_name(name, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    for camera, count in enumerate((12, 10, 11)):
+        for number in range(count):
+            cv2.imwrite(str(folder / name.format(camera, number)), CLIP[number])
+    with pytest.raises(VideoError, match=r"v: has images of 3 sequences: cam0 \(12\), cam1 \(10\), cam2 \(11\); give"):
+        open_video(folder)
+
+
+@pytest.mark.parametrize("name", ["frame_{:02d}_{:02d}.png", "{:02d}-{:02d}.png", "take_{}_{}.png"])
+def test_times_and_takes_one_after_the_other_are_one_sequence(name, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    for number, image in enumerate(CLIP):
+        first, second = divmod(number, 4)
+        cv2.imwrite(str(folder / name.format(first, number if "take" in name else second)), image[..., ::-1])
+    assert torch.equal(read(folder), as_tensor(CLIP))
+
+
 def test_hidden_files_and_folders_are_skipped(tmp_path):
     folder = write_folder(tmp_path / "v", CLIP, "{:05d}.png")
     for number in range(1, 6):
