@@ -24,7 +24,8 @@ TOGETHER = 64  # files that are read at a time
 
 
 class FolderReader(VideoReader):
-    """The order is that of the numbers in the names, whether padded with zeros or not; gaps are no frames.
+    """The order is that of the numbers in the names, whether padded with zeros or not; gaps are no frames. JPEG files
+    are turned as their EXIF says.
 
     Files whose names begin with a dot and folders are skipped. Where names differ in more than numbers, those that are
     RGB by convention (`RGB`) are read, with a warning that names both: optical flow, masks and thumbnails are often
@@ -37,8 +38,10 @@ class FolderReader(VideoReader):
         self.path = path
         self._files = self._choose(in_time(path, self._images))
         self.num_frames = len(self._files)
-        self.width, self.height = in_time(path, self._size, self._files[0])
+        (self.width, self.height), has_exif = in_time(path, self._size, self._files[0])
         check_memory(path, CLIP, self.height, self.width, CLIP_GB)
+        if has_exif:  # which may say that it lies on its side
+            self.height, self.width, _ = next(self._frames(np.zeros(1, int))).shape
 
     def _images(self) -> list[str]:
         with os.scandir(self.path) as entries:
@@ -48,11 +51,12 @@ class FolderReader(VideoReader):
             raise VideoError(self.path, f"{len(others)} images such as {others[0]} are not {valid}: convert them")
         return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
 
-    def _size(self, name: str) -> tuple[int, int]:
-        """Width and height, from the header."""
+    def _size(self, name: str) -> tuple[tuple[int, int], bool]:
+        """Width and height as stored, and whether there is EXIF, from the header."""
         with (self.path / name).open("rb") as file:
             try:
-                return Image.open(file).size
+                image = Image.open(file)
+                return image.size, "exif" in image.info
             except (UnidentifiedImageError, Image.DecompressionBombError) as error:
                 raise self._no_image(name, error) from error
 
@@ -105,7 +109,8 @@ class FolderReader(VideoReader):
 
     def _decoded(self, name: str, content: bytearray) -> np.ndarray:
         try:
-            image = decode_image(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
+            data, is_jpeg = torch.frombuffer(content, dtype=torch.uint8), content.startswith(b"\xff\xd8")
+            image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=is_jpeg)
         except (RuntimeError, ValueError) as error:
             raise self._no_image(name, error) from error
         if image.dtype == torch.uint16:

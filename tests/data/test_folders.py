@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.videos import numbered, read, write_folder
+from helpers.videos import assert_shows, numbered, read, write_folder
+from PIL import ExifTags, Image
 
 from tdn.data.video import VideoError, open_video
 
@@ -60,6 +61,16 @@ def test_16_bits_are_scaled_to_8(kind, tmp_path):
         frames = read(folder)
         assert frames.dtype == torch.uint8
         assert (frames.int() - as_tensor(np.broadcast_to(clip, CLIP.shape)).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 6, 8])
+def test_jpeg_files_are_turned_as_their_exif_says(orientation, tmp_path):
+    turns = {1: 0, 2: 0, 3: 2, 6: 1, 8: 3}[orientation]  # to the right; 2 is mirrored
+    folder, exif = write_folder(tmp_path / "v", CLIP[:0]), Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for number, image in enumerate(CLIP):
+        Image.fromarray(image).save(folder / f"{number}.jpg", quality=98, exif=exif)
+    assert_shows(read(folder), np.rot90(CLIP[:, :, ::-1] if orientation == 2 else CLIP, -turns, (1, 2)))
 
 
 OTHERS = [("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg"), ("mask_{:05d}.png",), ("img_{:05d}_thumb.jpg",), ("cover.jpg",)]
