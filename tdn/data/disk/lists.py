@@ -4,6 +4,7 @@ import codecs
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +83,7 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
     for table in tables:
         if all(fields[-1].isdecimal() for _, fields in table):
             return _numbered(file, root, table)
+    whole = numbered
     if _titles(titles) and titles[-1].lower() in LABELS:
         numbered = numbered[1:]
     trailing = [len(re.search(r"(?:\s+\d+)*$", text)[0].split()) for _, text in numbered]
@@ -101,6 +103,7 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
             if any(there[1:]) and not there[0] and rows[0].label not in {row.label for row in rows[1:]}:
                 return rows[1:], [f"{file.name}: line 1 is read as titles of the columns: {' | '.join(table[0][1])}"]
             return rows, []
+    _refuse_odd_row(file, whole, "\t;, " if _titles(titles) else "\t;,")
     line, text = numbered[trailing.index(0)] if numbered else (1, " ".join(titles))
     what = "neither `path label` nor `path frames label`, labels from 0 on, nor a table with the columns path and label"
     raise wrong(file, line, f"{what}: {text[:200]!r}")
@@ -110,14 +113,30 @@ def _table(numbered: Sequence[tuple[int, str]], separator: str) -> list[tuple[in
     """Line and fields of every row; None where the rows have not all the same number of fields, two or more."""
     rows: list[tuple[int, list[str]]] = []
     for line, text in numbered:
-        try:
-            fields = [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
-        except csv.Error:  # a field of more than 128 kB
-            return None
+        fields = _fields(text, separator)
         if len(fields) < 2 or (rows and len(fields) != len(rows[0][1])):
             return None
         rows.append((line, fields))
     return rows
+
+
+def _fields(text: str, separator: str) -> list[str]:
+    try:
+        return [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
+    except csv.Error:  # a field of more than 128 kB
+        return []
+
+
+def _refuse_odd_row(file: Path, numbered: Sequence[tuple[int, str]], separators: str) -> None:
+    """ValueError for the first row with another number of fields than most have, two or more."""
+    for separator in separators:
+        counts = [len(_fields(text, separator)) for _, text in numbered]
+        (usual, rows), *_ = Counter(counts).most_common(1)
+        if usual > 1 and len(counts) / 2 < rows < len(counts):
+            place = next(place for place, count in enumerate(counts) if count != usual)
+            line, text = numbered[place]
+            what = f"fields separated by {separator!r}: {counts[place]}, on most lines {usual}: {text[:200]!r}"
+            raise wrong(file, line, f"{what} (a field that contains {separator!r} must be in double quotes)")
 
 
 def _titles(fields: Sequence[str]) -> tuple[int, int] | None:
