@@ -27,6 +27,13 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 DISK_REMEDY = f"make room there, or choose another folder ({HOME} for the files of the study)"
 CHECKOUT = Path(__file__).resolve().parents[1]
 NOT_RUN = "not run"
+IN_PLACE = [  # what downloads leave in place of a file, by its first bytes
+    (rb"version https://git-lfs", "the text of a Git LFS pointer: fetch the file (git lfs pull)"),
+    (
+        rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|!--|html|head|body|title|meta|script|\?xml)",
+        "a web page: download the file itself",
+    ),
+]
 RECORDS = ("manifest.json", "about.json")  # of a run, of an evaluation: they list the digests of the files beside them
 
 
@@ -181,6 +188,11 @@ def check_if_listed(path: Path) -> None:
             remove = f"remove {path.parent}"
             command = read_record(record, f"{remove} and make it again").get("command", "make it again")
             check_digest(path, record, f"{remove}, then: {command}")
+
+
+def kind_of(start: bytes, kinds: Iterable[tuple[bytes, str]] = IN_PLACE) -> str | None:
+    """The first kind of file whose pattern fits the first bytes of one."""
+    return next((kind for pattern, kind in kinds if re.match(pattern, start)), None)
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str], shown: str = "") -> str:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
 from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
+from tdn.utils import kind_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the frames in a folder
+JPEG, PNG = b"\xff\xd8", b"\x89PNG"  # the first bytes
 OTHERS = (".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".jxl", ".avif", ".heic", ".exr")  # not read
 NOT_RGB = re.compile(r"flow|depth|mask|thumb|disp|seg|pose|normal")
 DECIMAL = re.compile(r"\d\.(\d+)")
@@ -54,15 +56,24 @@ class FolderReader(VideoReader):
     def _size(self, name: str) -> tuple[tuple[int, int], bool]:
         """Width and height as stored, and whether there is EXIF, from the header."""
         with (self.path / name).open("rb") as file:
+            start = file.read(512)
+            file.seek(0)
             try:
                 image = Image.open(file)
                 return image.size, "exif" in image.info
-            except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-                raise self._no_image(name, error) from error
+            except (OSError, Image.DecompressionBombError) as error:
+                if getattr(error, "errno", None):  # of the disk, not of Pillow
+                    raise
+                raise self._no_image(name, start) from error
 
-    def _no_image(self, name: str, error: Exception) -> VideoError:
-        reason = str(error).partition("\n")[0]
-        return VideoError(self.path, f"{name} is no image that can be read: {reason}")
+    def _no_image(self, name: str, content: bytes) -> VideoError:
+        if not content:
+            reason = "empty"
+        elif kind := kind_of(content):
+            reason = f"no image but {kind}"
+        else:
+            reason = "damaged or cut short" if content.startswith((JPEG, PNG)) else "no image that can be read"
+        return VideoError(self.path, f"{name} is {reason}")
 
     def _choose(self, files: Sequence[str]) -> list[str]:
         if not files:
@@ -109,10 +120,12 @@ class FolderReader(VideoReader):
 
     def _decoded(self, name: str, content: bytearray) -> np.ndarray:
         try:
-            data, is_jpeg = torch.frombuffer(content, dtype=torch.uint8), content.startswith(b"\xff\xd8")
-            image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=is_jpeg)
+            data = torch.frombuffer(content, dtype=torch.uint8)
+            image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=content.startswith(JPEG))
         except (RuntimeError, ValueError) as error:
-            raise self._no_image(name, error) from error
+            if "allocate memory" in str(error):
+                raise VideoError(self.path, f"not enough memory to decode {name}") from error
+            raise self._no_image(name, content) from error
         if image.dtype == torch.uint16:
             image = ((image.int() + 128) // 257).byte()  # 65535 is 255
         return image.permute(1, 2, 0).numpy()  # as it was decoded: the colours of a pixel side by side

@@ -119,6 +119,22 @@ def test_times_and_takes_one_after_the_other_are_one_sequence(name, tmp_path):
     assert torch.equal(read(folder), as_tensor(CLIP))
 
 
+@pytest.mark.parametrize("place", [1, 2])  # the first is opened for its size, others are only read
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_an_image_that_is_none_is_named_as_what_it_is(suffix, place, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:3], f"{{}}.{suffix}")
+    file = folder / f"{place}.{suffix}"
+    whole = file.read_bytes()
+    contents = {b"": "empty", b"half a picture": "no image that can be read"}
+    contents |= {whole[:size]: "damaged or cut short" for size in (20, 150, len(whole) // 2, len(whole) - 20)}
+    contents |= {b"<!DOCTYPE html><html>404": "no image but a web page: download the file itself"}
+    for content, kind in contents.items():
+        file.write_bytes(content)
+        with pytest.raises(VideoError) as error:
+            read(folder)
+        assert str(error.value) == f"{folder}: {file.name} is {kind}"
+
+
 def test_hidden_files_and_folders_are_skipped(tmp_path):
     folder = write_folder(tmp_path / "v", CLIP, "{:05d}.png")
     for number in range(1, 6):
