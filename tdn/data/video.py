@@ -22,7 +22,7 @@ import numpy as np
 from tdn.data.decord_reader import DecordReader
 from tdn.data.folder_reader import IMAGE_SUFFIXES, FolderReader
 from tdn.data.frames import CLIP, CLIP_GB, CropSlices, TensorVideo, VideoError, VideoReader, check_memory, in_time
-from tdn.utils import unknown_name
+from tdn.utils import kind_of, unknown_name
 
 __all__ = ["IMAGE_SUFFIXES", "CropSlices", "TensorVideo", "VideoError", "VideoReader", "open_video"]
 
@@ -129,8 +129,12 @@ class PyAVReader(VideoReader):
             if not self.plain:
                 self.num_frames = 1 + sum(1 for _ in others)
                 self._undecoded = None
-        except BaseException:
+        except BaseException as error:
+            self._file.seek(0)
+            kind = kind_of(self._file.read(512)) if isinstance(error, (VideoError, av.InvalidDataError)) else None
             self._close()
+            if kind:
+                raise VideoError(self.path, f"no video but {kind}") from error
             raise
 
     def _demuxed(self) -> Iterator[av.Packet]:
@@ -301,8 +305,7 @@ def _check_whole(path, file, container, stream, count: int, corrupt: bool, end: 
         expected = stream.frames
     elif end and seconds - end > (end / count / 2 if promised > size else 0.2 + 2 * end / count) and promised != size:
         expected, about = round(count * seconds / end), "about "
-    if corrupt and expected <= count:
-        count -= 1
+    count -= corrupt and expected <= count
     if count < expected:
         raise VideoError(path, f"breaks off: holds {count} of {about or 'its '}{expected} frames")
 
