@@ -301,8 +301,8 @@ def _check_whole(path, file, container, stream, count: int, corrupt: bool, end: 
     elif kind == "avi":  # in ticks, as some show no new frame
         ticks = last + max(last / max(count - 1, 1), 1)
         expected = round(count * stream.frames / ticks) if stream.frames > ticks else count
-    elif stream.frames:  # ivf and others
-        expected = stream.frames
+    elif stream.frames or kind == "mxf":  # ivf and others; MXF has a length, about in frames
+        expected = stream.frames or (stream.duration if count < 0.95 * (stream.duration or 0) else count)
     elif end and seconds - end > (end / count / 2 if promised > size else 0.2 + 2 * end / count) and promised != size:
         expected, about = round(count * seconds / end), "about "
     count -= corrupt and expected <= count
