@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 from torchvision.io import ImageReadMode, decode_image
 
 from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
@@ -17,6 +19,7 @@ from tdn.utils import kind_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the frames in a folder
 JPEG, PNG = b"\xff\xd8", b"\x89PNG"  # the first bytes
+HEADERS = {JPEG: JpegImageFile, PNG: PngImageFile}
 OTHERS = (".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".jxl", ".avif", ".heic", ".exr")  # not read
 NOT_RGB = re.compile(r"flow|depth|mask|thumb|disp|seg|pose|normal")
 DECIMAL = re.compile(r"\d\.(\d+)")
@@ -59,9 +62,10 @@ class FolderReader(VideoReader):
             start = file.read(512)
             file.seek(0)
             try:
-                image = Image.open(file)
+                # Not Image.open, but for other formats with these suffixes: it refuses what `check_memory` may allow.
+                image = next((read for mark, read in HEADERS.items() if start.startswith(mark)), Image.open)(file)
                 return image.size, "exif" in image.info
-            except (OSError, Image.DecompressionBombError) as error:
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 if getattr(error, "errno", None):  # of the disk, not of Pillow
                     raise
                 raise self._no_image(name, start) from error

@@ -135,6 +135,16 @@ def test_an_image_that_is_none_is_named_as_what_it_is(suffix, place, tmp_path):
         assert str(error.value) == f"{folder}: {file.name} is {kind}"
 
 
+def test_the_size_of_images_has_one_limit(tmp_path, monkeypatch):
+    """Not also Pillow's, of 179 million pixels."""
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    cv2.imwrite(str(folder / "1.png"), np.zeros((18_000, 10_000), np.uint8))
+    with pytest.raises(VideoError, match=r"take 21\.6 GB, more than the 4 GB allowed \(TDN_VIDEO_GB=21\.8 in the env"):
+        open_video(folder)
+    monkeypatch.setenv("TDN_VIDEO_GB", "21.8")
+    assert open_video(folder).height == 18_000
+
+
 def test_hidden_files_and_folders_are_skipped(tmp_path):
     folder = write_folder(tmp_path / "v", CLIP, "{:05d}.png")
     for number in range(1, 6):
