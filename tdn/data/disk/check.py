@@ -5,6 +5,7 @@ whether it still fits the annotation, and a digest of both files.
 """
 
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -158,18 +159,26 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
 
 
 def _repeated(labelled: Labelled) -> dict[str, list[str]]:
-    """Videos that are listed more than once, by what is wrong with that."""
+    """Videos that are listed more than once, by what is wrong with that; also through folders that are links."""
     labels: dict[str, set[int]] = {}
-    sets: list[list[str]] = [[os.path.normpath(video.path) for video in videos] for videos in labelled[1:3]]
+    names: dict[str, dict[str, None]] = {}  # as listed, by the path without links
+    real_folder = functools.cache(os.path.realpath)
+    sets: list[list[str]] = [[], []]
     for paths, videos in zip(sets, labelled[1:3], strict=True):
-        for path, video in zip(paths, videos, strict=True):
-            labels.setdefault(path, set()).add(video.label)
+        for path, label in videos:
+            folder, name = os.path.split(listed := os.path.normpath(path))
+            with suppress(ValueError):  # no file can have this name
+                folder = real_folder(folder)
+            paths.append(real := os.path.join(folder, name))
+            names.setdefault(real, {})[listed] = None
+            labels.setdefault(real, set()).add(label)
     twice = {path for paths in sets for path, count in Counter(paths).items() if count > 1}
-    return {
-        "videos with two labels or more": sorted(path for path, of_one in labels.items() if len(of_one) > 1),
-        "videos in training and in validation": sorted({*sets[0]}.intersection(sets[1])),
-        "videos twice in the same set": sorted(twice),
+    found = {
+        "videos with two labels or more": {path for path, of_one in labels.items() if len(of_one) > 1},
+        "videos in training and in validation": {*sets[0]}.intersection(sets[1]),
+        "videos twice in the same set": twice,
     }
+    return {what: sorted(" = ".join(names[path]) for path in paths) for what, paths in found.items()}
 
 
 def _counted(items: Iterable[str]) -> str:
