@@ -51,10 +51,17 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def class_names(file: Path) -> list[str]:
-    """One name per line, in the order of the labels. Raises as `read_text`; ValueError for a blank line between names,
-    a name that is there twice, and an empty file."""
+    """One name per line, in the order of the labels; with or without its number before it (`1 walk` or `1,walk`, all
+    numbers, from 0 or 1). Raises as `read_text`; ValueError for a blank line between names, a name that is there twice,
+    and an empty file."""
     names: dict[str, None] = {}
-    for number, name in lines(file):
+    numbered = list(lines(file))
+    pairs = [re.fullmatch(r"(\d+)(?:\s*[,;]\s*|\s+)(.+)", text) for _, text in numbered]
+    if all(pairs) and len({pair[2] for pair in pairs}) == len(pairs):  # not 1 finger, 2 fingers, 3 fingers
+        first = int(pairs[0][1]) if pairs else 0
+        if first < 2 and [int(pair[1]) for pair in pairs] == list(range(first, first + len(pairs))):
+            numbered = [(number, pair[2]) for (number, _), pair in zip(numbered, pairs, strict=True)]
+    for number, name in numbered:
         if number != len(names) + 1 or name in names:
             raise wrong(file, number, f"a blank line before it would shift the labels, or it is there twice: {name!r}")
         names[name] = None
