@@ -75,6 +75,8 @@ NUMBERS = [("a", "0"), ("b", "1")]
     ("text", "expected"),
     [
         ("a 1.mp4 0\nb.mp4 1\n", A_B),  # SlowFast
+        ("\"a 1.mp4\" 0\n'b.mp4' 1\n", A_B),
+        ('"a 1.mp4" 120 0\nb.mp4 31 1\n', A_B),
         ("a 1.mp4,0\nb.mp4,1\n", A_B),
         ("a 1.mp4, 0\nb.mp4, 1\n", A_B),
         ("a 1.mp4\t0\nb.mp4\t1\n", A_B),

@@ -99,6 +99,8 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
         rows = [(line, text.rsplit(None, count)) for line, text in numbered]
         if count > 2 and not _one_hot(rows):  # the paths end in numbers
             rows = [(line, text.rsplit(None, 2)) for line, text in numbered]
+        # A path with blanks may be in quotes.
+        rows = [(line, [re.sub(r"""^(["'])(.*)\1$""", r"\2", path), *others]) for line, (path, *others) in rows]
         return _numbered(file, root, rows)
     for table in tables:
         labels = [fields[-1] for _, fields in table]
