@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from torchvision.io import ImageReadMode, decode_image
@@ -19,7 +19,7 @@ from tdn.utils import kind_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the frames in a folder
 JPEG, PNG = b"\xff\xd8", b"\x89PNG"  # the first bytes
-HEADERS = {JPEG: JpegImageFile, PNG: PngImageFile}
+HEADERS, ORIENTATION = {JPEG: JpegImageFile, PNG: PngImageFile}, ExifTags.Base.Orientation
 OTHERS = (".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".jxl", ".avif", ".heic", ".exr")  # not read
 NOT_RGB = re.compile(r"flow|depth|mask|thumb|disp|seg|pose|normal")
 DECIMAL = re.compile(r"\d\.(\d+)")
@@ -43,10 +43,8 @@ class FolderReader(VideoReader):
         self.path = path
         self._files = self._choose(in_time(path, self._images))
         self.num_frames = len(self._files)
-        (self.width, self.height), has_exif = in_time(path, self._size, self._files[0])
+        self.width, self.height = in_time(path, self._size, self._files[0])
         check_memory(path, CLIP, self.height, self.width, CLIP_GB)
-        if has_exif:  # which may say that it lies on its side
-            self.height, self.width, _ = next(self._frames(np.zeros(1, int))).shape
 
     def _images(self) -> list[str]:
         with os.scandir(self.path) as entries:
@@ -56,16 +54,19 @@ class FolderReader(VideoReader):
             raise VideoError(self.path, f"{len(others)} images such as {others[0]} are not {valid}: convert them")
         return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
 
-    def _size(self, name: str) -> tuple[tuple[int, int], bool]:
-        """Width and height as stored, and whether there is EXIF, from the header."""
+    def _size(self, name: str) -> tuple[int, int]:
+        """Width and height, from the header."""
         with (self.path / name).open("rb") as file:
             start = file.read(512)
             file.seek(0)
             try:
                 # Not Image.open, but for other formats with these suffixes: it refuses what `check_memory` may allow.
                 image = next((read for mark, read in HEADERS.items() if start.startswith(mark)), Image.open)(file)
-                return image.size, "exif" in image.info
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                on_its_side = (
+                    image.format == "JPEG" and "exif" in image.info and image.getexif().get(ORIENTATION, 1) > 4
+                )
+                return image.size[::-1] if on_its_side else image.size
+            except Exception as error:  # bytes that are no image make Pillow raise nearly anything
                 if getattr(error, "errno", None):  # of the disk, not of Pillow
                     raise
                 raise self._no_image(name, start) from error

@@ -130,8 +130,9 @@ class PyAVReader(VideoReader):
                 self.num_frames = 1 + sum(1 for _ in others)
                 self._undecoded = None
         except BaseException as error:
-            self._file.seek(0)
-            kind = kind_of(self._file.read(512)) if isinstance(error, (VideoError, av.InvalidDataError)) else None
+            kind = isinstance(error, VideoError | av.InvalidDataError) and kind_of(
+                os.pread(self._file.fileno(), 512, 0)
+            )
             self._close()
             if kind:
                 raise VideoError(self.path, f"no video but {kind}") from error
@@ -237,14 +238,12 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
                 found.key_pts.append(nothing if shown is None else shown)
             elif packet.is_keyframe:
                 found.open_groups = True
-            if packet.is_corrupt:
-                corrupt = True
+            corrupt |= packet.is_corrupt
             if packet.is_discard:
                 odd = True
             else:
                 pts.append(nothing if shown is None else shown)
-                if found.key_pts and pts[-1] < found.key_pts[-1]:
-                    found.open_groups = True
+                found.open_groups |= bool(found.key_pts) and pts[-1] < found.key_pts[-1]
             if mpeg4 and count == 0:
                 packed = bool(PACKED.search((stream.codec_context.extradata or b"") + bytes(packet)))
             if packed:  # two frames in a packet, made up for by a later one of seven bytes with none
