@@ -203,7 +203,7 @@ def _try_some(jobs: list, reader: str) -> dict[Path, Checked]:
 
 
 def _state_of(path: Path) -> tuple[int, int, str]:
-    """Bytes, time of change, and why they cannot be told, as of `Checked`."""
+    """Its size, its time of change, and what keeps them from being read, as in `Checked`."""
     try:
         state = os.stat(path)
         entries = list(os.scandir(path)) if path.is_dir() else []
