@@ -4,6 +4,7 @@ import argparse
 import importlib
 import inspect
 import os
+import select
 import sys
 import textwrap
 import warnings
@@ -35,6 +36,10 @@ ASKED_WRONGLY = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectory
 class Parser(argparse.ArgumentParser):
     """Answers a mistake in one line."""
 
+    def print_help(self) -> None:
+        super().print_help()
+        sys.stdout.flush()  # raises in `main`, not at the end of Python
+
     def error(self, message: str) -> None:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
@@ -56,8 +61,8 @@ def command_line(command: str | None) -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0; 1 for what failed, 2 for what was asked wrongly, 130 for Ctrl-C. Such an error is one line on
-    stderr; any other is a defect of tdn and shows its traceback.
+    """Exit status: 0; 1 for what failed, 2 for what was asked wrongly, 130 for Ctrl-C, 141 where nobody reads the
+    output. Such an error is one line on stderr (the last none); any other is a defect of tdn and shows its traceback.
 
     Raises SystemExit where argparse ends the program: for --help and for options that are not valid.
     """
@@ -65,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace(interrupted="what was finished is kept")
     try:
         command_line(arguments[0] if arguments else None).parse_args(arguments, options)
-        return _run(options)
+        status = _run(options)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         answer, status = f"interrupted; {options.interrupted}", 130
     except ASKED_WRONGLY as error:
@@ -73,11 +80,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         answer, status = f"{error} (pip install 'tdn[book]' brings what the study book needs)", 1
     except (OSError, RuntimeError, FloatingPointError) as error:
+        if isinstance(error, BrokenPipeError) and _silenced():  # else it is the pipe of a worker
+            return 141  # as of a program that SIGPIPE ends
         answer, status = error, 1
         if getattr(error, "errno", None) in DISK_ERRORS and DISK_REMEDY not in str(error):
             answer = f"{error}; {DISK_REMEDY}"
+    _silenced()
     print(f"tdn {' '.join(arguments[:1])}: {answer}", file=sys.stderr)
     return status
+
+
+def _silenced() -> bool:
+    """Whether nobody reads stdout any more, as of `tdn data | head -1`; then Python may not write what is left."""
+    poller = select.poll()
+    poller.register(1, 0)
+    if gone := any(event & select.POLLERR for _, event in poller.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return gone
 
 
 def _run(options: argparse.Namespace) -> int:

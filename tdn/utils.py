@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import psutil
 from filelock import FileLock
 from tabulate import tabulate
 
@@ -26,6 +28,7 @@ HOME = "TDN_HOME"  # environment variable: where the configuration, rendered dat
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 DISK_REMEDY = f"make room there, or choose another folder ({HOME} for the files of the study)"
 CHECKOUT = Path(__file__).resolve().parents[1]
+CGROUP = Path("/sys/fs/cgroup")  # limits of a container
 NOT_RUN = "not run"
 IN_PLACE = [  # what downloads leave in place of a file, by its first bytes
     (rb"version https://git-lfs", "the text of a Git LFS pointer: fetch the file (git lfs pull)"),
@@ -66,6 +69,13 @@ def refuse_unguarded() -> None:
         raise RuntimeError(UNGUARDED)
 
 
+def check_script() -> None:
+    """`refuse_unguarded` before workers start; RuntimeError also in a script that they cannot import."""
+    refuse_unguarded()
+    if getattr(sys.modules["__main__"], "__file__", None) == "<stdin>":
+        raise RuntimeError("a script from standard input can't start worker processes: save it as a file")
+
+
 @contextmanager
 def worker_pool(
     workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
@@ -74,9 +84,9 @@ def worker_pool(
 
     Where the block ends in an error or Ctrl-C they are killed at once; where this process is killed they go with it.
     Either way what they were writing is left as a `.part` file (`write_whole`). Raises RuntimeError where not one could
-    start, as in a script without its guard.
+    start, as `check_script` and in a script without its guard.
     """
-    refuse_unguarded()
+    check_script()
     others = multiprocessing.active_children()
     started = context.RawValue("b", 0)  # no lock: a killed worker may hold it
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(started, initializer, arguments))
@@ -100,6 +110,17 @@ def _start(started: Any, initializer: Callable[..., None] | None, arguments: tup
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     if initializer:
         initializer(*arguments)
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of its container where that allows less."""
+    free = psutil.virtual_memory().available
+    for limit, used in (("memory.max", "anon"), ("memory/memory.limit_in_bytes", "total_rss")):  # version 2, version 1
+        with suppress(OSError, ValueError, KeyError):  # no such limit; "max"
+            stat = (CGROUP / limit).with_name("memory.stat").read_text()
+            taken = dict(line.split() for line in stat.splitlines())[used]  # without files that are only cached
+            free = min(free, max(int((CGROUP / limit).read_text()) - int(taken), 0))
+    return free
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -183,11 +204,13 @@ def check_if_listed(path: Path) -> None:
     """`check_digest` of a file that may be anybody's: only where a record beside it lists it. What to do is then the
     record's `command`, which made the files."""
     for record in (path.with_name(name) for name in RECORDS):
-        listed = rb'"%s": "[0-9a-f]{64}"' % re.escape(os.fsencode(path.name))
-        if record.is_file() and re.search(listed, record.read_bytes()):
+        text = record.read_bytes() if record.is_file() else b""
+        marks = b'"command": "tdn ', b'"files": {', b'"sha256": "'
+        if sum(mark in text for mark in marks) > 1:  # ours, even if one of them is damaged
             remove = f"remove {path.parent}"
-            command = read_record(record, f"{remove} and make it again").get("command", "make it again")
-            check_digest(path, record, f"{remove}, then: {command}")
+            content = read_record(record, f"{remove} and make it again")
+            if path.name in content["files"]:
+                check_digest(path, record, f"{remove}, then: {content.get('command', 'make it again')}")
 
 
 def kind_of(start: bytes, kinds: Iterable[tuple[bytes, str]] = IN_PLACE) -> str | None:

@@ -23,6 +23,7 @@ import tdn
 from tdn.data.sampling import Views, sample_windows, training_windows
 from tdn.data.transforms import mirrored_labels, random_crop
 from tdn.engine.inference import average_views
+from tdn.engine.recipes import KINETICS, SOMETHING
 from tdn.experiments import runs
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.tables import CSV_FOLDER
@@ -183,6 +184,12 @@ def portrait_crops() -> Measured:
     )
 
 
+def batch_and_rate() -> Measured:
+    released = (SOMETHING, 64, 0.01, (30, 45, 55), 60), (KINETICS, 128, 0.02, (50, 75, 90), 100)
+    now = float(any((of.batch, of.lr, of.steps, of.epochs) != tuple(values) for of, *values in released))
+    return Measured("batch and rate", now, now, "0: all equal", "MCG-NJU/TDN, the training scripts")
+
+
 MEASUREMENTS = (motion_branch, views, training_frames, training_crops, mirrored)
 KEPT = (short_videos, portrait_crops)
 
@@ -195,7 +202,7 @@ def test_what_follows_the_public_code_does_so_to_rounding(measure):
 
 
 def test_what_is_kept_differs_as_the_table_says():
-    assert short_videos().now == 7 / 8 and portrait_crops().now == 42
+    assert short_videos().now == 7 / 8 and portrait_crops().now == 42 and batch_and_rate().now == 0
 
 
 @pytest.mark.parametrize(("clip", "before"), CLIPS.items())
@@ -220,7 +227,9 @@ def test_a_run_draws_as_its_recipe_says_in_one_word(sampling, data_root, tmp_pat
 def test_the_table_has_a_row_for_each_and_the_code_leads_to_it():
     table = pd.read_csv(CSV_FOLDER / "departures.csv")
     with torch.no_grad():
-        assert set(table["point"]) == {measure().point for measure in (*MEASUREMENTS, r2plus1d, stm, *KEPT)}
+        assert set(table["point"]) == {
+            measure().point for measure in (*MEASUREMENTS, r2plus1d, stm, *KEPT, batch_and_rate)
+        }
     assert table.notna().all(axis=None)
     for path in table["code"]:
         module, name = path.rsplit(".", 1)
@@ -232,5 +241,5 @@ def test_the_table_has_a_row_for_each_and_the_code_leads_to_it():
 
 if __name__ == "__main__":
     with torch.no_grad():
-        rows = [measure() for measure in (*MEASUREMENTS, short_videos, r2plus1d, stm, portrait_crops)]
+        rows = [measure() for measure in (*MEASUREMENTS, short_videos, r2plus1d, stm, portrait_crops, batch_and_rate)]
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.2g}".format))

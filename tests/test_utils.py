@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from tdn.utils import write_text, write_whole
+from tdn.utils import free_memory, write_text, write_whole
 
 SLOW_WRITER = """import sys, time, pathlib, tdn.utils
 def slowly(file):
@@ -89,3 +90,16 @@ def test_a_disk_that_cannot_be_written_is_said_and_other_errors_stay(tmp_path, m
     with pytest.raises(OSError, match=r"^\[Errno 22\] Invalid argument$"):
         write_text(tmp_path / "a.txt", "text")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "limit", "used"), [(".", "memory.max", "anon"), ("memory", "memory.limit_in_bytes", "total_rss")]
+)
+def test_the_memory_of_a_container_is_what_its_limit_leaves(folder, limit, used, tmp_path, monkeypatch):
+    monkeypatch.setattr("tdn.utils.CGROUP", tmp_path)
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "memory.stat").write_text(f"cache 5\n{used} 700\n")
+    for text, free in (("1000", 300), ("600", 0), ("max", 10**9), (str(2**63), 10**9)):
+        (tmp_path / folder / limit).write_text(f"{text}\n")
+        monkeypatch.setattr("psutil.virtual_memory", lambda: Mock(available=10**9))
+        assert free_memory() == free

@@ -20,7 +20,7 @@ from tdn.experiments.runs import DATA, videos
 from tdn.experiments.tables import COMPARISONS, published
 from tdn.model.cost import measure_cost
 from tdn.model.weights import load_model
-from tdn.utils import digest_of, write_record, write_text
+from tdn.utils import digest_of, read_record, write_record, write_text
 
 
 def evaluate_weights(
@@ -66,10 +66,20 @@ def evaluate_weights(
             digits = hashlib.sha256(weights.read_bytes()).hexdigest()
             data = spec.index_file(Path()).stem  # its name, split, or a hash of its folder
             folder = results / f"{data}-{name}-{model.num_segments}-{of}-{of.size}-{precision}-{digits[:10]}"
-            about = row | {"split": spec.split, "precision": precision, "weights": f"{weights.name}, sha256 {digits}"}
+            about = row | {"split": spec.split, "contents": spec.contents(), "precision": precision}
+            about |= {"weights": f"{weights.name}, sha256 {digits}"}
             again = ["tdn", "evaluate", "--weights", str(weights), "--dataset", spec.name, "--views", str(of)]
             _keep(folder, evaluation, val_set, about | environment() | {"command": shlex.join(again)})
     return pd.DataFrame(rows)
+
+
+def contents_of(folder: Path) -> str | None:
+    """What the scores in a folder of a run or an evaluation are of, as `DatasetSpec.contents`; None where it does not
+    say."""
+    for record, key in (("manifest.json", "data"), ("about.json", "contents")):
+        if (folder / record).is_file():
+            return read_record(folder / record, f"remove {folder} and make it again").get(key)
+    return None
 
 
 def output_order(val_set: VideoSet, outputs: int, class_names: Sequence[str] | None) -> list[int]:

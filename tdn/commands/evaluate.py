@@ -4,7 +4,7 @@ import argparse
 
 import pandas as pd
 
-from tdn.book.scoring import accuracy_row, evaluate_weights
+from tdn.book.scoring import accuracy_row, contents_of, evaluate_weights
 from tdn.data.disk.catalog import dataset_named
 from tdn.data.sampling import parse_views
 from tdn.engine.distributed import process_group, rank
@@ -16,6 +16,9 @@ NEAR_CHANCE = 3  # times the accuracy of guessing: below that the classes are li
 
 def run(options: argparse.Namespace) -> None:
     if options.ensemble:
+        known = {of for folder in options.ensemble if (of := contents_of(folder))}
+        if len(known) > 1:
+            raise ValueError(f"the scores are of different data: {'; '.join(sorted(known))}")
         together = ensemble([Evaluation.load(folder / "scores.npz") for folder in options.ensemble])
         print(markdown(pd.DataFrame([accuracy_row(together)]), 1))
         return

@@ -14,6 +14,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def given(text: str) -> str:
+    """The type of an option that is a path or a name: not empty, as a variable of the shell that is not set is."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def given_path(text: str) -> Path:
+    return Path(given(text))
+
+
 def text_file(path: str) -> list[str]:
     """The type of an option that is a list of names of classes, as `class_names`."""
     try:
@@ -39,7 +50,7 @@ def add_network(parser: argparse.ArgumentParser, required: bool = True) -> argpa
     """The options of a trained network, as `load_network` takes them. `classes` is a list of names, or None."""
     options = parser.add_argument_group("the network")
     add = options.add_argument
-    add("--weights", type=Path, required=required, metavar="FILE", help="weights of ours or of the authors")
+    add("--weights", type=given_path, required=required, metavar="FILE", help="weights of ours or of the authors")
     add("--segments", type=positive, metavar="T", help="segments, where the file does not hold them: 8 or 16")
     what = "names of the classes, one per line, in the order of the outputs"
     add("--classes", type=text_file, metavar="FILE", help=what)
@@ -62,13 +73,14 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add("--shard", default="1/1", metavar="I/N", help="every n-th of all runs, from the i-th on (1 to n)")
     add("--list", action="store_true", help="print the runs with their commands and train nothing")
     add = parser.add_argument_group("your own data").add_argument
-    add("--dataset", help="train on this data set, by its name or folder, with the recipe of the profile paper")
+    what = "train on this data set, by its name or folder, with the recipe of the profile paper"
+    add("--dataset", type=given, help=what)
     add("--model", default="tdn_resnet50", help="default: %(default)s")
     add("--segments", type=positive, default=8, help="default: %(default)s")
     training = parser.add_argument_group("how it is trained")
     add = training.add_argument
     what = "weights file to initialise from, not ImageNet's or another run's; none, with --dataset: random weights"
-    add("--pretrained", metavar="FILE|none", help=what)
+    add("--pretrained", type=given, metavar="FILE|none", help=what)
     add_precision(training)
     add("--compile", action="store_true", help="networks by torch.compile")
     add("--device-batch", type=positive, help="clips on a device at once, where a micro-batch is too large for it")
@@ -84,7 +96,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
     torchrun --nproc-per-node 8 -m tdn evaluate --weights weights.pt --dataset ssv1"""
     add_network(parser, required=False)
     add = parser.add_argument_group("the videos").add_argument
-    add("--dataset", help="its name or folder, as tdn data lists them")
+    add("--dataset", type=given, help="its name or folder, as tdn data lists them")
     add("--split", type=positive, default=1, help="of the official splits of ucf101 and hmdb51")
     add("--views", nargs="+", default=["1x1"], help="clips x crops, one or more (default: 1x1)")
     computed = parser.add_argument_group("how it is computed")
@@ -92,7 +104,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
     add_precision(computed)
     computed.add_argument("--batch", type=positive, default=16, help="views on a device at once (default: %(default)s)")
     add = parser.add_argument_group("in place of all this").add_argument
-    add("--ensemble", nargs="+", type=Path, metavar="SCORES", help="folders of kept scores to average")
+    add("--ensemble", nargs="+", type=given_path, metavar="SCORES", help="folders of kept scores to average")
 
 
 def predict_options(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +112,7 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
     tdn predict *.mp4 --weights weights.pt --views 10x3 --json
     tdn predict clip.mp4 --weights released.pth.tar --segments 8 --classes names.txt"""
     add = parser.add_argument
-    add("videos", nargs="+", metavar="VIDEO", help="video files, or folders of JPEG or PNG frames")
+    add("videos", nargs="+", type=given, metavar="VIDEO", help="video files, or folders of JPEG or PNG frames")
     add("--top", type=positive, default=5, help="number of classes to print (default: %(default)s)")
     add("--json", action="store_true", help="print json with the scores of all classes")
     add_reader(parser)
@@ -112,7 +124,7 @@ def cam_options(parser: argparse.ArgumentParser) -> None:
     tdn cam clip.mp4 --weights weights.pt --frames all --target "Opening a book" -o maps
     tdn cam clip.mp4 --weights released.pth.tar --segments 8 --layer stage4 --method LayerCAM"""
     add = parser.add_argument
-    add("video", metavar="VIDEO", help="a video file, or a folder of JPEG or PNG frames")
+    add("video", type=given, metavar="VIDEO", help="a video file, or a folder of JPEG or PNG frames")
     add("-o", "--output", type=Path, default=Path("out"), metavar="FOLDER", help="default: %(default)s")
     add_reader(parser)
     add = parser.add_argument_group("the maps").add_argument
@@ -131,7 +143,7 @@ def data_options(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", dest="action", metavar="COMMAND", prog="tdn data")
     what = "try the first and the last frame of every video, and keep the outcome in an index"
     one = commands.add_parser("check", help=what, description=f"{what.capitalize()}.")
-    one.add_argument("dataset", help="its name, or the path of its folder (./mine, /data/mine)")
+    one.add_argument("dataset", type=given, help="its name, or the path of its folder (./mine, /data/mine)")
     one.add_argument("--split", type=positive, default=1, help="of the three official splits of ucf101 and hmdb51")
     add_reader(one)
     one.set_defaults(interrupted="the same command resumes from there")

@@ -1,6 +1,7 @@
 """`tdn train`: the runs of the study that are missing, or one network on a data set."""
 
 import argparse
+import itertools
 import shlex
 import signal
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from tdn.engine.trainer import Compute
 from tdn.experiments import queue
 from tdn.experiments.profiles import PAPER, Profile, get_profile, own_run
 from tdn.experiments.registry import Plan, all_runs, command, named_runs, plan, select, shard, with_pretrained
-from tdn.experiments.runs import IMAGENET, Run, stored
+from tdn.experiments.runs import FILES, IMAGENET, Run, stored, videos
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,6 +31,9 @@ def run(options: argparse.Namespace) -> None:
             _report(profile, todo, options)
         if options.list:
             return
+        if rank() == 0:
+            for config, name in itertools.product(todo.done, FILES):
+                stored(config, profile.results).file(name)  # raises where it is damaged
         if todo.to_do:
             if rank() == 0:
                 _announce(todo.to_do, compute, min(options.jobs or queue.default_jobs(), len(todo.to_do)))
@@ -44,7 +48,7 @@ def _own(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
     pretrained = None if options.pretrained == "none" else IMAGENET
     data = dataset_named(options.dataset)
     if data.missing() is None:
-        data.labelled()  # raises where there are no videos
+        videos(data) if options.list else data.labelled()  # raises where there are none; the first prints notes on them
     return PAPER, [own_run(data, options.model, options.segments, pretrained)]
 
 

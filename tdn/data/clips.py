@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from tdn.data.sampling import Views, training_windows
 from tdn.data.transforms import Crop, mirrored_labels, random_crop
 from tdn.data.video import TensorVideo, VideoError, VideoReader, open_video
+from tdn.utils import free_memory
 
 
 class Video(NamedTuple):
@@ -71,7 +71,7 @@ class VideoSet:
         """
         if self.in_memory:
             return True
-        limit = psutil.virtual_memory().available * fraction
+        limit = free_memory() * fraction
         if not 0 < self._estimated_size() <= limit:
             return False
         room = _Room(limit)

@@ -41,9 +41,9 @@ class FolderReader(VideoReader):
 
     def __init__(self, path: Path):
         self.path = path
-        self._files = self._choose(in_time(path, self._images))
+        self._files = self._choose(self._images())
         self.num_frames = len(self._files)
-        self.width, self.height = in_time(path, self._size, self._files[0])
+        self.width, self.height = self._size(self._files[0])
         check_memory(path, CLIP, self.height, self.width, CLIP_GB)
 
     def _images(self) -> list[str]:

@@ -10,11 +10,10 @@ from typing import Any
 
 import av
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
-from tdn.utils import one_line
+from tdn.utils import free_memory, one_line
 
 SECONDS = 60  # to open a video, and to read from it: most take a thousandth, but disks can be slow and films long
 LIMIT = "TDN_VIDEO_GB"  # environment variable: the memory that the frames of one reading may take
@@ -106,7 +105,7 @@ def check_memory(path: Path, frames: int, height: int, width: int, at_most: floa
     if limit is None and gigabytes < 0.1:
         return  # whatever is free: asking takes as long as some frames
     try:
-        allowed = float(limit or psutil.virtual_memory().available / 2e9)
+        allowed = float(limit or free_memory() / 2e9)
     except ValueError:
         raise ValueError(f"{LIMIT} in the environment must be a number of GB, not {limit!r}") from None
     if gigabytes > allowed:
@@ -114,9 +113,9 @@ def check_memory(path: Path, frames: int, height: int, width: int, at_most: floa
         raise VideoError(path, f"{what} ({LIMIT}={1.01 * gigabytes:.3g} in the environment allows it)")
 
 
-def in_time(path: Path, work: Callable[..., Any], *arguments: Any, at_least: float = 0) -> Any:
+def in_time(path: Path, work: Callable[..., Any], *arguments: Any, at_least: Callable[[], float] = lambda: 0) -> Any:
     """`work(*arguments)`, or what it raises, the errors of files and of PyAV as VideoError; VideoError after `SECONDS`,
-    or `at_least` so many.
+    or `at_least()`, asked when these are over.
 
     It runs in its own thread, as nothing else can be given up; starting one takes 0.1 ms. What may block (decord,
     PyAV, the file system) lets other threads run meanwhile. No torch in there: a process that ends while one of its
@@ -132,9 +131,13 @@ def in_time(path: Path, work: Callable[..., Any], *arguments: Any, at_least: flo
 
     threading.Thread(target=answer, name=f"reading {path}", daemon=True).start()  # daemon: the process ends without it
     try:
-        result, error = answers.get(timeout=(seconds := max(SECONDS, at_least)))
+        result, error = answers.get(timeout=SECONDS)
     except queue.Empty:
-        raise VideoError(path, f"took more than {seconds} s") from None
+        seconds = max(SECONDS, at_least())
+        try:
+            result, error = answers.get(timeout=seconds - SECONDS)
+        except queue.Empty:
+            raise VideoError(path, f"took more than {seconds} s") from None
     if error is None:
         return result
     try:

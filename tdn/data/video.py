@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from tdn.data.decord_reader import DecordReader
 from tdn.data.folder_reader import IMAGE_SUFFIXES, FolderReader
@@ -49,10 +50,17 @@ def open_video(path: str | PathLike, reader: str = "pyav") -> VideoReader:
     path = Path(path)
     if "\0" in str(path):
         raise VideoError(path, "no file has a NUL character in its name")
-    is_folder, size = in_time(path, lambda: (path.is_dir(), path.stat().st_size))
-    if size == 0 and not is_folder:
-        raise VideoError(path, "empty file")
-    return FolderReader(path) if is_folder else readers[reader](path)
+    size = 0
+
+    def opened() -> VideoReader:
+        nonlocal size
+        if path.is_dir():
+            return FolderReader(path)
+        if not (size := path.stat().st_size):
+            raise VideoError(path, "empty file")
+        return readers[reader](path)
+
+    return in_time(path, opened, at_least=lambda: size // 60_000_000 * 60)  # some are decoded to count their frames
 
 
 def _through_decord(path: Path) -> VideoReader:
@@ -90,27 +98,12 @@ class _Packets:
 
 class PyAVReader(VideoReader):
     """Decodes frame by frame from the start; in large files, where packets can be trusted, from the key frame before.
-
-    There are as many frames as packets where each is known to be a frame that is shown; else all are decoded once to
-    count them.
-    """
+    There are as many frames as packets where each is known to be a frame that is shown; else all are decoded to count
+    them."""
 
     def __init__(self, path: Path):
-        self.path, self.plain, self._container, self._busy = path, True, None, False
-        # Some are decoded once to count their frames: a minute for every 60 MB.
-        in_time(path, self._open, at_least=path.stat().st_size // 60_000_000 * 60)
-
-    def __exit__(self, *error: object) -> None:
-        if not self._busy:  # a thread that hangs still uses it
-            self._close()
-
-    def _close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-        self._file.close()
-
-    def _open(self) -> None:
         """Demuxes all packets, and decodes the first frame, as only it has the rotation; reading continues from it."""
+        self.path, self.plain, self._container, self._busy = path, True, None, False
         self._file = self.path.open("rb")
         try:
             self._container, self._stream = _open_stream(self.path, self._file)
@@ -138,6 +131,15 @@ class PyAVReader(VideoReader):
                 raise VideoError(self.path, f"no video but {kind}") from error
             raise
 
+    def __exit__(self, *error: object) -> None:
+        if not self._busy:  # a thread that hangs still uses it
+            self._close()
+
+    def _close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._file.close()
+
     def _demuxed(self) -> Iterator[av.Packet]:
         """The packets from the first on, for a decoder that knows nothing yet: it forgets all at a key frame, else only
         a new one does."""
@@ -153,7 +155,7 @@ class PyAVReader(VideoReader):
 
     def _fill(self, frames: np.ndarray, needed: np.ndarray, place: np.ndarray, crop: CropSlices) -> None:
         self._busy = True
-        in_time(self.path, self._fill_now, frames, needed, place, crop, at_least=self.num_frames // 3000 * 60)
+        in_time(self.path, self._fill_now, frames, needed, place, crop, at_least=lambda: self.num_frames // 3000 * 60)
 
     def _fill_now(self, *arguments: np.ndarray) -> None:
         try:
@@ -162,9 +164,10 @@ class PyAVReader(VideoReader):
             self._busy = False
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:
-        jumps = self.plain and self._packets.jumps
-        for frame in self._from_key_frames(needed) if jumps else self._from_the_start(needed):
-            yield np.rot90(frame.to_ndarray(format="rgb24", threads=1), _quarter_turns(frame))
+        in_order = self._from_key_frames if self.plain and self._packets.jumps else self._from_the_start
+        to_rgb = VideoReformatter()  # each frame would make one of its own
+        for frame in in_order(needed):
+            yield np.rot90(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), _quarter_turns(frame))
 
     def _from_the_start(self, needed: np.ndarray) -> Iterator[av.VideoFrame]:
         frames, self._undecoded = self._undecoded or self._decode(), None
@@ -225,10 +228,11 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
     found = _Packets([] if keep else None, np.zeros(0, np.int64))
     pts, ends, count, corrupt, odd, last, packed, waiting = [], {}, 0, False, False, 0, False, 0
     for packet in container.demux(() if timed else (stream,)):
-        if timed and packet.pts is not None:
-            ends[packet.stream.index] = max(ends.get(packet.stream.index, 0), packet.pts + (packet.duration or 0))
-        if packet.stream.index != stream.index:  # packet.stream_index is 0 of the one that marks the end
-            continue
+        if timed:
+            end = (packet.pts or 0) + (packet.duration or 0)
+            ends[packet.stream.index] = max(ends.get(packet.stream.index, 0), end)
+            if packet.stream.index != stream.index:  # packet.stream_index is 0 of the one that marks the end
+                continue
         if keep:
             found.kept.append(packet)
         if packet.size:

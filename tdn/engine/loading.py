@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from tdn.data.clips import Sample, TestClips, TrainingClips, Unreadable, collate
 from tdn.engine.distributed import broadcast, rank, world_size
-from tdn.utils import UNGUARDED, refuse_unguarded
+from tdn.utils import UNGUARDED, check_script
 
 Shard = list[tuple[list[Sample], list[Unreadable]]]  # a process's micro-batches of one step
 # Forks of a process without threads: in a fork of this one, whose gloo and autograd start some, a lock may never open.
@@ -80,7 +80,7 @@ def workers(clips: TrainingClips | TestClips) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) // int(processes) if processes else torch.get_num_threads()
     count = 0 if clips.videos.in_memory else min(max(cores, 1), 16)
     if count:
-        refuse_unguarded()
+        check_script()
     return {"num_workers": count, "multiprocessing_context": worker_context if count else None}
 
 

@@ -7,7 +7,8 @@ from tdn.data.transforms import SAMPLINGS
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, on any number of devices. Raises ValueError for an option that does not exist."""
+    """How a network is trained, on any number of devices (as released: departures, notebook 02). Raises ValueError for
+    an option that does not exist."""
 
     epochs: int
     batch: int  # videos in one step
@@ -31,8 +32,9 @@ class Recipe:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, not {getattr(self, name)!r}")
 
 
-# TDN, 8 and 16 frames (CVPR section 4.1). The paper lowers the rate "when the performance on the validation set
-# saturates"; the epochs are the released code's, and so is the micro-batch: 8 videos per GPU, 8 GPUs.
+# TDN, 8 and 16 frames (CVPR section 4.1). The paper has batch 128 and rate 0.02 for all, and lowers the rate "when the
+# performance on the validation set saturates"; batch, rate, epochs and micro-batch (8 videos per GPU, 8 GPUs) are the
+# released code's.
 SOMETHING = Recipe(epochs=60, batch=64, lr=0.01, weight_decay=5e-4, steps=(30, 45, 55), micro_batch=8)
 KINETICS = Recipe(epochs=100, batch=128, lr=0.02, weight_decay=1e-4, steps=(50, 75, 90), micro_batch=16)
 # Fine-tuning from Kinetics, as the authors answered their users: 25 epochs, rate 0.002, dropout 0.8. Batch, steps and

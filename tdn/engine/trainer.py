@@ -169,12 +169,15 @@ class Training:
         self.lr = self.optimizer.param_groups[0]["lr"]
 
     def save(self) -> None:
-        """Writes checkpoint.pt and history.csv. Every process has the same weights: the first one writes."""
+        """Writes checkpoint.pt, then history.csv. Every process has the same weights: the first one writes."""
         if rank() > 0:
             return
         kept = {name: getattr(self, name) for name in KEPT} | {"totals": tuple(self.totals)}
         state = {name: v.state_dict() if hasattr(v, "state_dict") else v for name, v in kept.items()}
         write_whole(self.folder / "checkpoint.pt", lambda file: _save(state, file))
+        self.save_history()
+
+    def save_history(self) -> None:
         if self.history:
             table = io.StringIO()
             writer = csv.DictWriter(table, self.history[0], lineterminator="\n")

@@ -6,7 +6,6 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-import psutil
 import torch
 from tqdm import tqdm
 
@@ -15,7 +14,7 @@ from tdn.engine.distributed import LAUNCHED, device, rank
 from tdn.engine.trainer import Compute
 from tdn.experiments.registry import Plan
 from tdn.experiments.runs import DATA, Result, Run, impossible, run, stored, videos
-from tdn.utils import context, worker_pool
+from tdn.utils import context, free_memory, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
 SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
@@ -30,7 +29,7 @@ def default_jobs() -> int:
     """How many runs are trained at once: one per CPU core as far as the memory goes, or one on a GPU."""
     if torch.cuda.is_available():
         return 1
-    return max(1, min(torch.get_num_threads(), psutil.virtual_memory().available // MEMORY_OF_A_JOB))
+    return max(1, min(torch.get_num_threads(), free_memory() // MEMORY_OF_A_JOB))
 
 
 def train(

@@ -205,9 +205,8 @@ def run(
         with lock_on_rank0(result.folder):
             if not broadcast(result.complete):  # another process may have trained it meanwhile
                 _train(config, pretrained, result.folder, data, compute, on_step)
-            if rank() == 0:
-                (result.folder / "checkpoint.pt").unlink(missing_ok=True)
     if rank() == 0:
+        (result.folder / "checkpoint.pt").unlink(missing_ok=True)
         for name in FILES:
             result.file(name)
         of = result.metrics
@@ -317,6 +316,7 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
         raise ValueError(f"not one of {len(val_set)} validation videos could be read: {evaluation.unreadable[0]}")
     if rank() > 0:
         return
+    training.save_history()  # a process killed after its last checkpoint has not written it
     evaluation.save(folder / "scores.npz")
     network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
     about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}

@@ -1,5 +1,6 @@
 """Files of weights: what a file is, the tensors in it by name, and the network inside a wrapper."""
 
+import os
 import pickle
 import re
 import warnings
@@ -17,6 +18,8 @@ from tdn.utils import IN_PLACE, check_if_listed, kind_of
 
 WRAPPERS = {"module", "_orig_mod"}  # DistributedDataParallel, DataParallel, AveragedModel; torch.compile
 LIGHTNING = {"model", "net", "network"}  # what the network usually is called in a module of PyTorch Lightning
+AVERAGE = re.compile(r"(?<![a-z])ema(?![a-z])|E[Mm][Aa]")  # the name of what holds averaged weights
+FIRST = ("stage1.", "base_model.")  # what names of a network begin with: ours, released
 COUNTERS = {"n_averaged", "steps"}  # of averaged weights (torch, mmengine): how many were averaged
 SAVE = "where the network was made, torch.save(model.state_dict(), 'weights.pt') saves it properly"
 
@@ -107,7 +110,7 @@ def _kind_of_zip(path: Path) -> str | None:
 def _reason(error: Exception) -> str:
     needed = re.search(r"(?:GLOBAL|unsupported class|but got) (\S+)", str(error))
     if isinstance(error, pickle.UnpicklingError) and needed:
-        return f"it needs the code of {needed[1]}, as a whole pickled network does; {SAVE}"
+        return f"it needs the code of {needed[1]}, where only tensors, numbers and texts are loaded; {SAVE}"
     return f"no checkpoint of torch, or {DAMAGED}"
 
 
@@ -115,9 +118,10 @@ def state_dict_of(content: Mapping, source: object) -> dict[str, Tensor]:
     """The tensors of a network by name, from what `torch.load` gives: bare, or the one part (`state_dict`, `model`,
     `model_ema`, ...) that has them, without what DistributedDataParallel, torch.compile, AveragedModel and a module of
     PyTorch Lightning put before the names. Raises ValueError, which calls the content `source`, where there are no
-    weights, or those of several networks."""
+    weights, or those of several networks, averages (EMA) without names included."""
     parts = {name: value for name, value in content.items() if isinstance(value, Mapping) and _has_weights(value)}
-    _require_one(parts, "networks", source)
+    averages = [name for name in content if AVERAGE.search(str(name)) and _holds_weights(content[name])]
+    _require_one(parts | dict.fromkeys(averages), "networks", source)
     state = next(iter(parts.values()), content)
     if not any(isinstance(value, Tensor) for value in state.values()):
         has = f"has only {', '.join(map(str, list(content)[:8]))}" if content else "is empty"
@@ -132,15 +136,28 @@ def state_dict_of(content: Mapping, source: object) -> dict[str, Tensor]:
     modules: dict[str, dict[str, Tensor]] = {}
     for name, value in ours.items():
         modules.setdefault(name.partition(".")[0], {})[name.partition(".")[2]] = value
-    if not modules.keys() & LIGHTNING:
-        return ours
-    modules = {name: of_one for name, of_one in modules.items() if _has_weights(of_one)}  # a loss may have some, too
-    _require_one(modules, "modules", source)
-    return next(iter(modules.values()))
+    if modules.keys() & LIGHTNING:  # a loss may have some names, too
+        modules = {name: of_one for name, of_one in modules.items() if _has_weights(of_one)}
+        _require_one(modules, "modules", source)
+        ours = next(iter(modules.values()), ours)
+    prefix = shared_prefix(ours).partition("base_model.")[0]
+    inside = {name.removeprefix(prefix): value for name, value in ours.items()}
+    return inside if any(name.startswith(FIRST) for name in inside) else ours
+
+
+def shared_prefix(state: Mapping[str, Tensor]) -> str:
+    """What all names begin with, such as `backbone.`; empty where they share no module."""
+    return "".join(os.path.commonprefix(list(state)).rpartition(".")[:2])  # noqa: RUF071 (up to a dot)
 
 
 def _has_weights(state: Mapping) -> bool:
     return any(isinstance(value, Tensor) and value.ndim > 1 for value in state.values())
+
+
+def _holds_weights(value: object) -> bool:
+    """Whether there are any in a dict or list, however deep."""
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return any((isinstance(each, Tensor) and each.ndim > 1) or _holds_weights(each) for each in inside)
 
 
 def _require_one(parts: Mapping[str, object], kind: str, source: object) -> None:

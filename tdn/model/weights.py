@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn.model.blocks import BasicBlock, Bottleneck
-from tdn.model.checkpoints import inner_module, read_file, state_dict_of
+from tdn.model.checkpoints import inner_module, read_file, shared_prefix, state_dict_of
 from tdn.model.resnet import VideoResNet
 from tdn.model.zoo import create_model
 
@@ -36,6 +36,7 @@ RELEASED_NAMES = [
 ]
 # What no 2D network has, or gives: its own modules, and the batch norm of the motion stem.
 NOT_IN_2D = (".before.", ".temporal.", ".beside.", ".channel_attention.", "s_tdm.1.cnn.bn.")
+LARGEST = {"clips": 1000, "crops": 1000, "size": 2048, "scale": 1}  # views of a file; networks see 224 pixels or so
 RELEASED_UNUSED = "base_model.conv1_temp."  # stored in every released file, used by no forward pass
 
 
@@ -77,13 +78,13 @@ def load_model(path: str | os.PathLike, num_segments: int | None = None) -> Load
     if num_segments not in (None, segments):
         raise ValueError(f"{path} is a network of {segments} segments, not {num_segments}")
     if "fc.weight" not in state or state["fc.weight"].ndim != 2:
-        raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files)")
+        raise ValueError(f"{path} has no classifier (fc.weight, new_fc.weight in released files){_prefix(state)}")
     classes = len(state["fc.weight"])
     names, views = content.get("class_names"), content.get("views")
     if names is not None and not (_are_texts(names) and len(names) == classes):
         raise ValueError(f"{path}: its class_names are no list of {classes} names, as many as the network has classes")
-    if views is not None and not isinstance(views, Mapping):
-        raise ValueError(f"{path}: its views are {views!r:.200}, not clips, crops, size and scale by name")
+    if views is not None and not _are_views(views):
+        raise ValueError(f"{path}: its views are {views!r:.200}, not numbers by name, above 0 to {LARGEST}")
     try:
         with torch.device("meta"):  # takes no memory, whatever the options are
             model = create_model(name, classes, segments, **options)
@@ -118,6 +119,12 @@ def _network(
 
 def _are_texts(values: object) -> bool:
     return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+
+
+def _are_views(views: object) -> bool:
+    if not isinstance(views, Mapping):
+        return False
+    return all(isinstance(value, int | float) and 0 < value <= LARGEST.get(key, 0) for key, value in views.items())
 
 
 def _in_our_names(content: Mapping, source: object) -> dict[str, Tensor]:
@@ -212,4 +219,9 @@ def _require_match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], 
             problems.append(f"{key} is {tuple(state[key].shape)}, the network has {tuple(value.shape)}")
     if problems:
         shown = "; ".join(problems[:8] + (["..."] if len(problems) > 8 else []))
-        raise ValueError(f"{source} does not fit this network, {len(problems)} differences: {shown}")
+        raise ValueError(f"{source} does not fit this network, {len(problems)} differences{_prefix(state)}: {shown}")
+
+
+def _prefix(state: Mapping[str, Tensor]) -> str:
+    prefix = shared_prefix(state)
+    return f"; all its names begin with {prefix!r}" if prefix else ""

@@ -1,6 +1,8 @@
 """What all commands share: help, the way from an error to an exit status; and the packages that they need."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -82,6 +84,9 @@ MISTAKES = [
     ("evaluate --ensemble /nowhere", "/nowhere/scores.npz"),
     ("predict clip.mp4", "required: --weights"),
     ("predict clip.mp4 --weights /nowhere/weights.pt", "no weights file at"),
+    ("predict '' --weights weights.pt", "argument VIDEO: it is empty"),
+    ("cam clip.mp4 --weights ''", "argument --weights: it is empty"),
+    ("train --dataset ''", "argument --dataset: it is empty"),
     ("cam clip.mp4 --weights /nowhere/weights.pt --method GradCamera", "GradCAM"),
     ("bench speed", "invalid choice: 'speed'"),
     ("book", "required: COMMAND"),
@@ -91,7 +96,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "reason"), MISTAKES, ids=[arguments for arguments, _ in MISTAKES])
 def test_a_mistake_is_one_line_and_status_2(arguments, reason, home, capsys):
-    status, _, err = said(capsys, arguments.split())
+    status, _, err = said(capsys, shlex.split(arguments))
     assert status == 2 and reason in err and err.startswith("tdn")
     assert len(err.splitlines()) == 1 and "usage:" not in err
 
@@ -115,6 +120,17 @@ def test_errors_end_every_command_alike(command, error, status, monkeypatch, cap
     monkeypatch.setattr(f"tdn.commands.{command}.run", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):  # a defect of tdn shows where it is
         main([command])
+
+
+@pytest.mark.parametrize(("argument", "unbuffered"), [("--help", ""), ("data", ""), ("data", "1")])
+def test_output_that_nobody_reads_ends_the_command_quietly(argument, unbuffered, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"TDN_HOME": str(tmp_path), "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "tdn", argument]
+    done = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, 
     kept = [str(folder) for folder in (results / "paper/runs").iterdir()]
     assert len(kept) == 2 and all(folder in printed for folder in kept)
     assert main(["evaluate", "--ensemble", *kept]) == 0 and "top-1" in capsys.readouterr().out
+    shutil.copytree(mine, other := tmp_path / "other")
+    (other / "nodding").rename(other / "shaking")
+    assert main(["evaluate", *arguments, "--dataset", str(other)]) == 0
+    others = [str(folder) for folder in (results / "paper/runs").iterdir() if str(folder) not in kept]
+    assert main(["evaluate", "--ensemble", kept[0], *others]) == 2 and "of different data" in capsys.readouterr().err
     (results / "paper/runs" / kept[0] / "scores.npz").write_bytes(b"PK no scores")
     assert main(["evaluate", "--ensemble", *kept]) == 2 and "is damaged" in capsys.readouterr().err
     (tmp_path / "names.txt").write_text("one\ntwo\nthree\n")

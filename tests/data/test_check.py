@@ -70,6 +70,8 @@ def test_a_check_reports_what_is_broken_and_its_index_is_used(place, home, capsy
     assert set(train.known_unreadable) == {1, 2} and set(val.known_unreadable) == {1}
     with pytest.raises(VideoError, match=r"207.webm: missing \(tdn data check"):
         first_and_last(val, 1)
+    shutil.copy(videos / "201.webm", videos / "202.webm")  # repaired
+    assert set(DatasetSpec("ssv2").videos(home / ".data")[0].known_unreadable) == {2}
 
 
 def test_a_check_names_the_folders_of_which_some_images_are_left_out(place, home, capsys):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,6 +98,14 @@ def test_a_damaged_file_is_named_with_what_to_do(name, results, data_root):
             read(name, results, data_root)
 
 
+def test_a_training_that_is_done_is_compared(results, monkeypatch, capsys):
+    monkeypatch.setattr("tdn.commands.train._study", lambda _: (SimpleNamespace(name="smoke", results=results), [TINY]))
+    assert main(["train"]) == 0
+    path = folder_of(results) / "weights.pt"
+    flip(path, path.stat().st_size // 2)
+    assert main(["train"]) == 2 and f"{path} is damaged" in capsys.readouterr().err
+
+
 def test_flips_of_all_artefacts_are_noticed(results, data_root, tmp_path):
     """One byte at a time, 200 in all, each at another place."""
     shutil.copytree(data_root, tmp_path / "data")
@@ -138,6 +147,12 @@ def test_files_given_by_path_are_compared_with_the_record_beside_them(what, resu
     flip(path, path.stat().st_size // 2)
     with pytest.raises(ValueError, match=f"{path} is damaged.*then: tdn train --profile smoke --runs {TINY.name}"):
         load(path)
+    record = path.with_name("manifest.json")
+    written = record.read_bytes()
+    record.write_bytes(written.replace(b'"%s"' % what.encode(), b'"_%s"' % what.encode()[1:]))  # as if not listed
+    with pytest.raises(ValueError, match=f"{record} is damaged"):
+        load(path)
+    record.write_bytes(written)
     if what == "weights.pt":
         with pytest.raises(ValueError, match="is damaged"):
             experiment.run(dataclasses.replace(TINY, seed=1), results, data_root, pretrained=path)
@@ -154,6 +169,13 @@ def test_a_run_is_not_resumed_with_another_configuration_than_it_was_started_wit
         path.write_text(text)
         with pytest.raises(ValueError, match=f"or its {path} is damaged.*then: tdn train"):
             experiment.run(with_epochs(1), results, data_root)
+
+
+def test_the_history_is_that_of_the_checkpoint(results, data_root):
+    """Not what lies there after the process was killed between the two files."""
+    config = with_epochs(1)
+    (folder_of(results, config) / "history.csv").write_text("epoch,lr\n")
+    assert len(experiment.run(config, results, data_root).history) == 1
 
 
 def test_scores_that_no_manifest_lists_are_computed_again(results, data_root):

@@ -11,6 +11,7 @@ RENDER = "render_set(folder, PocketSpec(4, 2), workers=2)"
 TRAIN = "experiment.run(TINY, folder / 'results', Path(sys.argv[2]))"
 SCORE = "evaluate(Linear(), TestClips(load(next(Path(sys.argv[2]).glob('pocket-*/')))[1], 2, 1, TINY.views), CPU)"
 QUEUE = "queue.train(registry.plan([TINY], folder / 'results'), folder / 'results', Path(sys.argv[2]), jobs=2)"
+CHECK = "check_videos(Labelled([Video(folder, 0)], [], ['a'], []), folder / 'index.csv', folder, '', 1)"
 SCRIPT = f"""
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ sys.path.insert(0, {str(TESTS)!r})
 import torch
 from helpers.networks import Linear
 from helpers.runs import TINY
-from tdn.data.clips import TestClips, VideoSet
+from tdn.data.clips import TestClips, Video, VideoSet
+from tdn.data.disk.check import check_videos
+from tdn.data.disk.published import Labelled
 from tdn.data.pocket.render import PocketSpec, load, render_set
 from tdn.engine.evaluation import evaluate
 from tdn.experiments import queue, registry
@@ -29,7 +32,7 @@ CPU, folder = torch.device("cpu"), Path(sys.argv[1])
 
 
 @pytest.mark.parametrize(
-    "line", [RENDER, *(pytest.param(line, marks=pytest.mark.slow) for line in (TRAIN, SCORE, QUEUE))]
+    "line", [RENDER, *(pytest.param(line, marks=pytest.mark.slow) for line in (TRAIN, SCORE, QUEUE, CHECK))]
 )
 def test_a_script_without_its_guard_ends_with_what_is_missing(line, tmp_path, data_root):
     (tmp_path / "script.py").write_text(SCRIPT + line)
@@ -38,6 +41,14 @@ def test_a_script_without_its_guard_ends_with_what_is_missing(line, tmp_path, da
     last = ended.stderr.splitlines()[-1]
     assert ended.returncode == 1 and last.startswith("RuntimeError: "), ended.stderr
     assert 'needs its lines under `if __name__ == "__main__":`' in last
+
+
+@pytest.mark.parametrize("line", [RENDER, pytest.param(SCORE, marks=pytest.mark.slow)])
+def test_a_script_from_standard_input_is_to_be_saved_as_a_file(line, tmp_path, data_root):
+    command, script = [sys.executable, "-", tmp_path, data_root], f"{SCRIPT}if __name__ == '__main__':\n    {line}"
+    ended = subprocess.run(command, input=script, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and ended.stderr.count("Traceback") == 1
+    assert ended.stderr.splitlines()[-1].startswith("RuntimeError: a script from standard input can't start worker")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Files of weights: those of other people's training code, and those that are none."""
 
 import argparse
+import datetime
 import os
 import traceback
 import zipfile
@@ -43,6 +44,8 @@ def checkpoints(model):
         "mmengine": {"ema_state_dict": prefixed("module.", state) | {"steps": torch.tensor(3)}, "meta": {}},
         "Lightning": lightning | {"state_dict": prefixed("model.", state)},
         "Lightning, compiled": lightning | {"state_dict": prefixed("net._orig_mod.", state)},
+        "Lightning, other names": lightning | {"state_dict": prefixed("encoder.", state)},
+        "Lightning, twice": lightning | {"state_dict": prefixed("model.backbone._orig_mod.", state), "ema_decay": 0.9},
         "Lightning with a loss": lightning
         | {"state_dict": prefixed("model.", state) | {"criterion.weight": torch.ones(5)}},
         "the network itself": dict(state),
@@ -67,6 +70,8 @@ def test_of_several_networks_the_reader_chooses(model, tmp_path):
     for content, named in (
         ({"state_dict": state, "state_dict_ema": state, "epoch": 3}, "several networks: state_dict, state_dict_ema"),
         ({"model": state, "model_ema": AveragedModel(model).state_dict()}, "several networks: model, model_ema"),
+        ({"model": state, "ema": {"shadow_params": list(model.parameters())}}, "several networks: model, ema"),
+        ({"model": state, "modelEMA": {"module": {"shadow": state}}}, "several networks: model, modelEMA"),
         ({"state_dict": both, "pytorch-lightning_version": "2.5"}, "several modules: model, ema_model"),
         ({"model": state | prefixed("module.", state)}, "weights twice, with and without module. or _orig_mod."),
     ):
@@ -146,6 +151,8 @@ def test_archives_and_damaged_files(model, tmp_path):
 def test_a_file_that_needs_code_says_which_and_how_to_save_it(model, tmp_path, capsys):
     path, marker = tmp_path / "weights.pt", tmp_path / "marker"
     for content, code in (
+        ({"model": model.state_dict(), "hyper_parameters": {"folder": tmp_path}}, "pathlib.PosixPath"),
+        ({"model": model.state_dict(), "made": datetime.datetime(2026, 1, 1)}, "datetime.datetime"),
         (model, "tdn.model.resnet.VideoResNet"),
         ({"state_dict": {"fc.weight": pytest.approx(1)}}, "_pytest."),
         ({"model": model.state_dict(), "network": NETWORK, "more": Runs(marker)}, "posix.system"),
@@ -172,6 +179,8 @@ def test_odd_contents_are_named_with_the_file(model, tmp_path):
         ({"model": {1: torch.ones(2, 2)}}, "1 is no tensor by name"),
         ({"model": state | {"epoch": 3}}, "'epoch' is no tensor by name but a int"),
         ({"model": state}, "does not hold its network"),
+        ({"ema": {"shadow_params": list(model.parameters())}}, "it has only ema"),
+        (whole | {"model": {"a.b.c.weight": torch.ones(2, 2), "a.b.d": torch.ones(5)}}, "names begin with 'a.b.'"),
         (whole | {"network": 3}, "its network is 3, not name"),
         (whole | {"network": {"name": "tdn_resnet10"}}, "its network is {'name': 'tdn_resnet10'}, not name"),
         (whole | {"network": several}, "num_segments (int)"),
@@ -183,6 +192,9 @@ def test_odd_contents_are_named_with_the_file(model, tmp_path):
         (whole | {"class_names": ["one", "two"]}, "no list of 5 names"),
         (whole | {"class_names": "abcde"}, "no list of 5 names"),
         (whole | {"views": 3}, "its views are 3"),
+        (whole | {"views": {"clips": 1, "size": 100_000}}, "its views are {'clips': 1, 'size': 100000}, not"),
+        (whole | {"views": {"scale": 1.5}}, "'size': 2048, 'scale': 1}"),
+        (whole | {"views": {"sizes": 48}}, "its views are {'sizes': 48}"),
         (whole | {"model": state | {"fc.weight": torch.tensor(1.0)}}, "has no classifier"),
         (whole | {"model": dict(list(state.items())[3:])}, "missing stage1.conv.weight"),
     ):

@@ -29,6 +29,8 @@ def test_a_released_checkpoint_file_loads_with_its_prefix_and_our_own_round_trip
     path = tmp_path / "best.pth.tar"
     torch.save({"epoch": 60, "arch": "resnet50", "state_dict": released_weights("resnet50", "module.")}, path)
     from_file, from_dict = read_weights(path), read_weights(released_weights("resnet50"))
+    torch.save({"state_dict": released_weights("resnet50", "backbone.")}, tmp_path / "lightning.ckpt")
+    assert read_weights(tmp_path / "lightning.ckpt").keys() == from_file.keys()
     assert from_file.keys() == from_dict.keys() == tdn.create_model("tdn_resnet50").state_dict().keys()
     assert all(torch.equal(from_file[key], from_dict[key]) for key in from_dict)
 

@@ -30,7 +30,7 @@ from tdn.data.disk.lists import printable, some
 from tdn.data.disk.published import Labelled
 from tdn.data.transforms import mirrored_labels
 from tdn.data.video import IMAGE_SUFFIXES, VideoError, open_video
-from tdn.utils import worker_pool, write_whole
+from tdn.utils import refuse_unguarded, worker_pool, write_whole
 
 COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "height", "width", "problem", "note")
 MISSING = "missing"
@@ -55,7 +55,8 @@ def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoS
     """Training and validation videos from the index `file`, and the `notes` on them; None, with a line that says why,
     where the index does not fit, is damaged or is not complete; `command` is what makes it again.
 
-    Neither annotations nor videos are opened. What could not be read at the check is `known_unreadable`.
+    Neither annotations nor videos are opened. What could not be read at the check, and has not changed since, is
+    `known_unreadable`.
     """
     if not file.exists() and not _state_file(file).exists():
         return None
@@ -78,7 +79,7 @@ def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoS
             outcome = _outcome(result)
             videos.append(Video(root / path, int(label)))
             sizes.append(outcome.frames * outcome.height * outcome.width * 3)
-            if outcome.problem:
+            if outcome.problem and not _changed(root / path, outcome):
                 problems[index] = f"{outcome.problem} (tdn data check, {state['date']})"
         sets.append(VideoSet(videos, state["class_names"], known_unreadable=problems, sizes=sizes))
     return *sets, state["notes"]
@@ -91,8 +92,9 @@ def check_videos(
 
     A video that an earlier check by the same reader could read is not read again while its size and time of change are
     the same. Ctrl-C leaves an index of what was checked so far, any other end one that is at most a minute older. A
-    second check of the same index waits for the first.
+    second check of the same index waits for the first. Raises RuntimeError in a script without its guard.
     """
+    refuse_unguarded()
     paths = list(dict.fromkeys(video.path for video in (*labelled.train, *labelled.val)))
     file.parent.mkdir(parents=True, exist_ok=True)
     with _lock(file):
@@ -215,19 +217,31 @@ def _try_some(jobs: list, reader: str) -> dict[Path, Checked]:
     return {path: _try(path, before, reader) for path, before in jobs}
 
 
-def _try(path: Path, before: Checked | None, reader: str) -> Checked:
+def _state_of(path: Path) -> tuple[int, int, str]:
+    """Its size, its time of change, and what keeps them from being read, as in `Checked`."""
     try:
         state = os.stat(path)
         entries = list(os.scandir(path)) if path.is_dir() else []
         frames = [entry.stat() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
     except (FileNotFoundError, NotADirectoryError):
-        return Checked(problem=MISSING)
+        return 0, 0, MISSING
     except (OSError, ValueError) as error:  # ValueError: a NUL, or what the file system cannot encode
-        return Checked(problem=getattr(error, "strerror", None) or str(error))
+        return 0, 0, getattr(error, "strerror", None) or str(error)
     size = sum(frame.st_size for frame in frames) if path.is_dir() else state.st_size
-    modified = max(each.st_mtime_ns for each in (state, *frames))
+    return size, max(each.st_mtime_ns for each in (state, *frames)), ""
+
+
+def _changed(path: Path, before: Checked) -> bool:
+    size, modified, problem = _state_of(path)
+    return not problem and (size, modified) != (before.bytes, before.modified)
+
+
+def _try(path: Path, before: Checked | None, reader: str) -> Checked:
+    size, modified, problem = _state_of(path)
+    if problem:
+        return Checked(problem=problem)
     # What could not be read may have been the disk's fault: it is tried again.
-    if before and not before.problem and (before.bytes, before.modified) == (size, modified):
+    if before and not before.problem and (size, modified) == (before.bytes, before.modified):
         return before
     try:
         with open_video(path, reader) as video:

@@ -173,8 +173,8 @@ def render_set(root: Path, spec: PocketSpec, workers: int | None = None) -> Path
     CPU core) make the files that are missing; the index is written last. A killed call can be repeated; processes that
     render the same folder wait for each other. A script that calls this needs the guard
     `if __name__ == "__main__":`, as for every pool of fresh processes: RuntimeError where it is missing. Raises
-    ValueError for a damaged index, and for a damaged clip where others are missing. The clips and the index of earlier
-    versions, which has no digest, are taken as they are.
+    ValueError for a damaged index, and for a damaged clip where others are missing. Clips that no index vouches for,
+    of an interrupted rendering or an earlier version, are rendered again.
     """
     identity = json.dumps({**asdict(spec), "version": RENDER_VERSION}, sort_keys=True)
     folder = Path(root) / f"pocket-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
@@ -207,13 +207,13 @@ def render_set(root: Path, spec: PocketSpec, workers: int | None = None) -> Path
 def _make_clip(
     folder: Path, name: str, label: int, seed: tuple[int, int, int], known: str | None
 ) -> tuple[str | int, ...]:
-    """Renders and encodes one clip unless its file exists; returns its row of the index. `known`: digest of the file,
-    where the index has it."""
+    """Renders and encodes one clip, unless its file exists and the index has its digest, `known`. Returns its row of
+    the index."""
     path = folder / name
-    if not path.exists():
-        write_whole(path, lambda file: encode(file, render_clip(label, seed)))
-    elif known:
+    if known and path.exists():
         _check(path, known)
+    else:  # what is there may be damaged, and nothing could tell
+        write_whole(path, lambda file: encode(file, render_clip(label, seed)))
     frames = _draw_length(np.random.default_rng(seed))
     return path.parent.name, name, label, *CLASSES[label], frames, digest_of(path)
 
