@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from torchvision.io import ImageReadMode, decode_image
 
 from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
-from tdn.utils import kind_of
+from tdn.utils import IN_PLACE, kind_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of the frames in a folder
-JPEG, PNG = b"\xff\xd8", b"\x89PNG"  # the first bytes
-HEADERS, ORIENTATION = {JPEG: JpegImageFile, PNG: PngImageFile}, ExifTags.Base.Orientation
+JPEG, PNG, CUT = b"\xff\xd8", b"\x89P", "damaged or cut short"
+KINDS = [(rb"\Z", "empty"), (JPEG, CUT), (PNG, CUT), *IN_PLACE, (b"", "no image that can be read")]  # by first bytes
 OTHERS = (".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".jxl", ".avif", ".heic", ".exr")  # not read
 NOT_RGB = re.compile(r"flow|depth|mask|thumb|disp|seg|pose|normal")
 DECIMAL = re.compile(r"\d\.(\d+)")
@@ -61,24 +61,13 @@ class FolderReader(VideoReader):
             file.seek(0)
             try:
                 # Not Image.open, but for other formats with these suffixes: it refuses what `check_memory` may allow.
-                image = next((read for mark, read in HEADERS.items() if start.startswith(mark)), Image.open)(file)
-                on_its_side = (
-                    image.format == "JPEG" and "exif" in image.info and image.getexif().get(ORIENTATION, 1) > 4
-                )
+                image = {JPEG: JpegImageFile, PNG: PngImageFile}.get(start[:2], Image.open)(file)
+                on_its_side = image.format == "JPEG" and "exif" in image.info and image.getexif().get(0x112, 1) > 4
                 return image.size[::-1] if on_its_side else image.size
             except Exception as error:  # bytes that are no image make Pillow raise nearly anything
                 if getattr(error, "errno", None):  # of the disk, not of Pillow
                     raise
-                raise self._no_image(name, start) from error
-
-    def _no_image(self, name: str, content: bytes) -> VideoError:
-        if not content:
-            reason = "empty"
-        elif kind := kind_of(content):
-            reason = f"no image but {kind}"
-        else:
-            reason = "damaged or cut short" if content.startswith((JPEG, PNG)) else "no image that can be read"
-        return VideoError(self.path, f"{name} is {reason}")
+                raise VideoError(self.path, f"{name} is {kind_of(start, KINDS)}") from error
 
     def _choose(self, files: Sequence[str]) -> list[str]:
         if not files:
@@ -113,9 +102,8 @@ class FolderReader(VideoReader):
             if word not in RGB and len(values := Counter(numbers[place] for numbers in files)) > 1:
                 others = {numbers[:place] + numbers[place + 1 :] for numbers in files}
                 if len(values) <= len(others) and len(files) > 0.6 * len(values) * len(others):
-                    names = ", ".join(f"{word}{value} ({count})" for value, count in sorted(values.items())[:8])
-                    what = f"has images of {len(values)} sequences: {names}"
-                    raise VideoError(self.path, f"{what}; give each a folder of its own")
+                    what = ", ".join(f"{word}{value} ({count})" for value, count in sorted(values.items())[:8])
+                    raise VideoError(self.path, f"has images of {len(values)} sequences: {what}; give each a folder")
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(needed), TOGETHER):
@@ -128,9 +116,8 @@ class FolderReader(VideoReader):
             data = torch.frombuffer(content, dtype=torch.uint8)
             image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=content.startswith(JPEG))
         except (RuntimeError, ValueError) as error:
-            if "allocate memory" in str(error):
-                raise VideoError(self.path, f"not enough memory to decode {name}") from error
-            raise self._no_image(name, content) from error
+            kind = "too large for the memory" if "allocate memory" in str(error) else kind_of(content, KINDS)
+            raise VideoError(self.path, f"{name} is {kind}") from error
         if image.dtype == torch.uint16:
             image = ((image.int() + 128) // 257).byte()  # 65535 is 255
         return image.permute(1, 2, 0).numpy()  # as it was decoded: the colours of a pixel side by side

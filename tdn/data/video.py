@@ -123,9 +123,7 @@ class PyAVReader(VideoReader):
                 self.num_frames = 1 + sum(1 for _ in others)
                 self._undecoded = None
         except BaseException as error:
-            kind = isinstance(error, VideoError | av.InvalidDataError) and kind_of(
-                os.pread(self._file.fileno(), 512, 0)
-            )
+            kind = kind_of(os.pread(self._file.fileno(), 512, 0))
             self._close()
             if kind:
                 raise VideoError(self.path, f"no video but {kind}") from error

@@ -127,7 +127,7 @@ def test_an_image_that_is_none_is_named_as_what_it_is(suffix, place, tmp_path):
     whole = file.read_bytes()
     contents = {b"": "empty", b"half a picture": "no image that can be read"}
     contents |= {whole[:size]: "damaged or cut short" for size in (20, 150, len(whole) // 2, len(whole) - 20)}
-    contents |= {b"<!DOCTYPE html><html>404": "no image but a web page: download the file itself"}
+    contents |= {b"<!DOCTYPE html><html>404": "a web page: download the file itself"}
     for content, kind in contents.items():
         file.write_bytes(content)
         with pytest.raises(VideoError) as error:

@@ -114,9 +114,9 @@ def test_forms_of_lists(text, expected, tmp_path):
         ("a.mp4 1 0 0\nb.mp4 0 0 1\n", "line 1: one-hot labels"),
         ("a.mp4,1,0,0\nb.mp4,0,0,1\n", "line 1: one-hot labels"),
         ("a.mp4,7,8,0\nb.mp4,9,0,1\n", "line 1: 3 columns after the path"),
-        ("path,label\na,0\nb,x,1\nc,2\n", "line 3: fields separated by ',': 3, on most lines 2: 'b,x,1' "),
-        ("a;walk\nb;run\n\nc walk\n", "line 4: fields separated by ';': 1, on most lines 2: 'c walk'"),
-        ("path label\na walk\nb run\nc.mp4\n", "line 4: fields separated by ' ': 1, on most lines 2"),
+        ("path,label\na,0\nb,x,1\nc,2\n", "line 3: fields separated by ',': 3, usually 2: 'b,x,1'"),
+        ("a;walk\nb;run\n\nc walk\n", "line 4: fields separated by ';': 1, usually 2: 'c walk'"),
+        ("path label\na walk\nb run\nc.mp4\n", "line 4: fields separated by ' ': 1, usually 2"),
         ("", "is empty"),
     ],
 )

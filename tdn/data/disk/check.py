@@ -124,8 +124,7 @@ def notes(labelled: Labelled, checked: Mapping[Path, Checked] | None = None) -> 
         found.append(f"only one class has training videos ({name}): there is nothing to tell apart")
     paths = dict.fromkeys(video.path for video in (*labelled.train, *labelled.val)) if checked else ()
     if partly := [f"{path}: {checked[path].note}" for path in paths if path in checked and checked[path].note]:
-        shown = "; ".join(printable(each, 500) for each in partly[:5]) + ("; ..." if len(partly) > 5 else "")
-        found.append(f"folders of which not all images are read: {len(partly)} ({shown})")
+        found.append(f"folders of which not all images are read: {len(partly)} ({some(partly)})")
     return [*labelled.notes, *found]
 
 

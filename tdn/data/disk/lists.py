@@ -57,10 +57,9 @@ def class_names(file: Path) -> list[str]:
     names: dict[str, None] = {}
     numbered = list(lines(file))
     pairs = [re.fullmatch(r"(\d+)(?:\s*[,;]\s*|\s+)(.+)", text) for _, text in numbered]
-    if all(pairs) and len({pair[2] for pair in pairs}) == len(pairs):  # not 1 finger, 2 fingers, 3 fingers
-        first = int(pairs[0][1]) if pairs else 0
-        if first < 2 and [int(pair[1]) for pair in pairs] == list(range(first, first + len(pairs))):
-            numbered = [(number, pair[2]) for (number, _), pair in zip(numbered, pairs, strict=True)]
+    offsets = {int(pair[1]) - place for place, pair in enumerate(pairs) if pair}
+    if all(pairs) and offsets in ({0}, {1}) and len({pair[2] for pair in pairs}) == len(pairs):  # not 1 cup, 2 cups
+        numbered = [(number, pair[2]) for (number, _), pair in zip(numbered, pairs, strict=True)]
     for number, name in numbered:
         if number != len(names) + 1 or name in names:
             raise wrong(file, number, f"a blank line before it would shift the labels, or it is there twice: {name!r}")
@@ -90,7 +89,6 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
     for table in tables:
         if all(fields[-1].isdecimal() for _, fields in table):
             return _numbered(file, root, table)
-    whole = numbered
     if _titles(titles) and titles[-1].lower() in LABELS:
         numbered = numbered[1:]
     trailing = [len(re.search(r"(?:\s+\d+)*$", text)[0].split()) for _, text in numbered]
@@ -112,7 +110,7 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
             if any(there[1:]) and not there[0] and rows[0].label not in {row.label for row in rows[1:]}:
                 return rows[1:], [f"{file.name}: line 1 is read as titles of the columns: {' | '.join(table[0][1])}"]
             return rows, []
-    _refuse_odd_row(file, whole, "\t;, " if _titles(titles) else "\t;,")
+    _refuse_odd_row(file, numbered, "\t;, " if _titles(titles) else "\t;,")
     line, text = numbered[trailing.index(0)] if numbered else (1, " ".join(titles))
     what = "neither `path label` nor `path frames label`, labels from 0 on, nor a table with the columns path and label"
     raise wrong(file, line, f"{what}: {text[:200]!r}")
@@ -140,12 +138,10 @@ def _refuse_odd_row(file: Path, numbered: Sequence[tuple[int, str]], separators:
     """ValueError for the first row with another number of fields than most have, two or more."""
     for separator in separators:
         counts = [len(_fields(text, separator)) for _, text in numbered]
-        (usual, rows), *_ = Counter(counts).most_common(1)
+        (usual, rows), *_ = Counter(counts).most_common(1) or [(0, 0)]
         if usual > 1 and len(counts) / 2 < rows < len(counts):
-            place = next(place for place, count in enumerate(counts) if count != usual)
-            line, text = numbered[place]
-            what = f"fields separated by {separator!r}: {counts[place]}, on most lines {usual}: {text[:200]!r}"
-            raise wrong(file, line, f"{what} (a field that contains {separator!r} must be in double quotes)")
+            count, (line, text) = next(row for row in zip(counts, numbered, strict=True) if row[0] != usual)
+            raise wrong(file, line, f"fields separated by {separator!r}: {count}, usually {usual}: {text[:200]!r}")
 
 
 def _titles(fields: Sequence[str]) -> tuple[int, int] | None:
