@@ -123,11 +123,11 @@ class PyAVReader(VideoReader):
                 self.num_frames = 1 + sum(1 for _ in others)
                 self._undecoded = None
         except BaseException as error:
-            kind = isinstance(error, VideoError | av.InvalidDataError) and kind_of(
-                os.pread(self._file.fileno(), 512, 0)
+            start = (
+                os.pread(self._file.fileno(), 512, 0) if isinstance(error, VideoError | av.InvalidDataError) else b""
             )
             self._close()
-            if kind:
+            if start and (kind := kind_of(start)):
                 raise VideoError(self.path, f"no video but {kind}") from error
             raise
 
