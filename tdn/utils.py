@@ -32,10 +32,7 @@ CGROUP = Path("/sys/fs/cgroup")  # limits of a container
 NOT_RUN = "not run"
 IN_PLACE = [  # what downloads leave in place of a file, by its first bytes
     (rb"version https://git-lfs", "the text of a Git LFS pointer: fetch the file (git lfs pull)"),
-    (
-        rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|!--|html|head|body|title|meta|script|\?xml)",
-        "a web page: download the file itself",
-    ),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<[!?a-z]", "a web page: download the file itself"),
 ]
 RECORDS = ("manifest.json", "about.json")  # of a run, of an evaluation: they list the digests of the files beside them
 

@@ -116,8 +116,7 @@ def check_videos(
 
 
 def notes(labelled: Labelled, checked: Mapping[Path, Checked] | None = None) -> list[str]:
-    """What to know before training on these videos: what the layout and, as a check found, the reader left out, and
-    labels that cannot be right."""
+    """What to know before training on these videos: what is left out, and labels that cannot be right."""
     found = [f"{what}: {_counted(paths)}" for what, paths in _repeated(labelled).items() if paths]
     if len(trained := {video.label for video in labelled.train}) == 1:
         name = printable(labelled.class_names[trained.pop()])
@@ -173,11 +172,10 @@ def _repeated(labelled: Labelled) -> dict[str, list[str]]:
             paths.append(real := os.path.join(folder, name))
             names.setdefault(real, {})[listed] = None
             labels.setdefault(real, set()).add(label)
-    twice = {path for paths in sets for path, count in Counter(paths).items() if count > 1}
     found = {
         "videos with two labels or more": {path for path, of_one in labels.items() if len(of_one) > 1},
         "videos in training and in validation": {*sets[0]}.intersection(sets[1]),
-        "videos twice in the same set": twice,
+        "videos twice in the same set": {path for paths in sets for path, n in Counter(paths).items() if n > 1},
     }
     return {what: sorted(" = ".join(names[path]) for path in paths) for what, paths in found.items()}
 

@@ -72,9 +72,9 @@ def class_names(file: Path) -> list[str]:
 def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
     """Paths and labels, and what is doubtful about them.
 
-    Lists of TSN, TSM and TDN (`path frames label`) and of SlowFast (`path label`), separated by blanks; tables with
-    tabs, semicolons or commas, with titles of columns or not, whose labels may be names. The number of frames is not
-    used. Raises as `read_text`, and ValueError with file and line for another form.
+    Lists of TSN, TSM and TDN (`path frames label`) and of SlowFast (`path label`), separated by blanks, paths in quotes
+    or not; tables with tabs, semicolons or commas, with titles of columns or not, whose labels may be names. The number
+    of frames is not used. Raises as `read_text`, and ValueError with file and line for another form.
     """
     numbered = list(lines(file))
     if not numbered:
@@ -97,7 +97,6 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
         rows = [(line, text.rsplit(None, count)) for line, text in numbered]
         if count > 2 and not _one_hot(rows):  # the paths end in numbers
             rows = [(line, text.rsplit(None, 2)) for line, text in numbered]
-        # A path with blanks may be in quotes.
         rows = [(line, [re.sub(r"""^(["'])(.*)\1$""", r"\2", path), *others]) for line, (path, *others) in rows]
         return _numbered(file, root, rows)
     for table in tables:
