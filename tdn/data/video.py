@@ -120,12 +120,12 @@ class PyAVReader(VideoReader):
             self.fit_for_decord = self.plain and not (self._packets.open_groups or first.interlaced_frame)
             self._undecoded = chain([first], others)
             if not self.plain:
-                self.num_frames = 1 + sum(1 for _ in others)
-                self._undecoded = None
+                self.num_frames, self._undecoded = 1 + sum(1 for _ in others), None
         except BaseException as error:
-            kind = kind_of(os.pread(self._file.fileno(), 512, 0))
+            unknown = isinstance(error, VideoError | av.InvalidDataError)
+            start = os.pread(self._file.fileno(), 512, 0) if unknown else b""
             self._close()
-            if kind:
+            if start and (kind := kind_of(start)):
                 raise VideoError(self.path, f"no video but {kind}") from error
             raise
 
