@@ -186,7 +186,7 @@ def _counted(items: Iterable[str]) -> str:
 
 
 def _try_all(jobs: list, workers: int, reader: str, size: int = CHUNK) -> Iterator[dict[Path, Checked]]:
-    """Outcomes of jobs, each a video and its earlier outcome. BrokenProcessPool where workers die whatever they do."""
+    """Outcomes of jobs, each a video and its earlier outcome. RuntimeError where no worker could start."""
     while jobs:
         chunks = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         done: set[Path] = set()
@@ -196,7 +196,7 @@ def _try_all(jobs: list, workers: int, reader: str, size: int = CHUNK) -> Iterat
                 if not isinstance(future.exception(), BrokenProcessPool):
                     done |= future.result().keys()
                     yield future.result()
-        started.result()
+            started.result()
         jobs = [job for job in jobs if job[0] not in done]
         if jobs and size > 1:  # a worker died; chunks are begun in order, so the video is among the first: each alone
             first, jobs = jobs[: workers * CHUNK], jobs[workers * CHUNK :]
