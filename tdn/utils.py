@@ -33,6 +33,10 @@ DISK_REMEDY = f"make room there, or choose another folder ({HOME} for the files 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CGROUP = Path("/sys/fs/cgroup")  # limits of a container
 NOT_RUN = "not run"
+IN_PLACE = [  # what downloads leave in place of a file, by its first bytes
+    (rb"version https://git-lfs", "the text of a Git LFS pointer: fetch the file (git lfs pull)"),
+    (rb"(?i)(\xef\xbb\xbf)?\s*<[!?a-z]", "a web page: download the file itself"),
+]
 RECORDS = ("manifest.json", "about.json")  # of a run, of an evaluation: they list the digests of the files beside them
 
 
@@ -234,6 +238,11 @@ def check_if_listed(path: Path) -> None:
             content = read_record(record, f"{remove} and make it again")
             if path.name in content["files"]:
                 check_digest(path, record, f"{remove}, then: {content.get('command', 'make it again')}")
+
+
+def kind_of(start: bytes, kinds: Iterable[tuple[bytes, str]] = IN_PLACE) -> str | None:
+    """The first kind of file whose pattern fits the first bytes of one."""
+    return next((kind for pattern, kind in kinds if re.match(pattern, start)), None)
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str], shown: str = "") -> str:

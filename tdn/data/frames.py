@@ -41,6 +41,7 @@ class VideoReader:
     num_frames: int
     height: int
     width: int
+    note: str = ""  # what of it is not read
 
     def __enter__(self) -> "VideoReader":
         return self

@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 from tdn.data.decord_reader import DecordReader
 from tdn.data.folder_reader import IMAGE_SUFFIXES, FolderReader
 from tdn.data.frames import CLIP, CLIP_GB, CropSlices, TensorVideo, VideoError, VideoReader, check_memory, in_time
-from tdn.utils import unknown_name
+from tdn.utils import kind_of, unknown_name
 
 __all__ = ["IMAGE_SUFFIXES", "CropSlices", "TensorVideo", "VideoError", "VideoReader", "open_video"]
 
@@ -120,10 +120,13 @@ class PyAVReader(VideoReader):
             self.fit_for_decord = self.plain and not (self._packets.open_groups or first.interlaced_frame)
             self._undecoded = chain([first], others)
             if not self.plain:
-                self.num_frames = 1 + sum(1 for _ in others)
-                self._undecoded = None
-        except BaseException:
+                self.num_frames, self._undecoded = 1 + sum(1 for _ in others), None
+        except BaseException as error:
+            unknown = isinstance(error, VideoError | av.InvalidDataError)
+            start = os.pread(self._file.fileno(), 512, 0) if unknown else b""
             self._close()
+            if start and (kind := kind_of(start)):
+                raise VideoError(self.path, f"no video but {kind}") from error
             raise
 
     def __exit__(self, *error: object) -> None:
@@ -237,14 +240,12 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
                 found.key_pts.append(nothing if shown is None else shown)
             elif packet.is_keyframe:
                 found.open_groups = True
-            if packet.is_corrupt:
-                corrupt = True
+            corrupt |= packet.is_corrupt
             if packet.is_discard:
                 odd = True
             else:
                 pts.append(nothing if shown is None else shown)
-                if found.key_pts and pts[-1] < found.key_pts[-1]:
-                    found.open_groups = True
+                found.open_groups |= bool(found.key_pts) and pts[-1] < found.key_pts[-1]
             if mpeg4 and count == 0:
                 packed = bool(PACKED.search((stream.codec_context.extradata or b"") + bytes(packet)))
             if packed:  # two frames in a packet, made up for by a later one of seven bytes with none
@@ -301,12 +302,11 @@ def _check_whole(path, file, container, stream, count: int, corrupt: bool, end: 
     elif kind == "avi":  # in ticks, as some show no new frame
         ticks = last + max(last / max(count - 1, 1), 1)
         expected = round(count * stream.frames / ticks) if stream.frames > ticks else count
-    elif stream.frames:  # ivf and others
-        expected = stream.frames
+    elif stream.frames or kind == "mxf":  # ivf and others; MXF has a length, about in frames
+        expected = stream.frames or (stream.duration if count < 0.95 * (stream.duration or 0) else count)
     elif end and seconds - end > (end / count / 2 if promised > size else 0.2 + 2 * end / count) and promised != size:
         expected, about = round(count * seconds / end), "about "
-    if corrupt and expected <= count:
-        count -= 1
+    count -= corrupt and expected <= count
     if count < expected:
         raise VideoError(path, f"breaks off: holds {count} of {about or 'its '}{expected} frames")
 

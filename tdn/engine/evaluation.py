@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,6 +63,16 @@ class Evaluation:
     def of(self) -> int:
         """Videos of the set, readable or not."""
         return len(self.labels) + len(self.unreadable)
+
+    def metrics(self, groups: Sequence[str] | None = None) -> dict[str, Any]:
+        """Top-1, top-5 (0 to 1) and the numbers of videos, as json; with the `groups` of the labels also of each."""
+        unreadable = [[str(path), reason] for path, reason in self.unreadable]
+        metrics = {"top1": self.top(1), "top5": self.top(5), "videos": len(self.labels)}
+        metrics |= {"of": self.of, "unreadable": unreadable} | ({"groups": {}} if groups else {})
+        for name in dict.fromkeys(groups or ()):
+            correct = self.correct[np.array(groups)[self.labels] == name]
+            metrics["groups"][name] = {"top1": float(correct.mean()), "videos": len(correct)}
+        return metrics
 
     def save(self, path: Path) -> None:
         rows = [(str(video.path), video.reason) for video in self.unreadable]

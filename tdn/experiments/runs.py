@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
@@ -179,7 +178,7 @@ def changed_data(config: Run, results: Path) -> str | None:
         return None
     if before in (None, now := config.data.contents()):
         return None
-    changed = f"{config.data.name} is not as it was when {result.folder.name} was trained on it ({before}; now {now})"
+    changed = f"{config.data.name} is not as it was when {result.folder.name} was trained ({before}; now {now})"
     return f"{changed}: to train anew, move {result.folder} elsewhere; to use it, restore the data"
 
 
@@ -198,7 +197,7 @@ def run(
     `config.pretrained`, which the manifest records.
     """
     result = stored(config, results)
-    if rank() == 0 and (reason := changed_data(config, results)):
+    if rank() == 0 and (reason := changed_data(config, results) or _other_start(result, pretrained)):
         raise ValueError(reason)
     if not broadcast(result.complete):
         if pretrained is None and isinstance(config.pretrained, Run):
@@ -218,6 +217,14 @@ def run(
                 more = "  ..." if len(unreadable) > 10 else ""
                 print("\n".join(f"  {path}: {reason}" for path, reason in unreadable[:10]), more)
     return result
+
+
+def _other_start(result: Result, weights: Path | None) -> str | None:
+    if not (result.complete and weights):
+        return None
+    if json.loads(result.file("config.json").read_text())["pretrained_sha256"] == digest_of(weights):
+        return None
+    return f"{result.folder.name} did not start from {weights}: to train it from there, move {result.folder} elsewhere"
 
 
 @contextmanager
@@ -331,19 +338,12 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     if pretrained:
         manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
-    metrics = _metrics(evaluation, val_set) | {"train_of": len(train_set), "train_unreadable": [*unreadable.items()]}
+    metrics = evaluation.metrics(val_set.groups) | {
+        "train_of": len(train_set),
+        "train_unreadable": [*unreadable.items()],
+    }
     text = json.dumps(metrics, indent=1)
     files = {name: digest_of(folder / name) for name in FILES if name != "metrics.json"}
     files["metrics.json"] = hashlib.sha256(text.encode()).hexdigest()
     write_record(folder / "manifest.json", manifest, files)
     write_text(folder / "metrics.json", text)  # last: now the run is complete
-
-
-def _metrics(evaluation: Evaluation, val_set: VideoSet) -> dict[str, Any]:
-    unreadable = [[str(path), reason] for path, reason in evaluation.unreadable]
-    metrics = {"top1": evaluation.top(1), "top5": evaluation.top(5), "videos": len(evaluation.labels)}
-    metrics |= {"of": len(val_set), "unreadable": unreadable} | ({"groups": {}} if val_set.groups else {})
-    for name in dict.fromkeys(val_set.groups or ()):
-        correct = evaluation.correct[np.array(val_set.groups)[evaluation.labels] == name]
-        metrics["groups"][name] = {"top1": float(correct.mean()), "videos": len(correct)}
-    return metrics

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tdn.utils import check_if_listed
+from tdn.utils import IN_PLACE, check_if_listed, kind_of
 
 WRAPPERS = {"module", "_orig_mod"}  # DistributedDataParallel, DataParallel, AveragedModel; torch.compile
 LIGHTNING = {"model", "net", "network"}  # what the network usually is called in a module of PyTorch Lightning
@@ -27,11 +27,7 @@ DAMAGED = "damaged or cut short; copy or download it again"
 
 # What a file is by its first bytes; the first that fits.
 KINDS = [
-    (rb"version https://git-lfs", "the text of a Git LFS pointer: fetch the file (git lfs pull)"),
-    (
-        rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|!--|html|head|body|title|meta|script|\?xml)",
-        "a web page: download the file itself",
-    ),
+    *IN_PLACE,
     (rb"(?s).{8}\s*\{\s*\"", f"a safetensors file: {SAVE}"),
     (rb"\x08\x01\x12", "a network of TensorFlow (SavedModel)"),
     (rb"(?s)\x08.\x12", f"a network in the format ONNX: {SAVE}"),
@@ -85,7 +81,7 @@ def _kind(path: Path) -> str | None:
         return _kind_of_zip(path)
     if end == TENSORFLOW_INDEX:
         return "the index of a TensorFlow checkpoint"
-    if kind := next((kind for pattern, kind in KINDS if re.match(pattern, start)), None):
+    if kind := kind_of(start, KINDS):
         return kind
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
         return f"a text file, which begins with {' '.join(start.decode().split())[:40]!r}"

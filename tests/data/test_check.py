@@ -74,6 +74,18 @@ def test_a_check_reports_what_is_broken_and_its_index_is_used(place, home, capsy
     assert set(DatasetSpec("ssv2").videos(home / ".data")[0].known_unreadable) == {2}
 
 
+def test_a_check_names_the_folders_of_which_some_images_are_left_out(place, home, capsys):
+    root = place("ssv1")
+    folder = root / "20bn-something-something-v1/102"
+    for number in range(9):
+        shutil.copy(folder / "00001.jpg", folder / f"flow_x_{number}.jpg")
+    note = f"not all images are read: 1 ({folder}: of its images (#: 12, flow_x_#: 9) only # are read as frames)\n"
+    for _ in range(2):  # the second has an index
+        assert main(["data", "check", "ssv1"]) == 0 and note in capsys.readouterr().out
+    DatasetSpec("ssv1").videos(home / ".data")
+    assert note in capsys.readouterr().out
+
+
 def test_an_index_is_refused_once_it_does_not_fit(place, home, capsys, tmp_path, monkeypatch):
     root = place("lists")
     spec = DatasetSpec("lists")

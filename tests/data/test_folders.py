@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.videos import numbered, read, write_folder
+from helpers.videos import assert_shows, numbered, read, write_folder
+from PIL import ExifTags, Image
 
 from tdn.data.video import VideoError, open_video
 
@@ -62,6 +63,16 @@ def test_16_bits_are_scaled_to_8(kind, tmp_path):
         assert (frames.int() - as_tensor(np.broadcast_to(clip, CLIP.shape)).int()).abs().max() <= 1
 
 
+@pytest.mark.parametrize("orientation", [1, 2, 3, 6, 8])
+def test_jpeg_files_are_turned_as_their_exif_says(orientation, tmp_path):
+    turns = {1: 0, 2: 0, 3: 2, 6: 1, 8: 3}[orientation]  # to the right; 2 is mirrored
+    folder, exif = write_folder(tmp_path / "v", CLIP[:0]), Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for number, image in enumerate(CLIP):
+        Image.fromarray(image).save(folder / f"{number}.jpg", quality=98, exif=exif)
+    assert_shows(read(folder), np.rot90(CLIP[:, :, ::-1] if orientation == 2 else CLIP, -turns, (1, 2)))
+
+
 OTHERS = [("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg"), ("mask_{:05d}.png",), ("img_{:05d}_thumb.jpg",), ("cover.jpg",)]
 
 
@@ -85,8 +96,53 @@ def test_kinds_without_one_that_is_rgb_are_refused_by_name(names, tmp_path):
         for number in range(3):
             cv2.imwrite(str(folder / name.format(number)), CLIP[number])
     first, second = sorted(name.format("#").removesuffix(".png") for name in names)
-    with pytest.raises(VideoError, match=rf"v: has 2 kinds of images \({first}, {second}\): keep only the frames"):
+    with pytest.raises(VideoError, match=rf"v: has 2 kinds of images \({first}: 3, {second}: 3\): keep only"):
         open_video(folder)
+
+
+@pytest.mark.parametrize("name", ["cam{}_{:03d}.png", "{1:03d} Cam {0}.png", "x_take_3_cam{}-{}.png"])
+def test_several_sequences_are_refused_by_name(name, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    for camera, count in enumerate((12, 10, 11)):
+        for number in range(count):
+            cv2.imwrite(str(folder / name.format(camera, number)), CLIP[number])
+    with pytest.raises(VideoError, match=r"v: has images of 3 sequences: cam0 \(12\), cam1 \(10\), cam2 \(11\); give"):
+        open_video(folder)
+
+
+@pytest.mark.parametrize("name", ["frame_{:02d}_{:02d}.png", "{:02d}-{:02d}.png", "take_{}_{}.png"])
+def test_times_and_takes_one_after_the_other_are_one_sequence(name, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    for number, image in enumerate(CLIP):
+        first, second = divmod(number, 4)
+        cv2.imwrite(str(folder / name.format(first, number if "take" in name else second)), image[..., ::-1])
+    assert torch.equal(read(folder), as_tensor(CLIP))
+
+
+@pytest.mark.parametrize("place", [1, 2])  # the first is opened for its size, others are only read
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_an_image_that_is_none_is_named_as_what_it_is(suffix, place, tmp_path):
+    folder = write_folder(tmp_path / "v", CLIP[:3], f"{{}}.{suffix}")
+    file = folder / f"{place}.{suffix}"
+    whole = file.read_bytes()
+    contents = {b"": "empty", b"half a picture": "no image that can be read"}
+    contents |= {whole[:size]: "damaged or cut short" for size in (20, 150, len(whole) // 2, len(whole) - 20)}
+    contents |= {b"<!DOCTYPE html><html>404": "a web page: download the file itself"}
+    for content, kind in contents.items():
+        file.write_bytes(content)
+        with pytest.raises(VideoError) as error:
+            read(folder)
+        assert str(error.value) == f"{folder}: {file.name} is {kind}"
+
+
+def test_the_size_of_images_has_one_limit(tmp_path, monkeypatch):
+    """Not also Pillow's, of 179 million pixels."""
+    folder = write_folder(tmp_path / "v", CLIP[:0])
+    cv2.imwrite(str(folder / "1.png"), np.zeros((18_000, 10_000), np.uint8))
+    with pytest.raises(VideoError, match=r"take 21\.6 GB, more than the 4 GB allowed \(TDN_VIDEO_GB=21\.8 in the env"):
+        open_video(folder)
+    monkeypatch.setenv("TDN_VIDEO_GB", "21.8")
+    assert open_video(folder).height == 18_000
 
 
 def test_hidden_files_and_folders_are_skipped(tmp_path):

@@ -57,10 +57,10 @@ def test_a_nul_in_a_name_is_an_unreadable_video(reader):
         open_video("a\0b.mp4", reader)
 
 
-@pytest.mark.parametrize("name", ["v.avi", "v.mkv", "v.flv", "v.mov", "v.mp4", "v.gif", "v.wmv", "v.ivf"])
+@pytest.mark.parametrize("name", ["v.avi", "v.mkv", "v.flv", "v.mov", "v.mp4", "v.gif", "v.wmv", "v.ivf", "v.mxf"])
 def test_a_file_that_breaks_off_is_named_with_both_numbers(name, tmp_path):
     """Wherever the header promises more: frames, or a length in time or bytes."""
-    codecs = {"avi": "mpeg4", "gif": "gif", "wmv": "wmv2", "ivf": "libvpx-vp9"}
+    codecs = {"avi": "mpeg4", "gif": "gif", "wmv": "wmv2", "ivf": "libvpx-vp9", "mxf": "mpeg2video"}
     codec = codecs.get(name[2:], "libx264")
     clip = np.random.default_rng(0).integers(0, 256, CLIP.shape, np.uint8)
     path = write_video(tmp_path / name, clip, codec, "rgb8" if codec == "gif" else "yuv420p", options={"g": "10"})

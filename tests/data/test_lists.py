@@ -22,6 +22,8 @@ TEXT = "\n".join(NAMES)
         TEXT.replace("\n", "\r\n").encode(),
         TEXT.replace("\n", "\r").encode(),
         TEXT.encode("utf-16"),  # with a mark: Notepad, PowerShell
+        "\n".join(f"{number} {name}" for number, name in enumerate(NAMES, 1)).encode(),  # UCF101's classInd.txt
+        "\n".join(f"{number:03d},{name}" for number, name in enumerate(NAMES)).encode(),
     ],
 )
 def test_names_are_read_however_they_were_saved(content, tmp_path):
@@ -38,6 +40,7 @@ def test_names_are_read_however_they_were_saved(content, tmp_path):
         (b"a\n\nb\n", "line 3: a blank line"),
         (b"a\nb\na\n", "line 3: .* there twice"),
         (b"\n", "is empty"),
+        (b"1 a\n\n2 b\n", "line 3: a blank line"),
     ],
 )
 def test_other_names_are_refused_by_file_and_place(content, message, tmp_path, capsys):
@@ -48,6 +51,12 @@ def test_other_names_are_refused_by_file_and_place(content, message, tmp_path, c
     with pytest.raises(SystemExit, match="2"):
         main(["predict", "a.mp4", "--weights", "w.pt", "--classes", str(file)])
     assert re.search(f"--classes: {file}.*{message}.*\n$", error := capsys.readouterr().err) and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("names", [["1 cup", "2 cups", "3 cups"], ["0 a", "2 b"], ["2 a", "3 b"], ["1 a", "b"]])
+def test_numbers_that_do_not_count_the_names_belong_to_them(names, tmp_path):
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    assert class_names(tmp_path / "names.txt") == names
 
 
 def test_the_locale_decides_nothing(tmp_path):
@@ -66,6 +75,8 @@ NUMBERS = [("a", "0"), ("b", "1")]
     ("text", "expected"),
     [
         ("a 1.mp4 0\nb.mp4 1\n", A_B),  # SlowFast
+        ("\"a 1.mp4\" 0\n'b.mp4' 1\n", A_B),
+        ('"a 1.mp4" 120 0\nb.mp4 31 1\n', A_B),
         ("a 1.mp4,0\nb.mp4,1\n", A_B),
         ("a 1.mp4, 0\nb.mp4, 1\n", A_B),
         ("a 1.mp4\t0\nb.mp4\t1\n", A_B),
@@ -103,6 +114,9 @@ def test_forms_of_lists(text, expected, tmp_path):
         ("a.mp4 1 0 0\nb.mp4 0 0 1\n", "line 1: one-hot labels"),
         ("a.mp4,1,0,0\nb.mp4,0,0,1\n", "line 1: one-hot labels"),
         ("a.mp4,7,8,0\nb.mp4,9,0,1\n", "line 1: 3 columns after the path"),
+        ("path,label\na,0\nb,x,1\nc,2\n", "line 3: fields separated by ',': 3, usually 2: 'b,x,1'"),
+        ("a;walk\nb;run\n\nc walk\n", "line 4: fields separated by ';': 1, usually 2: 'c walk'"),
+        ("path label\na walk\nb run\nc.mp4\n", "line 4: fields separated by ' ': 1, usually 2"),
         ("", "is empty"),
     ],
 )

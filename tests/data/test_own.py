@@ -161,6 +161,10 @@ def test_labels_that_cannot_be_right_are_reported(tmp_path, home, capsys):
         assert f"videos with two labels or more: 2 ({root}/v0.mp4, {root}/v1.mp4)" in text
         assert f"videos in training and in validation: 2 ({root}/v0.mp4, {root}/v3.mp4)" in text
         assert f"videos twice in the same set: 2 ({root}/v1.mp4, {root}/v2.mp4)" in text
+    linked = touch(tmp_path / "linked", "run/{20}.mp4")
+    (linked / "walk").symlink_to("run")
+    main(["data", "check", str(linked)])
+    assert f"videos with two labels or more: 20 ({linked}/run/0.mp4 = {linked}/walk/0.mp4, " in capsys.readouterr().out
     only = touch(tmp_path / "one", "videos/v{20}.mp4")
     main(["data", "check", str(only)])
     assert "only one class has training videos (videos)" in capsys.readouterr().out

@@ -165,6 +165,24 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(cut, tmp_path):
         read(path, reader="decord")
 
 
+@READERS
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html>\n<html><head><title>Sign in</title>\n" + b"<p>text</p>\n" * 500, "a web page: download"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n",
+            "the text of a Git LFS pointer: fetch",
+        ),
+    ],
+)
+def test_what_lies_in_place_of_a_video_is_named(content, kind, reader, tmp_path):
+    for suffix in ("mp4", "avi", "txt"):
+        (tmp_path / f"v.{suffix}").write_bytes(content)
+        with pytest.raises(VideoError, match=f"no video but {kind}"):
+            open_video(tmp_path / f"v.{suffix}", reader)
+
+
 def test_a_folder_of_frames_is_a_video(tmp_path):
     rendered = pocket.render_clip(8, 3)[:12]
     folder = write_folder(tmp_path / "v", rendered)

@@ -171,6 +171,12 @@ def test_a_run_is_not_resumed_with_another_configuration_than_it_was_started_wit
             experiment.run(with_epochs(1), results, data_root)
 
 
+def test_a_run_that_started_from_other_weights_is_not_taken_for_one_from_these(results, data_root):
+    path = folder_of(results) / "weights.pt"
+    with pytest.raises(ValueError, match=f"{TINY.name} did not start from {path}: to train it from there, move"):
+        experiment.run(TINY, results, data_root, pretrained=path)
+
+
 def test_the_history_is_that_of_the_checkpoint(results, data_root):
     """Not what lies there after the process was killed between the two files."""
     config = with_epochs(1)

@@ -11,7 +11,7 @@ RENDER = "render_set(folder, PocketSpec(4, 2), workers=2)"
 TRAIN = "experiment.run(TINY, folder / 'results', Path(sys.argv[2]))"
 SCORE = "evaluate(Linear(), TestClips(load(next(Path(sys.argv[2]).glob('pocket-*/')))[1], 2, 1, TINY.views), CPU)"
 QUEUE = "queue.train(registry.plan([TINY], folder / 'results'), folder / 'results', Path(sys.argv[2]), jobs=2)"
-CHECK = "check_videos(Labelled([Video(folder, 0)], [], ['a'], []), folder / 'index.csv', folder, '', 1)"
+CHECK = "check_videos(Labelled(['a'], [Video(folder, 0)], []), folder / 'index.csv', folder, '', 1)"
 SCRIPT = f"""
 import sys
 from pathlib import Path

@@ -5,6 +5,7 @@ whether it still fits the annotation, and a digest of both files.
 """
 
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from tdn.data.transforms import mirrored_labels
 from tdn.data.video import IMAGE_SUFFIXES, VideoError, open_video
 from tdn.utils import refuse_unguarded, worker_pool, write_whole
 
-COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "height", "width", "problem")
+COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "height", "width", "problem", "note")
 MISSING = "missing"
 CHUNK = 8  # videos that a worker takes at a time, and loses when the check is interrupted
 SAVE_EVERY = 60  # seconds
@@ -47,6 +48,7 @@ class Checked(NamedTuple):
     height: int = 0
     width: int = 0
     problem: str = ""  # why it can't be read
+    note: str = ""  # what of it is not read
 
 
 def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoSet, VideoSet, list[str]] | None:
@@ -113,12 +115,15 @@ def check_videos(
     return {path: checked[path] for path in paths}
 
 
-def notes(labelled: Labelled) -> list[str]:
-    """What to know before training on these videos: what the layout left out, and labels that cannot be right."""
+def notes(labelled: Labelled, checked: Mapping[Path, Checked] | None = None) -> list[str]:
+    """What to know before training on these videos: what is left out, and labels that cannot be right."""
     found = [f"{what}: {_counted(paths)}" for what, paths in _repeated(labelled).items() if paths]
     if len(trained := {video.label for video in labelled.train}) == 1:
         name = printable(labelled.class_names[trained.pop()])
         found.append(f"only one class has training videos ({name}): there is nothing to tell apart")
+    paths = dict.fromkeys(video.path for video in (*labelled.train, *labelled.val)) if checked else ()
+    if partly := [f"{path}: {checked[path].note}" for path in paths if path in checked and checked[path].note]:
+        found.append(f"folders of which not all images are read: {len(partly)} ({some(partly)})")
     return [*labelled.notes, *found]
 
 
@@ -148,24 +153,31 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
     lines.append(f"classes that mirroring exchanges for another: {exchanged}")
     alone = (name for name, other in zip(names, mirrored, strict=True) if other is None)
     lines.append(f"classes without a mirror image, never mirrored: {_counted(alone)}")
-    if doubtful := notes(labelled):
+    if doubtful := notes(labelled, checked):
         lines += ["to look at before training:", *(f"  {note}" for note in doubtful)]
     return "\n".join(lines)
 
 
 def _repeated(labelled: Labelled) -> dict[str, list[str]]:
-    """Videos that are listed more than once, by what is wrong with that."""
+    """Videos that are listed more than once, by what is wrong with that; also through folders that are links."""
     labels: dict[str, set[int]] = {}
-    sets: list[list[str]] = [[os.path.normpath(video.path) for video in videos] for videos in labelled[1:3]]
+    names: dict[str, dict[str, None]] = {}  # as listed, by the path without links
+    real_folder = functools.cache(os.path.realpath)
+    sets: list[list[str]] = [[], []]
     for paths, videos in zip(sets, labelled[1:3], strict=True):
-        for path, video in zip(paths, videos, strict=True):
-            labels.setdefault(path, set()).add(video.label)
-    twice = {path for paths in sets for path, count in Counter(paths).items() if count > 1}
-    return {
-        "videos with two labels or more": sorted(path for path, of_one in labels.items() if len(of_one) > 1),
-        "videos in training and in validation": sorted({*sets[0]}.intersection(sets[1])),
-        "videos twice in the same set": sorted(twice),
+        for path, label in videos:
+            folder, name = os.path.split(listed := os.path.normpath(path))
+            with suppress(ValueError):  # no file can have this name
+                folder = real_folder(folder)
+            paths.append(real := os.path.join(folder, name))
+            names.setdefault(real, {})[listed] = None
+            labels.setdefault(real, set()).add(label)
+    found = {
+        "videos with two labels or more": {path for path, of_one in labels.items() if len(of_one) > 1},
+        "videos in training and in validation": {*sets[0]}.intersection(sets[1]),
+        "videos twice in the same set": {path for paths in sets for path, n in Counter(paths).items() if n > 1},
     }
+    return {what: sorted(" = ".join(names[path]) for path in paths) for what, paths in found.items()}
 
 
 def _counted(items: Iterable[str]) -> str:
@@ -174,7 +186,7 @@ def _counted(items: Iterable[str]) -> str:
 
 
 def _try_all(jobs: list, workers: int, reader: str, size: int = CHUNK) -> Iterator[dict[Path, Checked]]:
-    """Outcomes of jobs, each a video and its earlier outcome. BrokenProcessPool where workers die whatever they do."""
+    """Outcomes of jobs, each a video and its earlier outcome. RuntimeError where no worker could start."""
     while jobs:
         chunks = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         done: set[Path] = set()
@@ -184,7 +196,7 @@ def _try_all(jobs: list, workers: int, reader: str, size: int = CHUNK) -> Iterat
                 if not isinstance(future.exception(), BrokenProcessPool):
                     done |= future.result().keys()
                     yield future.result()
-        started.result()
+            started.result()
         jobs = [job for job in jobs if job[0] not in done]
         if jobs and size > 1:  # a worker died; chunks are begun in order, so the video is among the first: each alone
             first, jobs = jobs[: workers * CHUNK], jobs[workers * CHUNK :]
@@ -203,7 +215,7 @@ def _try_some(jobs: list, reader: str) -> dict[Path, Checked]:
 
 
 def _state_of(path: Path) -> tuple[int, int, str]:
-    """Bytes, time of change, and why they cannot be told, as of `Checked`."""
+    """Its size, its time of change, and what keeps them from being read, as in `Checked`."""
     try:
         state = os.stat(path)
         entries = list(os.scandir(path)) if path.is_dir() else []
@@ -235,7 +247,7 @@ def _try(path: Path, before: Checked | None, reader: str) -> Checked:
         return Checked(bytes=size, modified=modified, problem=error.reason)
     except Exception as error:  # whatever it is, the other videos are still to be tried
         return Checked(bytes=size, modified=modified, problem=f"{type(error).__name__}: {error}")
-    return Checked(video.num_frames, size, modified, video.height, video.width)
+    return Checked(video.num_frames, size, modified, video.height, video.width, note=video.note)
 
 
 def _lock(file: Path):
@@ -264,7 +276,7 @@ def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked
         "date": date.today().isoformat(),
         "class_names": labelled.class_names,
         "reader": reader,
-        "notes": notes(labelled),
+        "notes": notes(labelled, checked),
     }
     write_whole(file, lambda out: out.write(content))
     write_whole(_state_file(file), lambda out: out.write(_sealed(state, content)))
@@ -298,8 +310,8 @@ def _read(file: Path) -> tuple[list[list[str]], dict]:
 
 
 def _outcome(row: list[str]) -> Checked:
-    *numbers, problem = row
-    return Checked(*map(int, numbers), problem)
+    *numbers, problem, note = row
+    return Checked(*map(int, numbers), problem, note)
 
 
 def _earlier(file: Path, root: Path, reader: str) -> dict[Path, Checked]:

@@ -4,6 +4,7 @@ import codecs
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -50,10 +51,16 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def class_names(file: Path) -> list[str]:
-    """One name per line, in the order of the labels. Raises as `read_text`; ValueError for a blank line between names,
-    a name that is there twice, and an empty file."""
+    """One name per line, in the order of the labels; with or without its number before it (`1 walk` or `1,walk`, all
+    numbers, from 0 or 1). Raises as `read_text`; ValueError for a blank line between names, a name that is there twice,
+    and an empty file."""
     names: dict[str, None] = {}
-    for number, name in lines(file):
+    numbered = list(lines(file))
+    pairs = [re.fullmatch(r"(\d+)(?:\s*[,;]\s*|\s+)(.+)", text) for _, text in numbered]
+    offsets = {int(pair[1]) - place for place, pair in enumerate(pairs) if pair}
+    if all(pairs) and offsets in ({0}, {1}) and len({pair[2] for pair in pairs}) == len(pairs):  # not 1 cup, 2 cups
+        numbered = [(number, pair[2]) for (number, _), pair in zip(numbered, pairs, strict=True)]
+    for number, name in numbered:
         if number != len(names) + 1 or name in names:
             raise wrong(file, number, f"a blank line before it would shift the labels, or it is there twice: {name!r}")
         names[name] = None
@@ -65,9 +72,9 @@ def class_names(file: Path) -> list[str]:
 def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
     """Paths and labels, and what is doubtful about them.
 
-    Lists of TSN, TSM and TDN (`path frames label`) and of SlowFast (`path label`), separated by blanks; tables with
-    tabs, semicolons or commas, with titles of columns or not, whose labels may be names. The number of frames is not
-    used. Raises as `read_text`, and ValueError with file and line for another form.
+    Lists of TSN, TSM and TDN (`path frames label`) and of SlowFast (`path label`), separated by blanks, paths in quotes
+    or not; tables with tabs, semicolons or commas, with titles of columns or not, whose labels may be names. The number
+    of frames is not used. Raises as `read_text`, and ValueError with file and line for another form.
     """
     numbered = list(lines(file))
     if not numbered:
@@ -90,6 +97,7 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
         rows = [(line, text.rsplit(None, count)) for line, text in numbered]
         if count > 2 and not _one_hot(rows):  # the paths end in numbers
             rows = [(line, text.rsplit(None, 2)) for line, text in numbered]
+        rows = [(line, [re.sub(r"""^(["'])(.*)\1$""", r"\2", path), *others]) for line, (path, *others) in rows]
         return _numbered(file, root, rows)
     for table in tables:
         labels = [fields[-1] for _, fields in table]
@@ -101,6 +109,7 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
             if any(there[1:]) and not there[0] and rows[0].label not in {row.label for row in rows[1:]}:
                 return rows[1:], [f"{file.name}: line 1 is read as titles of the columns: {' | '.join(table[0][1])}"]
             return rows, []
+    _refuse_odd_row(file, numbered, "\t;, " if _titles(titles) else "\t;,")
     line, text = numbered[trailing.index(0)] if numbered else (1, " ".join(titles))
     what = "neither `path label` nor `path frames label`, labels from 0 on, nor a table with the columns path and label"
     raise wrong(file, line, f"{what}: {text[:200]!r}")
@@ -110,14 +119,28 @@ def _table(numbered: Sequence[tuple[int, str]], separator: str) -> list[tuple[in
     """Line and fields of every row; None where the rows have not all the same number of fields, two or more."""
     rows: list[tuple[int, list[str]]] = []
     for line, text in numbered:
-        try:
-            fields = [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
-        except csv.Error:  # a field of more than 128 kB
-            return None
+        fields = _fields(text, separator)
         if len(fields) < 2 or (rows and len(fields) != len(rows[0][1])):
             return None
         rows.append((line, fields))
     return rows
+
+
+def _fields(text: str, separator: str) -> list[str]:
+    try:
+        return [field.strip() for field in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
+    except csv.Error:  # a field of more than 128 kB
+        return []
+
+
+def _refuse_odd_row(file: Path, numbered: Sequence[tuple[int, str]], separators: str) -> None:
+    """ValueError for the first row with another number of fields than most have, two or more."""
+    for separator in separators:
+        counts = [len(_fields(text, separator)) for _, text in numbered]
+        (usual, rows), *_ = Counter(counts).most_common(1) or [(0, 0)]
+        if usual > 1 and len(counts) / 2 < rows < len(counts):
+            count, (line, text) = next(row for row in zip(counts, numbered, strict=True) if row[0] != usual)
+            raise wrong(file, line, f"fields separated by {separator!r}: {count}, usually {usual}: {text[:200]!r}")
 
 
 def _titles(fields: Sequence[str]) -> tuple[int, int] | None:
