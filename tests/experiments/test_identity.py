@@ -85,7 +85,7 @@ def test_the_result_of_other_data_is_not_used(tmp_path, finished, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     renamed(root)
     said = (
-        r"mine is not as it was when .* was trained on it \(3 classes, 5 \+ 3 videos, sha256 .*; now 3 classes.*move .*"
+        r"mine is not as it was when .* was trained \(3 classes, 5 \+ 3 videos, sha256 .*; now 3 classes.*move .*"
     )
     with pytest.raises(ValueError, match=said):
         experiment.run(config, results)
