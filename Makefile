@@ -76,8 +76,9 @@ test: .venv/.installed  ## lint, check the format, run the fast tests: 5 minutes
 	$(PYTEST) -m "not slow"
 
 test-all: test  ## all tests: 15 minutes
-	@echo "test-all: the slow tests"
+	@echo "test-all: the slow tests, and those that need a GPU"
 	$(PYTEST) -m slow
+	$(PYTEST) -m gpu
 
 smoke:  ## every notebook at the smallest scale: does it run?
 	@$(MAKE) --no-print-directory reproduce PROFILE=smoke

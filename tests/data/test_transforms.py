@@ -122,10 +122,3 @@ def test_a_mirrored_video_changes_its_label_where_the_name_has_a_side():
     moved = {names[a]: names[b] for a, b in enumerate(mirrored) if a != b}
     assert moved["Turning [something] clockwise"] == "Turning [something] counterclockwise"
     assert moved["Moving [something] left"] == "Moving [something] right" and len(moved) == 6
-
-
-@pytest.mark.gpu
-def test_the_device_does_the_same():
-    clips, crops = [torch.randint(0, 256, (2, 1, 3, 40, 50), dtype=torch.uint8)], [Crop(1, 2, 32, 32, flip=True)]
-    on_gpu = to_input([clips[0].cuda()], crops, 24)
-    torch.testing.assert_close(on_gpu.cpu(), to_input(clips, crops, 24), atol=0.05, rtol=0)  # rounding of uint8

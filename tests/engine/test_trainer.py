@@ -143,16 +143,6 @@ def test_a_compiled_network_trains_to_the_same_weights(video_sets, tmp_path):
     torch.testing.assert_close(weights(compiled), weights(eager), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_gpu(video_sets, tmp_path, precision, compiled):
-    model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
-    recipe, compute = Recipe(8, 12, 0.01, "adamw"), Compute(5, precision, compiled)
-    _, history = train(video_sets, tmp_path, recipe, model, compute, device=torch.device("cuda"))
-    assert history[-1]["loss"] < history[0]["loss"]
-
-
 def test_unreadable_videos_are_reported_once_and_training_goes_on(video_sets, broken_videos, tmp_path, capsys, recwarn):
     videos = [*video_sets[0].videos[:20], *(Video(path, 0) for path in broken_videos.values())]
     broken = VideoSet(videos, video_sets[0].class_names)

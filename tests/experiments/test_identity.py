@@ -84,9 +84,7 @@ def test_the_result_of_other_data_is_not_used(tmp_path, finished, monkeypatch):
     folder = experiment.stored(config, results).folder
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     renamed(root)
-    said = (
-        r"mine is not as it was when .* was trained \(3 classes, 5 \+ 3 videos, sha256 .*; now 3 classes.*move .*"
-    )
+    said = r"mine is not as it was when .* was trained \(3 classes, 5 \+ 3 videos, sha256 .*; now 3 classes.*move .*"
     with pytest.raises(ValueError, match=said):
         experiment.run(config, results)
     assert plan([config], results).impossible.keys() == {config} and not plan([config], results).done

@@ -256,13 +256,3 @@ def test_a_wrapped_or_compiled_network_gives_what_the_network_inside_gives(video
         for look in (tdn.cam, tdn.predict):
             with pytest.raises(ValueError, match="a Linear is no network of video clips"):
                 look(of_no_video, video)
-
-
-@pytest.mark.gpu
-def test_on_a_gpu(video):
-    model = network()
-    on_cpu, on_gpu = (tdn.cam(model.to(device), video, "all", 3, "stage5", views=SMALL) for device in ("cpu", "cuda"))
-    assert on_gpu.maps.device.type == on_gpu.frames.device.type == "cpu"
-    assert (on_gpu.maps - on_cpu.maps).abs().max() < 0.02 and torch.equal(on_gpu.frames, on_cpu.frames)
-    with torch.autocast("cuda", torch.bfloat16):
-        assert tdn.cam(model, video, "all", 3, "stage5", views=SMALL).maps.isfinite().all()
