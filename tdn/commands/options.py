@@ -64,7 +64,12 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     """tdn train                                                   all of the pocket benchmark
     tdn train --profile paper --table temporal_modules --list   what there is to train, with a command for each run
     tdn train --dataset ./mine --pretrained weights.pt          one network on your videos
-    torchrun --nproc-per-node 8 -m tdn train --profile paper    every run on 8 GPUs together"""
+    torchrun --nproc-per-node 8 -m tdn train --profile paper    every run on 8 GPUs together
+
+    On a cluster, with one folder (TDN_HOME) for all machines; small runs dealt to 8 of them, large ones on 2 together:
+    sbatch --array=1-8 --wrap 'tdn train --shard $SLURM_ARRAY_TASK_ID/8'
+    sbatch --nodes 2 --ntasks-per-node 1 --wrap 'srun torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \
+        --rdzv-endpoint $(hostname):29500 -m tdn train --profile paper'"""
     # No option may begin one of torchrun's, which would take it (`--run-path`, ...).
     study = parser.add_argument_group("the study")
     add_profile(study)
@@ -86,7 +91,11 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add_precision(training)
     add("--compile", action="store_true", help="networks by torch.compile")
     add("--device-batch", type=positive, help="clips on a device at once, where a micro-batch is too large for it")
-    add("--jobs", type=positive, help="runs at a time (default: 1 on a GPU, else one per core, as the memory allows)")
+    add(
+        "--jobs",
+        type=positive,
+        help="runs at a time (default: 1 per core, up to 6 on each GPU, as the memory allows)",
+    )
     add_reader(training)
     parser.set_defaults(interrupted="the same command resumes from the last checkpoint")
 

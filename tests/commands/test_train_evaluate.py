@@ -111,3 +111,23 @@ def test_ctrl_c_ends_a_training_in_one_line(tmp_path, after):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
     assert err.splitlines()[-1] == "tdn train: interrupted; the same command resumes from the last checkpoint"
+
+
+@pytest.mark.slow
+def test_two_shards_at_once_train_each_run_once(tmp_path):
+    """As of two machines with one folder. Both need the network that the others start from."""
+    command = [sys.executable, "-m", "tdn", "train", "--profile", "smoke", "--table", "short_vs_long", "--jobs", "1"]
+    environment = os.environ | {"TDN_HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    shards = [subprocess.Popen([*command, "--shard", f"{shard}/2"], **options) for shard in (1, 2)]
+    ended = [shard.communicate(timeout=300) for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0], ended
+    runs = with_pretrained(all_runs(PROFILES["smoke"], ["short_vs_long"]))
+    folders = {path.parent.name for path in (tmp_path / "results/smoke/runs").glob("*/metrics.json")}
+    assert folders == {config.name for config in runs}
+    (pretrained,) = {config.pretrained.name for config in runs if config.pretrained}
+    assert all(out.count(f"{pretrained} seed 0: top-1") == 1 for out, _ in ended), (
+        "trained by one, awaited by the other"
+    )
+    manifest = json.loads((tmp_path / "results/smoke/runs" / pretrained / "manifest.json").read_text())
+    assert manifest["seconds"] > 0

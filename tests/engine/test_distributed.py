@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 from tdn.engine.distributed import RunningStatistics
 
+HIDDEN = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 PROGRAM = """
 import copy, os, shutil, sys
 from pathlib import Path
@@ -87,8 +89,29 @@ def start(processes, data_root, results, mode="all"):
     program.write_text(PROGRAM.format(tests=str(Path(__file__).parents[1])))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += [program, data_root, results, mode]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=HIDDEN)
+
+
+def start_on_two_machines(data_root, results):
+    """Two agents of torchrun with a process each, which meet at a port of the first, as on two machines."""
+    results.mkdir(exist_ok=True)
+    (results / "program.py").write_text(PROGRAM.format(tests=str(Path(__file__).parents[1])))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d"]
+    command += [
+        f"--rdzv-endpoint={meeting}",
+        "--local-addr=127.0.0.1",
+        results / "program.py",
+        data_root,
+        results,
+        "all",
+    ]
+    agents = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=HIDDEN) for _ in range(2)]
+    for agent in agents:
+        errors = agent.communicate(timeout=300)[1]
+        assert agent.returncode == 0, errors
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +151,14 @@ def test_any_number_of_processes_trains_and_evaluates_to_the_same(processes, out
     assert losses(alone["known"]) != pytest.approx(losses(alone["plain"])[:1], abs=1e-4)
     if processes == 3:  # which resume what two have begun: two epochs
         assert losses(several["resumed"]) == pytest.approx(losses(alone["plain"]), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_two_machines_train_as_two_processes_of_one(outcomes, data_root, tmp_path):
+    start_on_two_machines(data_root, tmp_path)
+    found = torch.load(tmp_path / "found.pt", weights_only=False)
+    assert losses(found["plain"]) == pytest.approx(losses(outcomes[2]["plain"]), abs=1e-4)
+    np.testing.assert_allclose(found["scores"][0], outcomes[2]["scores"][0], atol=1e-4)
 
 
 @pytest.mark.slow
