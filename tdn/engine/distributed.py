@@ -94,31 +94,31 @@ def replicate(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 class RunningStatistics:
-    """Running means and variances of batch norms: a step ends with the mean of what each of its micro-batches makes of
-    those from before it, whichever process had which micro-batch.
+    """Running means and variances of batch norms: each micro-batch of a step updates those from before the step, which
+    ends with the mean of the results, whichever process had which micro-batch.
 
-    Micro-batch i of k, from 1, with statistics s_i, updates x <- (1 - a_i) x + a_i s_i; with
-    a_i = (m / k) / (1 - (k - i) m / k) that gives (1 - m) x + m mean(s_i) after the last, m the norm's momentum. So
-    nothing is kept or put back, and nothing is done at all where a step is one micro-batch.
-    """
+    All are in one piece while they are kept and summed. Where a step is one micro-batch nothing is to be done."""
 
     def __init__(self, model: nn.Module):
-        self.norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        self.momenta = [norm.momentum for norm in self.norms]
-        self.buffers = [buffer for norm in self.norms for buffer in (norm.running_mean, norm.running_var)]
+        names = ("running_mean", "running_var")
+        self.buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(names)]
 
-    def start_micro_batch(self, index: int, count: int) -> None:
-        """Of this process's `count` micro-batches of a step, that of `index`, from 0."""
-        if count > 1:
-            for norm, momentum in zip(self.norms, self.momenta, strict=True):
-                norm.momentum = momentum / count / (1 - (count - index - 1) * momentum / count)
+    def start(self, count: int) -> None:
+        """Before a step of `count` micro-batches in this process."""
+        self.count, self.sum = count, None
+        self.before = torch.cat(self.buffers) if self.buffers and count > 1 else None
 
-    def finish(self, count: int, count_of_all: int) -> None:
-        """After a step of `count` micro-batches in this process and `count_of_all` in all."""
-        if count > 1:
-            for norm, momentum in zip(self.norms, self.momenta, strict=True):
-                norm.momentum = momentum
-        if world_size() == 1 or not self.buffers or not count_of_all:
-            return
-        flat = all_reduce(torch.cat(self.buffers) * (count / count_of_all))
+    def end_micro_batch(self) -> None:
+        if self.before is not None:
+            now = torch.cat(self.buffers)
+            self.sum = now if self.sum is None else self.sum.add_(now)
+            self._set(self.before)
+
+    def finish(self, count_of_all: int) -> None:
+        """`count_of_all`: micro-batches of all processes."""
+        if self.buffers and count_of_all > 1:
+            of_one = torch.cat(self.buffers) if self.sum is None else self.sum  # what no micro-batch changed is no sum
+            self._set(all_reduce(of_one * bool(self.count)) / count_of_all)
+
+    def _set(self, flat: Tensor) -> None:
         torch._foreach_copy_(self.buffers, flat.split([len(buffer) for buffer in self.buffers]))

@@ -216,13 +216,14 @@ class Training:
         """Returns the totals of all processes. `first`: index of the step's first micro-batch in the whole training."""
         self.optimizer.zero_grad(set_to_none=True)
         readable = [(first + i * world_size() + rank(), samples) for i, (samples, _) in enumerate(shard) if samples]
+        self.statistics.start(len(readable))
         totals = torch.zeros(5, device=self.device)  # those of `EpochTotals`, and the micro-batches
         for number, (index, samples) in enumerate(readable):
             torch.manual_seed(1_000_003 * self.loader.clips.seed + index)  # for dropout
             last = number == len(readable) - 1 or world_size() == 1  # then gradients are averaged over processes
-            self.statistics.start_micro_batch(number, len(readable))
             with nullcontext() if last else self.network.no_sync():
                 totals += self._micro_batch(samples)
+            self.statistics.end_micro_batch()
         if not readable and world_size() > 1:  # takes part in the sum of gradients with nothing
             clips = self.loader.clips
             shape = (1, clips.num_segments, clips.window, 3, self.size, self.size)
@@ -234,7 +235,7 @@ class Training:
         if not totals.isfinite().all():
             rate = self.optimizer.param_groups[0]["lr"]
             raise FloatingPointError(f"the loss is {loss + td_loss} at learning rate {rate}")
-        self.statistics.finish(len(readable), round(micro_batches))
+        self.statistics.finish(round(micro_batches))
         if videos:
             self._update_weights(videos)
         else:  # a step of no gradients changes nothing, but it counts, as those of the schedule do

@@ -126,8 +126,4 @@ def test_two_shards_at_once_train_each_run_once(tmp_path):
     folders = {path.parent.name for path in (tmp_path / "results/smoke/runs").glob("*/metrics.json")}
     assert folders == {config.name for config in runs}
     (pretrained,) = {config.pretrained.name for config in runs if config.pretrained}
-    assert all(out.count(f"{pretrained} seed 0: top-1") == 1 for out, _ in ended), (
-        "trained by one, awaited by the other"
-    )
-    manifest = json.loads((tmp_path / "results/smoke/runs" / pretrained / "manifest.json").read_text())
-    assert manifest["seconds"] > 0
+    assert all(out.count(f"{pretrained} seed 0: top-1") == 1 for out, _ in ended), "both need it"

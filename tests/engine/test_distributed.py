@@ -171,10 +171,10 @@ def test_the_error_of_a_worker_is_what_ends_the_run(data_root, tmp_path):
 def test_running_statistics_are_the_mean_over_the_micro_batches():
     norm = nn.BatchNorm1d(2, momentum=0.1)
     micro_batches, statistics = [torch.randn(8, 2) + number for number in range(5)], RunningStatistics(norm)
-    for index, micro_batch in enumerate(micro_batches):
-        statistics.start_micro_batch(index, 5)
+    statistics.start(5)
+    for micro_batch in micro_batches:
         norm(micro_batch)
-    statistics.finish(5, 5)
+        statistics.end_micro_batch()
+    statistics.finish(5)
     torch.testing.assert_close(norm.running_mean, 0.1 * torch.stack([x.mean(0) for x in micro_batches]).mean(0))
     torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * torch.stack([x.var(0) for x in micro_batches]).mean(0))
-    assert norm.momentum == 0.1
