@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from tdn.engine.distributed import default_precision
+from tdn.engine.trainer import Compute
 from tdn.experiments import queue
 from tdn.experiments.profiles import Profile
 from tdn.experiments.registry import plan
@@ -47,7 +49,7 @@ def train_or_load(name: str, study: Profile) -> list[Line]:
 def train_missing(runs: Sequence[Run], study: Profile) -> None:
     """Trains those of the runs that are not complete, where the study trains in notebooks."""
     if study.trains_in_notebooks:
-        queue.train(plan(runs, study.results), study.results)
+        queue.train(plan(runs, study.results), study.results, compute=Compute(precision=default_precision()))
 
 
 def measured(row: Row, table: Table, study: Profile) -> Line:

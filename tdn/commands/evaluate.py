@@ -7,7 +7,7 @@ import pandas as pd
 from tdn.book.scoring import accuracy_row, contents_of, evaluate_weights
 from tdn.data.disk.catalog import dataset_named
 from tdn.data.sampling import parse_views
-from tdn.engine.distributed import default_precision, process_group, rank
+from tdn.engine.distributed import process_group, rank
 from tdn.engine.evaluation import Evaluation, ensemble
 from tdn.utils import home, markdown
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     with process_group():
         videos, runs = dataset_named(options.dataset, options.split), home() / "results/paper/runs"
         network = options.segments, options.classes, options.size
-        computed = options.precision or default_precision(), options.batch, options.reader
+        computed = options.precision, options.batch, options.reader
         table = evaluate_weights(options.weights, videos, options.views, runs, *network, *computed)
         if rank() == 0:
             print(markdown(table, 1))

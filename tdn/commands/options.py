@@ -38,10 +38,9 @@ def add_reader(options: argparse._ActionsContainer) -> None:
     options.add_argument("--reader", default="pyav", choices=("pyav", "decord"), help=what)
 
 
-def add_precision(options: argparse._ActionsContainer) -> None:
-    options.add_argument(
-        "--precision", choices=("fp32", "bf16", "fp16"), help="default: bf16 on a GPU that has it, else fp32"
-    )
+def add_precision(options: argparse._ActionsContainer, default: str | None) -> None:
+    told = default or "bf16 where the device computes in it (CPUs with AVX512-BF16 or AMX, too), else fp32"
+    options.add_argument("--precision", default=default, choices=("fp32", "bf16", "fp16"), help=f"default: {told}")
 
 
 def add_profile(options: argparse._ActionsContainer) -> None:
@@ -88,7 +87,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add = training.add_argument
     what = "weights file to initialise from, not ImageNet's or another run's; none, with --dataset: random weights"
     add("--pretrained", type=given, metavar="FILE|none", help=what)
-    add_precision(training)
+    add_precision(training, None)
     add("--compile", action="store_true", help="networks by torch.compile")
     add("--device-batch", type=positive, help="clips on a device at once, where a micro-batch is too large for it")
     add(
@@ -112,7 +111,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
     add("--views", nargs="+", default=["1x1"], help="clips x crops, one or more (default: 1x1)")
     computed = parser.add_argument_group("how it is computed")
     add_reader(computed)
-    add_precision(computed)
+    add_precision(computed, "fp32")
     computed.add_argument("--batch", type=positive, default=16, help="views on a device at once (default: %(default)s)")
     add = parser.add_argument_group("in place of all this").add_argument
     add("--ensemble", nargs="+", type=given_path, metavar="SCORES", help="folders of kept scores to average")

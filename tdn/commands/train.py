@@ -88,6 +88,7 @@ def _announce(runs: Sequence[Run], compute: Compute, at_a_time: int) -> None:
             f"{world_size()} processes, learning rate {recipe.lr} for that batch"
         )
     if LAUNCHED:
-        print(f"  one run after the other, on {world_size()} processes", flush=True)
+        print(f"  in {compute.precision}, one run after the other, on {world_size()} processes", flush=True)
     else:
-        print(f"  {at_a_time} at a time{', each on one thread' if device().type == 'cpu' else ''}", flush=True)
+        threads = ", each on one thread" if device().type == "cpu" else ""
+        print(f"  in {compute.precision}, {at_a_time} at a time{threads}", flush=True)

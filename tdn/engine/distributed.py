@@ -42,8 +42,13 @@ def use_gpu(index: int) -> None:
 
 
 def default_precision() -> str:
-    """bf16 where the device computes in it, else fp32: the default of a command."""
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    """In which the study is trained unless it is told: bf16 where the device computes in it (of CPUs, those with
+    AVX512-BF16 or AMX), else fp32."""
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if native else "fp32"
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
