@@ -12,12 +12,14 @@ import psutil
 
 from tdn.bench.networks import measure_networks
 from tdn.bench.reading import measure_data, measure_memory, measure_waiting
+from tdn.bench.training import measure_training
 from tdn.utils import home, markdown, write_text
 
 MEASUREMENTS = {
     "memory": measure_memory,
     "data": measure_data,
     "waiting": measure_waiting,
+    "training": lambda folder: measure_training(),
     "networks": lambda folder: measure_networks(),
 }
 

@@ -162,8 +162,10 @@ def data_options(parser: argparse.ArgumentParser) -> None:
 def bench_options(parser: argparse.ArgumentParser) -> None:
     """tdn bench             all, one after the other: an hour
     tdn bench data        clips per second and core, of PIL and of tdn"""
-    what = "minutes: memory 5, data 3, waiting 2, networks 30; default: all; tables go to results/bench/"
-    parser.add_argument("measurement", nargs="?", choices=("memory", "data", "waiting", "networks"), help=what)
+    what = "minutes: memory 5, data 3, waiting 2, training 4, networks 30; default: all; tables go to results/bench/"
+    parser.add_argument(
+        "measurement", nargs="?", choices=("memory", "data", "waiting", "training", "networks"), help=what
+    )
 
 
 def book_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import torch
 from helpers.reference import randomise
 
 from tdn.__main__ import main
-from tdn.bench import networks, reading
+from tdn.bench import networks, reading, training
 from tdn.bench.plain_tdn import frame_wise_differences, reference_implementation
 from tdn.bench.synthetic import make_clip, write_jpegs, write_mp4
 from tdn.bench.timing import CLEAR_REFS, Form, interleaved, peak_memory, prepared, summary
@@ -45,8 +45,8 @@ def test_the_reference_implementation_is_the_same_function():
     torch.manual_seed(0)
     model = randomise(create_model("tdn_resnet10", 7, 4, width=16, dropout=0.0)).double()
     other = reference_implementation(model)
-    for training in (False, True):
-        scores, expected = model.train(training)(clips), other.train(training)(clips)
+    for mode in (False, True):
+        scores, expected = model.train(mode)(clips), other.train(mode)(clips)
         torch.testing.assert_close(scores, expected)
         gradients = torch.autograd.grad(scores.square().sum(), list(model.parameters()))
         theirs = torch.autograd.grad(expected.square().sum(), list(other.parameters()))
@@ -110,3 +110,19 @@ def test_rows_are_written_as_they_come(home, monkeypatch, capsys):
     assert all(character.isalnum() or character == "-" for character in table.stem), "the machine, fit for a file name"
     assert pd.read_csv(table)["clips per second and core"].tolist() == [3.14, 2.72]
     assert "| nothing " in capsys.readouterr().out
+
+
+def test_training_steps_are_measured_beside_the_roofs_of_the_device():
+    rows = pd.DataFrame(training.measure_training(2, {"tiny": training.Scale(10, 8, 48, 2, "adamw")}))
+    measured = rows[rows["network"].notna()]
+    assert list(measured["network"][:3]) == ["TSN", "temporal convolution", "TDN"]
+    assert (measured["clips a second"] == 2 * measured["steps a second"]).all()
+    assert measured["of the product (%)"].between(0, 110, "neither").all() and (measured["of the copy (%)"] > 0).all()
+    assert measured.loc[measured["network"] == "TSN", "times TSN"].eq(1).all()
+
+
+def test_traffic_is_what_operators_read_and_write():
+    a, b = torch.zeros(10, 20), torch.zeros(20, 5)
+    with training.Traffic() as traffic:
+        _ = (a.view(10, 20) @ b).T
+    assert traffic.bytes == 4 * (200 + 100 + 50), "of the product, not of the views"
