@@ -117,7 +117,8 @@ class VideoSet:
         videos = [Video(self.videos[index].path, label) for index, label in zip(indices, labels, strict=True)]
         reasons = {new: self.known_unreadable[old] for new, old in enumerate(indices) if old in self.known_unreadable}
         part = VideoSet(videos, class_names, groups, reasons, self.reader)
-        part._memory, part._numbers = self._memory, indices
+        if self.in_memory:
+            part._memory, part._numbers = self._memory, indices
         return part
 
     def unreadable(self) -> list[Unreadable]:
@@ -142,6 +143,8 @@ class VideoSet:
 
     def _decode(self, index: int, room: "_Room") -> Tensor | None:
         """All frames; None where the video can't be read, or there is no room for it."""
+        if room.exceeded:
+            return None
         size = 0
         try:
             with self.open(index) as video:

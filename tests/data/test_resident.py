@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
+from helpers.videos import read
 
 from tdn.data.clips import Resident
 from tdn.utils import worker_pool
@@ -25,6 +27,17 @@ def test_a_process_that_is_started_gets_the_same_memory_not_a_copy():
         assert pool.submit(os.getpid).result() != os.getpid()
     assert torch.equal(resident.open(1).frames, FRAMES[:1] + 100)
     assert torch.equal(resident.open(7).frames, FRAMES), "others stay"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_part_has_its_own_videos_whether_the_whole_was_decoded_before_or_not(first, video_sets):
+    whole = video_sets[1]
+    assert not first or whole.keep_in_memory()
+    part = whole.part([4, 2, 9], [0, 1, 0], ["a", "b"], None)
+    assert part.in_memory == first and part.keep_in_memory()
+    for index, number in enumerate((4, 2, 9)):
+        expected = read(whole.videos[number].path)
+        assert torch.equal(part.open(index).read(range(len(expected))), expected)
 
 
 def test_room_that_is_not_used_takes_no_memory():
