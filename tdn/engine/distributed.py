@@ -121,7 +121,7 @@ class RunningStatistics:
 
     def finish(self, count_of_all: int) -> None:
         """`count_of_all`: micro-batches of all processes."""
-        if self.buffers and count_of_all > 1:
+        if self.buffers and (count_of_all > 1 or (count_of_all and world_size() > 1)):
             of_one = torch.cat(self.buffers) if self.sum is None else self.sum  # what no micro-batch changed is no sum
             self._set(all_reduce(of_one * bool(self.count)) / count_of_all)
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from tdn.engine import distributed
 from tdn.engine.distributed import RunningStatistics
 
 HIDDEN = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
@@ -151,6 +152,16 @@ def test_any_number_of_processes_trains_and_evaluates_to_the_same(processes, out
     assert losses(alone["known"]) != pytest.approx(losses(alone["plain"])[:1], abs=1e-4)
     if processes == 3:  # which resume what two have begun: two epochs
         assert losses(several["resumed"]) == pytest.approx(losses(alone["plain"]), abs=1e-4)
+
+
+def test_a_step_of_one_micro_batch_reaches_the_processes_that_had_none(monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "all_reduce", lambda flat: flat + torch.tensor([3.0, 4, 5, 6]))  # the other's
+    norm = nn.BatchNorm1d(2)
+    statistics = RunningStatistics(norm)
+    statistics.start(0)
+    statistics.finish(1)
+    assert norm.running_mean.tolist() == [3, 4] and norm.running_var.tolist() == [5, 6]
 
 
 @pytest.mark.slow
