@@ -49,7 +49,7 @@ def evaluate_weights(
     val_set.reader = reader
     order = output_order(val_set, model.fc.out_features, class_names or names)
     to_device(model, device())
-    rows = []
+    contents, rows = spec.contents(), []
     for of in chosen:
         clips = TestClips(val_set, model.num_segments, model.window, of)
         evaluation = evaluate(model, clips, device(), batch, PRECISIONS[precision])
@@ -66,7 +66,7 @@ def evaluate_weights(
             digits = hashlib.sha256(weights.read_bytes()).hexdigest()
             data = spec.index_file(Path()).stem  # its name, split, or a hash of its folder
             folder = results / f"{data}-{name}-{model.num_segments}-{of}-{of.size}-{precision}-{digits[:10]}"
-            about = row | {"split": spec.split, "contents": spec.contents(), "precision": precision}
+            about = row | {"split": spec.split, "contents": contents, "precision": precision}
             about |= {"weights": f"{weights.name}, sha256 {digits}"}
             again = ["tdn", "evaluate", "--weights", str(weights), "--dataset", spec.name, "--views", str(of)]
             _keep(folder, evaluation, val_set, about | environment() | {"command": shlex.join(again)})

@@ -1,7 +1,6 @@
 """`tdn train`: the runs of the study that are missing, or one network on a data set."""
 
 import argparse
-import itertools
 import shlex
 import signal
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from tdn.engine.trainer import Compute
 from tdn.experiments import queue
 from tdn.experiments.profiles import PAPER, Profile, get_profile, own_run
 from tdn.experiments.registry import Plan, all_runs, command, named_runs, plan, select, shard, with_pretrained
-from tdn.experiments.runs import FILES, IMAGENET, Run, stored, videos
+from tdn.experiments.runs import IMAGENET, Run, stored, videos
+from tdn.experiments.runs import run as result_of
 
 
 def run(options: argparse.Namespace) -> None:
@@ -31,9 +31,8 @@ def run(options: argparse.Namespace) -> None:
             _report(profile, todo, options)
         if options.list:
             return
-        if rank() == 0:
-            for config, name in itertools.product(todo.done, FILES):
-                stored(config, profile.results).file(name)  # raises where it is damaged
+        for config in todo.done:  # raises where one is damaged, or started from other weights
+            result_of(config, profile.results, pretrained=weights)
         if todo.to_do:
             if rank() == 0:
                 _announce(todo.to_do, compute, min(options.jobs or queue.default_jobs(), len(todo.to_do)))

@@ -102,6 +102,7 @@ def test_a_training_that_is_done_is_compared(results, monkeypatch, capsys):
     monkeypatch.setattr("tdn.commands.train._study", lambda _: (SimpleNamespace(name="smoke", results=results), [TINY]))
     assert main(["train"]) == 0
     path = folder_of(results) / "weights.pt"
+    assert main(["train", "--pretrained", str(path)]) == 2 and "did not start from" in capsys.readouterr().err
     flip(path, path.stat().st_size // 2)
     assert main(["train"]) == 2 and f"{path} is damaged" in capsys.readouterr().err
 
