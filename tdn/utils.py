@@ -133,8 +133,7 @@ class SharedMemory:
 
     def __init__(self, size: int, descriptor: int | None = None):
         if descriptor is None:
-            with tempfile.TemporaryFile() as file:
-                descriptor = os.memfd_create("tdn") if hasattr(os, "memfd_create") else os.dup(file.fileno())
+            descriptor = os.memfd_create("tdn") if hasattr(os, "memfd_create") else _unnamed_file()
             os.ftruncate(descriptor, size)
         self._size, self._descriptor = size, descriptor
         self.buffer = mmap.mmap(descriptor, size)
@@ -144,6 +143,11 @@ class SharedMemory:
 
     def __del__(self) -> None:
         os.close(self._descriptor)  # the buffer keeps the memory
+
+
+def _unnamed_file() -> int:
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _received(descriptor: Any, size: int) -> SharedMemory:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tdn.bench.timing import device_name, devices, interleaved
 from tdn.data.clips import Sample, TrainingClips, VideoSet
@@ -56,8 +57,8 @@ class Traffic(TorchDispatchMode):
     def __torch_dispatch__(self, operator, types, arguments=(), options=None):
         result = operator(*arguments, **(options or {}))
         if not operator.is_view:
-            tensors = [t for t in (*arguments, *(result if isinstance(result, tuple | list) else (result,)))]
-            self.bytes += sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
+            tensors = [value for value in tree_leaves((arguments, result)) if isinstance(value, Tensor)]
+            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return result
 
 
