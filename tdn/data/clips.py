@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from tdn.data.sampling import Views, training_windows
-from tdn.data.transforms import Crop, mirrored_labels, random_crop
+from tdn.data.transforms import Crop, crop_sides, mirrored_labels, random_crop
 from tdn.data.video import TensorVideo, VideoError, VideoReader, open_video
 from tdn.utils import SharedMemory, free_memory
 
@@ -39,18 +39,37 @@ class Resident:
     object share."""
 
     def __init__(self, limit: int):
-        self._memory, self._used = SharedMemory(limit), 0
+        self._memory, self.used = SharedMemory(limit), 0
+        self._on_device: dict[torch.device, Tensor] = {}
         self._places: dict[int, tuple[int, torch.Size]] = {}
 
     def keep(self, video: int, frames: Tensor) -> None:
         """A copy of uint8 `(F, C, H, W)`."""
-        self._places[video], self._used = (self._used, frames.shape), self._used + frames.numel()
+        self._places[video], self.used = (self.used, frames.shape), self.used + frames.numel()
         self.open(video).frames.copy_(frames)
 
     def open(self, video: int) -> TensorVideo:
         start, shape = self._places[video]
         frames = torch.frombuffer(self._memory.buffer, dtype=torch.uint8, count=shape.numel(), offset=start)
         return TensorVideo(frames.view(shape))
+
+    @property
+    def frame_size(self) -> torch.Size | None:
+        """`(C, H, W)` where all videos have one size."""
+        sizes = {shape[1:] for _, shape in self._places.values()}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def frames(self, device: torch.device) -> Tensor:
+        """Those of all videos, uint8 `(F, C, H, W)` of one size, on a device: copied once."""
+        if device not in self._on_device:
+            frames = torch.frombuffer(self._memory.buffer, dtype=torch.uint8, count=self.used)
+            self._on_device[device] = frames.view(-1, *self.frame_size).to(device)
+        return self._on_device[device]
+
+    def first(self, video: int) -> int:
+        """The number of its first frame in `frames`."""
+        start, shape = self._places[video]
+        return start // shape[1:].numel()
 
 
 @dataclass(eq=False)
@@ -63,7 +82,7 @@ class VideoSet:
     known_unreadable: dict[int, str] = field(default_factory=dict)  # why, by index; these are not tried again
     reader: str = "pyav"  # as `open_video`
     sizes: Sequence[int] | None = None  # bytes of each video, decoded, where an index has them; 0 where unreadable
-    _memory: Resident | None = field(default=None, init=False)
+    memory: Resident | None = field(default=None, init=False)
     _numbers: Sequence[int] | None = field(default=None, init=False)  # of the videos in memory; None: their indices
 
     def __len__(self) -> int:
@@ -74,7 +93,7 @@ class VideoSet:
         if index in self.known_unreadable:
             raise VideoError(self.videos[index].path, self.known_unreadable[index])
         if self.in_memory:
-            return self._memory.open(self._numbers[index] if self._numbers else index)
+            return self.memory.open(self._number(index))
         path = self.videos[index].path
         with suppress(UnicodeEncodeError):
             if b"\0" not in os.fsencode(path):
@@ -83,7 +102,7 @@ class VideoSet:
 
     @property
     def in_memory(self) -> bool:
-        return self._memory is not None
+        return self.memory is not None
 
     def keep_in_memory(self, fraction: float = 0.5) -> bool:
         """Decodes everything once, if it takes at most this fraction of the free memory; returns whether it did.
@@ -107,8 +126,15 @@ class VideoSet:
         if room.exceeded:
             print(f"keeping all videos in memory needs more than {limit / 2**20:,.0f} MiB: they are read from file")
             return False
-        self._memory = memory
+        self.memory = memory
         return True
+
+    def numbers(self, index: int, frames: np.ndarray) -> Tensor:
+        """Which frames of all in memory these frames of a video are, int64 of the same shape."""
+        return torch.from_numpy(frames + self.memory.first(self._number(index)))
+
+    def _number(self, index: int) -> int:
+        return self._numbers[index] if self._numbers else index
 
     def part(
         self, indices: Sequence[int], labels: Sequence[int], class_names: Sequence[str], groups: Sequence[str] | None
@@ -118,7 +144,7 @@ class VideoSet:
         reasons = {new: self.known_unreadable[old] for new, old in enumerate(indices) if old in self.known_unreadable}
         part = VideoSet(videos, class_names, groups, reasons, self.reader)
         if self.in_memory:
-            part._memory, part._numbers = self._memory, indices
+            part.memory, part._numbers = self.memory, indices
         return part
 
     def unreadable(self) -> list[Unreadable]:
@@ -173,7 +199,9 @@ class _Room:
 class Sample:
     """A clip of a video in training, or all its clips in a test."""
 
-    clip: Tensor  # uint8 frames `(T, L, C, H, W)`, or `(clips, T, L, C, H, W)`: the part of them that holds the crops
+    # uint8 frames `(T, L, C, H, W)`, or `(clips, T, L, C, H, W)`: the part of them that holds the crops. In training on
+    # videos that are on a GPU: their numbers `(T, L)`.
+    clip: Tensor
     label: int  # already exchanged if the crop is mirrored
     crops: tuple[Crop, ...]  # of every clip, to be taken on the device
     video: int  # index in the set
@@ -199,8 +227,19 @@ class TrainingClips(Dataset):
         self.videos, self.num_segments, self.window = videos, num_segments, window
         self.scales, self.seed, self.epoch = tuple(scales), seed, 0
         self.sampling = sampling
+        self.frames: Tensor | None = None  # of all videos (`move_to`)
         self._unreadable: dict[str, str] = {}
         self._mirrored = mirrored_labels(videos.class_names)
+
+    def move_to(self, device: torch.device, size: int) -> None:
+        """Copies the videos to a GPU, as `frames`, where they are in memory, take at most a tenth of the GPU's, and
+        have crops of `size` pixels as they are: then a clip is the numbers of its frames, for `to_input_of_frames`."""
+        videos = self.videos.memory
+        shape = videos.frame_size if videos else None
+        if shape is None or set(crop_sides(min(shape[1:]), self.scales, self.sampling)) != {size}:
+            return
+        if device.type != "cuda" or videos.used < torch.cuda.get_device_properties(device).total_memory / 10:
+            self.frames = videos.frames(device)
 
     def start_epoch(self, epoch: int, unreadable: Mapping[str, str] | None = None) -> None:
         """`unreadable`: paths that need not be tried again, and the reasons."""
@@ -221,7 +260,10 @@ class TrainingClips(Dataset):
             with self.videos.open(index) as video:
                 windows = training_windows(video.num_frames, self.num_segments, self.window, rng, self.sampling)
                 crop = random_crop(rng, video.height, video.width, self.scales, mirrored is not None, self.sampling)
-                clip, crops = read_crops(video, windows, [crop])
+                if self.frames is not None:
+                    clip, crops = self.videos.numbers(index, windows), (crop,)
+                else:
+                    clip, crops = read_crops(video, windows, [crop])
         except VideoError as error:
             return Unreadable(error.path, error.reason)
         return Sample(clip, mirrored if crop.flip else label, crops, index)

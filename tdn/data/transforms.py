@@ -48,16 +48,22 @@ def random_crop(
     small) of the shorter side, at most one step apart, all pairs alike; at one of 13 `PLACES`. "even": squares, at any
     place (departures, notebook 02). Raises ValueError for another `sampling`.
     """
-    shorter = min(height, width)
-    if require_sampling(sampling) == "even":
-        side = round(rng.choice(scales) * shorter)
+    sides = crop_sides(min(height, width), scales, sampling)
+    if sampling == "even":
+        side = int(rng.choice(sides))
         top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
         return Crop(int(top), int(left), side, side, bool(flip and rng.random() < 0.5))
-    sides = [max(int(shorter * scale), 1) for scale in scales]
     pairs = [(h, w) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
     (high, wide), (down, along) = pairs[rng.integers(len(pairs))], PLACES[rng.integers(len(PLACES))]
     top, left = down * ((height - high) // 4), along * ((width - wide) // 4)
     return Crop(top, left, high, wide, bool(flip and rng.random() < 0.5))
+
+
+def crop_sides(shorter: int, scales: Sequence[float], sampling: str) -> list[int]:
+    """Pixels, of a video whose shorter side has so many. Raises ValueError for another `sampling`."""
+    if require_sampling(sampling) == "even":
+        return [round(scale * shorter) for scale in scales]
+    return [max(int(shorter * scale), 1) for scale in scales]
 
 
 def require_sampling(sampling: str) -> str:
@@ -69,15 +75,33 @@ def require_sampling(sampling: str) -> str:
 def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tensor:
     """Normalised network input `(N, T, L, C, size, size)` from N uint8 clips `(T, L, C, H, W)` of any H and W, on their
     device."""
-    squares = []
-    for clip, crop in zip(clips, crops, strict=True):
+    device = clips[0].device
+    inputs = torch.empty(len(clips), *clips[0].shape[:-2], size, size, device=device)
+    for into, clip, crop in zip(inputs, clips, crops, strict=True):
         square = crop.of(clip)
         if (crop.height, crop.width) != (size, size):
             square = tv.resize(square.flatten(0, 1), [size, size], antialias=True).unflatten(0, clip.shape[:2])
-        squares.append(square.flip(-1) if crop.flip else square)
-    pixels = torch.stack(squares).float()
-    mean, std = _mean_and_std(pixels.device)
-    return pixels.sub_(mean).div_(std)
+        mean, std = _mean_and_std(device)
+        into.copy_(square.flip(-1) if crop.flip else square).sub_(mean).div_(std)  # clip by clip: in a CPU's cache
+    return inputs
+
+
+def to_input_of_frames(frames: Tensor, numbers: Sequence[Tensor], crops: Sequence[Crop]) -> Tensor:
+    """`to_input`, in the same bits, of crops of one size, which are not resized, of the clips that have these `numbers`
+    `(T, L)`, int64 in a CPU's memory, of `frames` `(F, C, H, W)` on any device: one copy to it, one indexing."""
+    shape, height, width = numbers[0].shape, crops[0].height, crops[0].width
+    places = torch.tensor([(crop.top, crop.left, crop.flip) for crop in crops])
+    wanted = torch.cat([torch.stack(list(numbers)).flatten(1), places], 1)
+    wanted = wanted.pin_memory() if frames.is_cuda else wanted
+    wanted = wanted.to(frames.device, non_blocking=True)
+    top, left, flip = wanted[:, -3:, None].unbind(1)
+    rows, columns, channels = (torch.arange(n, device=frames.device) for n in (height, width, frames.shape[1]))
+    rows, columns = top + rows, left + torch.where(flip > 0, width - 1 - columns, columns)
+    frame = wanted[:, :-3].unflatten(1, shape)[..., None, None, None]  # (N, T, L, 1, 1, 1)
+    rows, columns = rows[:, None, None, None, :, None], columns[:, None, None, None, None]
+    pixels = frames[frame, channels[:, None, None], rows, columns]
+    mean, std = _mean_and_std(frames.device)
+    return pixels.float().sub_(mean).div_(std)
 
 
 def to_pixels(inputs: Tensor) -> Tensor:

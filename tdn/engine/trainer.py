@@ -16,13 +16,14 @@ from torch import Tensor, nn, optim
 from tqdm import tqdm
 
 from tdn.data.clips import Sample, TestClips
-from tdn.data.transforms import to_input
+from tdn.data.transforms import to_input, to_input_of_frames
 from tdn.engine import distributed
 from tdn.engine.distributed import rank, to_device, world_size
 from tdn.engine.evaluation import evaluate
 from tdn.engine.loading import Shard, TrainingLoader, on_device
 from tdn.engine.recipes import Recipe
-from tdn.model.tdrl import TemporalDiversity, temporal_diversity
+from tdn.engine.step import Step, graphed
+from tdn.model.tdrl import TemporalDiversity
 from tdn.utils import write_text, write_whole
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -162,6 +163,11 @@ class Training:
         if self.compute.compile:
             self.model.compile()
         self.network = distributed.replicate(Step(self.model), self.device)
+        self.graphed = None
+        if self.device.type == "cuda":
+            self.loader.clips.move_to(self.device, self.size)
+            if world_size() * self.loader.micro_batches == 1 and not self.compute.compile:
+                self.graphed = graphed(self.model, self._no_clips(self.loader.batch), self.compute.dtype)
         self.statistics = distributed.RunningStatistics(self.model)
 
     def begin_epoch(self) -> None:
@@ -189,7 +195,8 @@ class Training:
         """The steps of the epoch that are still to do. Returns the fraction of the time spent waiting for clips."""
         loader, epoch, before, waiting = self.loader, len(self.history), self.seconds, 0.0
         started = saved = asked = time.monotonic()
-        for shard in on_device(loader.epoch(epoch, self.step, self.unreadable), self.device):
+        shards = loader.epoch(epoch, self.step, self.unreadable)
+        for shard in shards if loader.clips.frames is not None else on_device(shards, self.device):
             waiting += time.monotonic() - asked
             for video in (video for _, unreadable in shard for video in unreadable):
                 if str(video.path) not in self.unreadable:
@@ -225,10 +232,8 @@ class Training:
                 totals += self._micro_batch(samples)
             self.statistics.end_micro_batch()
         if not readable and world_size() > 1:  # takes part in the sum of gradients with nothing
-            clips = self.loader.clips
-            shape = (1, clips.num_segments, clips.window, 3, self.size, self.size)
             self.model.eval()
-            (self.network(torch.zeros(shape, device=self.device))[0].sum() * 0).backward()
+            (self.network(self._no_clips(1))[0].sum() * 0).backward()
             self.model.train()
         totals = distributed.all_reduce(totals).cpu()  # the step's only wait for the device (fp16's scaler has another)
         loss, _, videos, td_loss, micro_batches = totals.tolist()
@@ -246,13 +251,22 @@ class Training:
             self.decay.step()
         return totals[:4]
 
+    def _no_clips(self, count: int) -> Tensor:
+        clips = self.loader.clips
+        shape = count, clips.num_segments, clips.window, 3, self.size, self.size
+        return torch.zeros(shape, device=self.device)
+
     def _micro_batch(self, samples: Sequence[Sample]) -> Tensor:
-        clips = [sample.clip.to(self.device) for sample in samples]
+        clips, crops = [sample.clip for sample in samples], [sample.crops[0] for sample in samples]
         labels = torch.tensor([sample.label for sample in samples], pin_memory=self.device.type == "cuda")
         labels = labels.to(self.device, non_blocking=True)
-        inputs = to_input(clips, [sample.crops[0] for sample in samples], self.size)
+        if (frames := self.loader.clips.frames) is not None:
+            inputs = to_input_of_frames(frames, clips, crops)
+        else:
+            inputs = to_input([clip.to(self.device) for clip in clips], crops, self.size)
+        network = self.graphed if self.graphed and len(samples) == self.loader.batch else self.network
         with torch.autocast(self.device.type, self.compute.dtype, enabled=self.compute.dtype != torch.float32):
-            scores, td_loss = self.network(inputs)
+            scores, td_loss = network(inputs)
         smoothing = self.recipe.label_smoothing
         loss = F.cross_entropy(scores.float(), labels, label_smoothing=smoothing, reduction="sum")
         # Gradients are averaged over processes where the sum is wanted.
@@ -269,20 +283,6 @@ class Training:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-
-
-class Step(nn.Module):
-    """A network in training as a function of tensors: normalised clips to scores `(N, classes)` and the sum of the TD
-    loss over them, before its weight, 0 for a network without one. The network alone hands that out by the way
-    (`temporal_diversity`), where neither DistributedDataParallel nor a CUDA graph would follow."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        scores = self.model(clips)
-        return scores, temporal_diversity(self.model).sum() if self.model.training else scores.new_zeros(())
 
 
 class _Hashed(NamedTuple):

@@ -108,7 +108,7 @@ class VideoResNet(nn.Module):
         block = block if conv2 == "dense" else SPLIT[block]
         # The order of the next lines is that of the random draws: another one gives other networks from a seed.
         channels = self._backbone(block, sizes, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()  # of 0 it still draws
         self.fc = nn.Linear(channels, num_classes)
         td_loss = functools.partial(TemporalDiversity, fraction=td_fraction)
         long_term = functools.partial(LongTermTDM, **l_tdm)

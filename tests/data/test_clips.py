@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet, collate, read_crops
 from tdn.data.sampling import Views, sample_windows
-from tdn.data.transforms import Crop, to_input
+from tdn.data.transforms import Crop, to_input, to_input_of_frames
 from tdn.data.video import TensorVideo, VideoReader
 
 
@@ -29,6 +29,36 @@ def test_memory_gives_what_the_files_give_where_there_is_room(video_sets, monkey
     assert not train.in_memory and train.keep_in_memory() and train.in_memory
     from_memory = [TrainingClips(train, 8, 5, seed=1)[i] for i in range(0, 36, 7)]
     assert all(same(a, b) for a, b in zip(from_file, from_memory, strict=True))
+
+
+@pytest.mark.parametrize("numbers", [None, [5, 0, 17, 9, 22]])
+def test_clips_that_are_numbers_of_frames_on_a_device_have_the_same_pixels(numbers, video_sets):
+    whole, _ = video_sets
+    assert whole.keep_in_memory()
+    videos = whole.part(numbers, [4, 5, 6, 7, 8], whole.class_names, None) if numbers else whole
+    inputs = []
+    for device in (None, torch.device("cpu")):
+        clips = TrainingClips(videos, 8, 5, (48 / 56,), seed=1, sampling="even")
+        if device:
+            clips.move_to(device, 48)
+        samples = [clips[index] for index in range(len(videos))]
+        crops, of_all = [sample.crops[0] for sample in samples], [sample.clip for sample in samples]
+        assert {crop.flip for crop in crops} == {True, False}
+        inputs.append(to_input_of_frames(clips.frames, of_all, crops) if device else to_input(of_all, crops, 48))
+    assert torch.equal(*inputs)
+    assert clips.frames.data_ptr() == whole.memory.frames(device).data_ptr(), "one copy for all parts"
+
+
+def test_clips_stay_where_they_are_if_crops_are_to_be_resized_or_sizes_differ(video_sets, tmp_path):
+    whole, _ = video_sets
+    assert whole.keep_in_memory()
+    two = [write_video(tmp_path / f"{size}.mp4", numbered(12, size, size)) for size in (56, 64)]
+    mixed = VideoSet([Video(path, 0) for path in two], ["a"])
+    assert mixed.keep_in_memory()
+    for videos, scales, size in ((whole, (48 / 56,), 40), (whole, (1, 48 / 56), 48), (mixed, (48 / 56,), 48)):
+        clips = TrainingClips(videos, 8, 5, scales, sampling="even")
+        clips.move_to(torch.device("cpu"), size)
+        assert clips.frames is None and clips[0].clip.dtype == torch.uint8
 
 
 # Of a set in an index; of one without, where the sample has the long ones and where it misses them.

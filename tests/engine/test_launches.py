@@ -1,6 +1,7 @@
 """What a training step asks of a GPU, counted on tensors that stand for some of one."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from tdn.data.transforms import Crop, _mean_and_std
 from tdn.engine import distributed, trainer
 from tdn.engine.distributed import RunningStatistics
 from tdn.engine.recipes import Recipe
-from tdn.engine.trainer import Compute, Step, Training
+from tdn.engine.step import Step
+from tdn.engine.trainer import Compute, Training
 
 GPU = torch.device("cuda", 0)
 
@@ -37,20 +39,27 @@ class Operators(TorchDispatchMode):
         return result
 
 
+@pytest.mark.parametrize("resident", [False, True])
 @pytest.mark.parametrize("name", ["tsn_resnet10", "tdn_resnet10", "tdrl_resnet10"])
-def test_a_micro_batch_never_waits_for_the_device(name, monkeypatch):
+def test_a_micro_batch_never_waits_for_the_device(name, resident, monkeypatch):
     with FakeTensorMode(allow_non_fake_inputs=True):
+        resident = torch.zeros(99, 3, 56, 56, dtype=torch.uint8, device=GPU) if resident else None
         with GPU:
             model = tdn.create_model(name, 18, 2).train()
         training = object.__new__(Training)
         training.device, training.compute, training.size = GPU, Compute(precision="bf16"), 48
         training.recipe, training.network, training.model = Recipe(1, 4, 0.01), Step(model), model
+        training.graphed = None
+        training.loader = SimpleNamespace(clips=SimpleNamespace(frames=resident))
         training.scaler = torch.amp.GradScaler("cuda", enabled=False)
         mean_and_std = tuple(torch.zeros(3, 1, 1, device=GPU) for _ in range(2))  # made once, in the first step
         monkeypatch.setattr("tdn.data.transforms._mean_and_std", lambda device: mean_and_std)
         monkeypatch.setattr(trainer.torch, "tensor", without_pinning(torch.tensor))
+        monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
         monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)  # needs CUDA; it has no operators of ours
         clip = torch.zeros(2, model.window, 3, 56, 56, dtype=torch.uint8, device=GPU)
+        if resident is not None:
+            clip = torch.zeros(2, model.window, dtype=torch.int64)
         samples = [Sample(clip, 3, (Crop(2, 2, 48, 48, flip),), 0) for flip in (True, False)]
         with Operators() as operators:
             training._micro_batch(samples)

@@ -14,7 +14,8 @@ from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
 from tdn.data.sampling import Views
 from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
-from tdn.engine.trainer import Compute, fit
+from tdn.engine.step import Step, graphed
+from tdn.engine.trainer import Compute, Training, fit
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch=12, lr=0.01)
@@ -141,6 +142,33 @@ def test_a_compiled_network_trains_to_the_same_weights(video_sets, tmp_path):
     compiled, _ = train(video_sets, tmp_path / "b", recipe, compute=Compute(compile=True))
     assert set(compiled.state_dict()) == set(eager.state_dict()), "the names of the weights stay"
     torch.testing.assert_close(weights(compiled), weights(eager), atol=1e-6, rtol=1e-5)
+
+
+def test_a_step_of_one_micro_batch_is_one_graph_of_clips_on_the_device(video_sets, tmp_path, monkeypatch):
+    """But for a micro-batch that lacks a video. The graph is not recorded here: its function is called as it is."""
+
+    def recorded(step, arguments, allow_unused_input):
+        assert step.training and not torch.is_autocast_cache_enabled()
+        for _ in range(3):  # as to warm up
+            step(*arguments)
+        graphs.append(step)
+
+    graphs, trained = [], {}
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", recorded)
+    recipe = Recipe(2, 12, 0.01, sampling="even")
+    for device in ("cpu", "cuda"):
+        clips = TrainingClips(video_sets[0], 2, 5, (48 / 56,), 3, "even")
+        training = Training(network().train(), TrainingLoader(clips, 12, 12), recipe, 48, tmp_path, CPU, DEFAULT)
+        if device == "cuda":
+            clips.move_to(CPU, 48)
+            training.graphed = graphed(training.model, training._no_clips(12), torch.float32)
+            training.network = None  # not to be called
+        training.train_one_epoch(lambda steps: None)
+        trained[device] = weights(training.model)
+    assert len(graphs) == 1 and torch.equal(trained["cpu"], trained["cuda"])
+    called, training.network = [], lambda clips: called.append(len(clips)) or Step(training.model)(clips)
+    training._micro_batch([clips[index] for index in range(11)])
+    assert called == [11]
 
 
 def test_unreadable_videos_are_reported_once_and_training_goes_on(video_sets, broken_videos, tmp_path, capsys, recwarn):

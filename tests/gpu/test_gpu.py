@@ -26,7 +26,7 @@ def training(video_sets, folder, compute, steps=2, micro_batch=12, device=GPU):
 
     torch.manual_seed(0)
     model = to_device(tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0), device).train()
-    loader = TrainingLoader(TrainingClips(video_sets[0], 2, 5, seed=3), 12, micro_batch)
+    loader = TrainingLoader(TrainingClips(video_sets[0], 2, 5, (48 / 56,), 3, "even"), 12, micro_batch)
     recipe = Recipe(steps, 12, 0.01, "adamw", micro_batch=micro_batch)
     return Training(model, loader, recipe, 48, folder, device, compute)
 
@@ -72,6 +72,34 @@ def test_a_micro_batch_does_not_wait_for_the_device(video_sets, tmp_path):
         finally:
             torch.cuda.set_sync_debug_mode("default")
         of_one.optimizer.step()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_graph_of_the_step_trains_the_same_weights(video_sets, tmp_path, precision, monkeypatch):
+    from tdn.engine.trainer import Compute
+
+    trained = []
+    for graph in (True, False):
+        of_one = training(video_sets, tmp_path, Compute(precision=precision))
+        assert of_one.graphed is not None
+        of_one.graphed = of_one.graphed if graph else None
+        of_one.train_one_epoch(lambda steps: None)
+        trained.append(of_one.model.state_dict())
+    for name, value in trained[0].items():
+        torch.testing.assert_close(value, trained[1][name], atol=2e-3, rtol=1e-2, msg=name)
+
+
+def test_clips_on_the_device_have_the_same_pixels(video_sets):
+    from tdn.data.clips import TrainingClips
+    from tdn.data.transforms import to_input, to_input_of_frames
+
+    video_sets[0].keep_in_memory()
+    read, resident = (TrainingClips(video_sets[0], 2, 5, (48 / 56,), 3, "even") for _ in range(2))
+    resident.move_to(GPU, 48)
+    crops = [read[index].crops[0] for index in range(6)]
+    expected = to_input([read[index].clip for index in range(6)], crops, 48)
+    found = to_input_of_frames(resident.frames, [resident[index].clip for index in range(6)], crops)
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_clips_and_crops_are_those_of_the_cpu(video_sets):
