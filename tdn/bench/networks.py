@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tdn.bench import timing
 from tdn.bench.plain_tdn import reference_implementation
 from tdn.bench.synthetic import write_mp4s
-from tdn.bench.timing import Form, devices, in_own_process, interleaved, peak_memory, summary, timed
+from tdn.bench.timing import Form, in_own_process, interleaved, peak_memory, summary, timed
 from tdn.data.clips import TestClips, Video, VideoSet
 from tdn.data.sampling import Views
 from tdn.engine.distributed import to_device
@@ -32,7 +32,20 @@ NETWORKS = {  # CVPR Table 5, ICLR Table 6; one view of each
     OURS: ("tdn_resnet50", {}),
 }
 BATCHES = {2: (BASE, "S-TDM", "L-TDM", OURS, REFERENCE), 16: (BASE, OURS, REFERENCE)}
-FORMS = [Form(*form) for form in itertools.product((False, True), (torch.float32, torch.bfloat16), (False, True))]
+FORMS = {  # by the type of device, what is wanted first in front
+    "cpu": [  # no processor here trains in bfloat16
+        *(
+            Form(False, precision, compiled)
+            for precision in (torch.float32, torch.bfloat16)
+            for compiled in (False, True)
+        ),
+        *(Form(True, torch.float32, compiled) for compiled in (False, True)),
+    ],
+    "cuda": [
+        *itertools.starmap(Form, itertools.product((True, False), (torch.bfloat16,), (True, False))),
+        *itertools.starmap(Form, itertools.product((True, False), (torch.float32,), (False,))),
+    ],
+}
 
 
 def network(name: str) -> nn.Module:
@@ -49,27 +62,30 @@ def call(name: str, form: Form, batch: int, size: int, device: torch.device) -> 
     return timing.prepared(network(name), form, batch, size, device, as_is=name == REFERENCE)
 
 
-def measure_networks(batches: Mapping[int, tuple] = BATCHES, size: int = 224, rounds: int = 5) -> Iterator[dict]:
-    """One row per device, form, batch and network: milliseconds per video, as `summary`; how many times as long the
-    reference implementation takes; for training steps the peak of memory in MB (not compiled: compilation takes more)
-    and as a fraction of the reference implementation's. Where there is no GPU, one row reports it. `batches`: which
-    networks are compared with so many videos at once; `rounds` of inference, `2 * rounds // batch`, at least 3, of
-    training steps."""
-    for device in devices():
-        forms = FORMS if device.type == "cuda" else FORMS[:6]  # no processor here trains in bfloat16
-        for form, (batch, names) in itertools.product(forms, batches.items()):
-            count = max(2 * rounds // batch, 3) if form.training else rounds
-            print(f"{device.type}, {form}, batch {batch}: {count} rounds of {', '.join(names)}", flush=True)
-            makes = {name: functools.partial(call, name, form, batch, size, device) for name in names}
-            # In its own process: what one form leaves in memory would be missing for the next.
-            seconds = in_own_process(timed, makes, count)
-            table = summary(seconds, batch, BASE)
-            table["reference takes"] = seconds.rdiv(seconds[REFERENCE], axis=0).median()
-            if form.training and not form.compiled:
-                table["peak MB"] = [peak_memory(make, device) for make in makes.values()]
-                table["of the reference's"] = table["peak MB"] / table["peak MB"][REFERENCE]
-            what = {"device": timing.device_name(device), "form": str(form), "batch": batch, "size": size}
-            yield from ({**what, **row} for row in table.reset_index().to_dict("records"))
+def measure_networks(
+    device: torch.device, batches: Mapping[int, tuple] | None = None, size: int = 224, rounds: int | None = None
+) -> Iterator[dict]:
+    """One row per form, batch and network: milliseconds per video, as `summary`; how many times as long the reference
+    implementation takes; for training steps the peak of memory in MB (not compiled: compilation takes more) and as a
+    fraction of the reference implementation's. `batches`: which networks are compared with so many videos at once, by
+    default on a GPU the larger one alone; `rounds` (5; on a GPU 20) of inference, `2 * rounds // batch`, at least 3, of
+    training steps on a CPU. Of a CPU alone, a last row says that no GPU was measured."""
+    on_gpu = device.type == "cuda"
+    rounds = rounds or (20 if on_gpu else 5)
+    batches = batches or ({16: BATCHES[16]} if on_gpu else BATCHES)
+    for form, (batch, names) in itertools.product(FORMS[device.type], batches.items()):
+        count = max(2 * rounds // batch, 3) if form.training and not on_gpu else rounds
+        print(f"{device.type}, {form}, batch {batch}: {count} rounds of {', '.join(names)}", flush=True)
+        makes = {name: functools.partial(call, name, form, batch, size, device) for name in names}
+        # In its own process: what one form leaves in memory would be missing for the next.
+        seconds = in_own_process(timed, makes, count, 3 if on_gpu else 1)
+        table = summary(seconds, batch, BASE)
+        table["reference takes"] = seconds.rdiv(seconds[REFERENCE], axis=0).median()
+        if form.training and not form.compiled:
+            table["peak MB"] = [peak_memory(make, device) for make in makes.values()]
+            table["of the reference's"] = table["peak MB"] / table["peak MB"][REFERENCE]
+        what = {"device": timing.device_name(device), "form": str(form), "batch": batch, "size": size}
+        yield from ({**what, **row} for row in table.reset_index().to_dict("records"))
     if not torch.cuda.is_available():
         yield {"device": "GPU", "form": "not measured"}
 

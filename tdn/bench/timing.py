@@ -32,8 +32,14 @@ class Form(NamedTuple):
     compiled: bool = False  # by torch.compile
 
     def __str__(self) -> str:
-        precision = str(self.precision).removeprefix("torch.")
+        precision = precision_name(self.precision)
         return f"{'training step' if self.training else 'inference'}, {precision}{', compiled' * self.compiled}"
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """With what a GPU makes of it: convolutions in float32 are TF32 unless they are told otherwise."""
+    tf32 = precision == torch.float32 and torch.cuda.is_available() and torch.backends.cudnn.allow_tf32
+    return str(precision).removeprefix("torch.") + " (convolutions in TF32)" * tf32
 
 
 def devices() -> list[torch.device]:
@@ -79,17 +85,21 @@ def prepared(
     return train if form.training else infer
 
 
-def interleaved(calls: Mapping[Any, Callable], rounds: int, clock: Callable[[], float] = wall_clock) -> pd.DataFrame:
+def interleaved(
+    calls: Mapping[Any, Callable], rounds: int, clock: Callable[[], float] = wall_clock, warm_up: int = 1
+) -> pd.DataFrame:
     """Seconds of each call, one column per call and one row per round. A round makes every call once, so that other
-    programs on the machine slow all of them equally. A first round (compilation, caches) does not count."""
+    programs on the machine slow all of them equally. The first rounds do not count: one for compilation and caches;
+    three where torch.compile records graphs, as it compiles in the first, records in the second and replays in the
+    third."""
     rows = []
-    for _ in tqdm(range(1 + rounds), "measuring", unit="round", leave=False):
+    for _ in tqdm(range(warm_up + rounds), "measuring", unit="round", leave=False):
         rows.append({})
         for name, call in calls.items():
             began = clock()
             call()
             rows[-1][name] = clock() - began
-    return pd.DataFrame(rows[1:])
+    return pd.DataFrame(rows[warm_up:])
 
 
 def summary(seconds: pd.DataFrame, videos: int, base: str) -> pd.DataFrame:
@@ -102,9 +112,9 @@ def summary(seconds: pd.DataFrame, videos: int, base: str) -> pd.DataFrame:
     return table.rename_axis("network")
 
 
-def timed(makes: Mapping[str, Make], rounds: int) -> pd.DataFrame:
+def timed(makes: Mapping[str, Make], rounds: int, warm_up: int = 1) -> pd.DataFrame:
     """`interleaved`, of the calls that these functions prepare."""
-    return interleaved({name: make() for name, make in makes.items()}, rounds)
+    return interleaved({name: make() for name, make in makes.items()}, rounds, warm_up=warm_up)
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tdn.bench.timing import device_name, devices, interleaved
+from tdn.bench.timing import device_name, interleaved, precision_name
 from tdn.data.clips import Sample, TrainingClips, VideoSet
 from tdn.data.transforms import Crop
 from tdn.engine.distributed import to_device
@@ -42,9 +42,9 @@ PASSES = 3  # multiply-adds of a training step: forward, and as many again for t
 class Clips:
     """What a `Training` asks of its loader, without videos."""
 
-    def __init__(self, num_segments: int, window: int):
+    def __init__(self, num_segments: int, window: int, batch: int):
         self.clips = TrainingClips(VideoSet([], []), num_segments, window)
-        self.steps, self.left_out = 1, []
+        self.steps, self.left_out, self.batch, self.micro_batches = 1, [], batch, 1
 
 
 class Traffic(TorchDispatchMode):
@@ -62,54 +62,81 @@ class Traffic(TorchDispatchMode):
         return result
 
 
-def step_of(scale: Scale, system: str, device: torch.device, precision: str) -> tuple[Callable[[], Any], nn.Module]:
-    """A call that trains a micro-batch of random clips, as a whole step, and the network."""
+def training_of(scale: Scale, system: str, device: torch.device, compute: Compute) -> Training:
+    """A training of a network with random weights, of one step."""
     torch.manual_seed(0)
     model = to_device(create_model(f"{system}_resnet{scale.depth}", 18, width=scale.width), device).train()
-    recipe, compute = Recipe(1, scale.batch, 0.001, scale.optimizer), Compute(precision=precision)
+    recipe = Recipe(1, scale.batch, 0.001, scale.optimizer)
     with tempfile.TemporaryDirectory() as folder:  # for a checkpoint that is never written
-        loader = Clips(model.num_segments, model.window)
-        training = Training(model, loader, recipe, scale.size, Path(folder), device, compute)
-    shape = model.num_segments, model.window, 3, scale.size, scale.size
-    rng, crops = np.random.default_rng(0), (Crop(0, 0, scale.size, scale.size),)
-    clips = [torch.from_numpy(rng.integers(0, 256, shape, np.uint8)).to(device) for _ in range(scale.batch)]
-    shard: Shard = [([Sample(clip, index % 18, crops, index) for index, clip in enumerate(clips)], [])]
-    return functools.partial(training._train_step, shard, 0), model
+        loader = Clips(model.num_segments, model.window, scale.batch)
+        return Training(model, loader, recipe, scale.size, Path(folder), device, compute)
+
+
+def step_of(training: Training) -> Callable[[], Any]:
+    """A call that trains a micro-batch of random clips, as a whole step."""
+    model, size = training.model, training.size
+    shape = model.num_segments, model.window, 3, size, size
+    rng, crops = np.random.default_rng(0), (Crop(0, 0, size, size),)
+    clips = [rng.integers(0, 256, shape, np.uint8) for _ in range(training.recipe.batch)]
+    samples = [
+        Sample(torch.from_numpy(c).to(training.device), index % 18, crops, index) for index, c in enumerate(clips)
+    ]
+    shard: Shard = [(samples, [])]
+    return functools.partial(training._train_step, shard, 0)
 
 
 def roofs(device: torch.device, precision: str, rounds: int = 5) -> tuple[float, float]:
-    """What the device reaches: multiply-adds a second, in a product of matrices, and bytes a second, in a copy."""
+    """What the device reaches: multiply-adds a second, in a product of matrices (of float32 on a GPU in TF32 where its
+    convolutions are), and bytes a second, in a copy."""
     side, size = (8192, 2**30) if device.type == "cuda" else (2048, 2**28)
     a = torch.randn(side, side, device=device, dtype=PRECISIONS[precision])
     source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
     calls = {"product": lambda: a @ a, "copy": lambda: target.copy_(source)}
-    fastest = interleaved(calls, rounds).min()
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        fastest = interleaved(calls, rounds).min()
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
     return side**3 / fastest["product"], 2 * size / fastest["copy"]
 
 
-def measure_training(rounds: int = 10, scales: Mapping[str, Scale] = SCALES) -> Iterator[dict[str, Any]]:
-    """One row per device, precision, profile and network, of steps in interleaved rounds; on a CPU the networks of the
-    profile pocket have one thread, as the study trains them.
+def measure_training(
+    device: torch.device, rounds: int | None = None, scales: Mapping[str, Scale] = SCALES
+) -> Iterator[dict[str, Any]]:
+    """One row per profile, precision, form and network, of steps in interleaved rounds (10; on a GPU 20); on a CPU the
+    networks of the profile pocket have one thread, as the study trains them. On a GPU a step is one CUDA graph, or
+    compiled.
 
     `clips a second` and `steps a second` are medians; `of the product` and `of the copy` are what fraction, in %, they
     are of what the arithmetic and the memory of this device would allow (`roofs`). The second counts the inputs and
-    outputs of every operator: where caches help it may be more than 100 %."""
-    for device, precision, profile in itertools.product(devices(), ("fp32", "bf16"), scales):
+    outputs of every operator, as they are without a compiler: where caches help, or operators are fused, it may be more
+    than 100 %. Of a CPU alone, a last row says that no GPU was measured."""
+    on_gpu = device.type == "cuda"
+    for profile, precision in itertools.product(scales, ("bf16", "fp32")):
         scale, threads = scales[profile], torch.get_num_threads()
-        if device.type == "cpu" and profile == "pocket":
+        if profile == "pocket" and not on_gpu:
             torch.set_num_threads(1)
         multiply_adds, bandwidth = roofs(device, precision)
-        made = {name: step_of(scale, system, device, precision) for name, system in SYSTEMS.items()}
-        seconds = interleaved({name: step for name, (step, _) in made.items()}, rounds).median()
-        for name, (step, model) in made.items():
-            with Traffic() as traffic:
-                step()
-            needed = PASSES * scale.batch * 1e9 * measure_cost(model, scale.size).gmacs
-            row = {"device": device_name(device), "precision": precision, "profile": profile, "network": name}
-            row |= {"batch": scale.batch, "clips a second": scale.batch / seconds[name]}
-            row |= {"steps a second": 1 / seconds[name], "times TSN": seconds[name] / seconds["TSN"]}
-            row |= {"of the product (%)": 100 * needed / multiply_adds / seconds[name]}
-            yield row | {"of the copy (%)": 100 * traffic.bytes / bandwidth / seconds[name]}
+        for compiled in (False, True) if on_gpu else (False,):
+            compute = Compute(precision=precision, compile=compiled)
+            of_all = {name: training_of(scale, system, device, compute) for name, system in SYSTEMS.items()}
+            calls = {name: step_of(training) for name, training in of_all.items()}
+            warm_up = 3 if on_gpu else 1
+            seconds = interleaved(calls, rounds or (20 if on_gpu else 10), warm_up=warm_up).median()
+            for name, system in SYSTEMS.items():
+                training = training_of(scale, system, device, Compute(precision=precision))
+                training.graphed = None  # whose operators are not called one by one
+                with Traffic() as traffic:
+                    step_of(training)()
+                needed = PASSES * scale.batch * 1e9 * measure_cost(training.model, scale.size).gmacs
+                form = "compiled" if compiled else "graph" if on_gpu else "eager"
+                row = {"device": device_name(device), "precision": precision_name(PRECISIONS[precision])}
+                row |= {"profile": profile, "form": form, "network": name}
+                row |= {"batch": scale.batch, "clips a second": scale.batch / seconds[name]}
+                row |= {"steps a second": 1 / seconds[name], "times TSN": seconds[name] / seconds["TSN"]}
+                row |= {"of the product (%)": 100 * needed / multiply_adds / seconds[name]}
+                yield row | {"of the copy (%)": 100 * traffic.bytes / bandwidth / seconds[name]}
         torch.set_num_threads(threads)
     if not torch.cuda.is_available():
         yield {"device": "GPU", "precision": "not measured"}

@@ -9,28 +9,35 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+import torch
 
 from tdn.bench.networks import measure_networks
 from tdn.bench.reading import measure_data, measure_memory, measure_waiting
+from tdn.bench.timing import device_name
 from tdn.bench.training import measure_training
+from tdn.engine import distributed
 from tdn.utils import home, markdown, write_text
 
 MEASUREMENTS = {
-    "memory": measure_memory,
-    "data": measure_data,
-    "waiting": measure_waiting,
-    "training": lambda folder: measure_training(),
-    "networks": lambda folder: measure_networks(),
+    "memory": lambda folder, device: measure_memory(folder),
+    "data": lambda folder, device: measure_data(folder),
+    "waiting": lambda folder, device: measure_waiting(folder),
+    "training": lambda folder, device: measure_training(device),
+    "networks": lambda folder, device: measure_networks(device),
 }
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("torch finds no GPU on this machine: --device cpu")
+    device = torch.device("cpu") if options.device == "cpu" else distributed.device()
     for name in [options.measurement] if options.measurement else MEASUREMENTS:
-        print(f"bench {name}", flush=True)
-        path = home() / "results/bench" / f"{machine()}-{name}"
+        on = device if name in ("training", "networks") else torch.device("cpu")
+        print(f"bench {name}, {device_name(on)}", flush=True)
+        path = home() / "results/bench" / f"{machine() if on.type == 'cpu' else as_file_name(device_name(on))}-{name}"
         rows = []
         with tempfile.TemporaryDirectory(prefix="tdn-bench-") as folder:
-            for row in MEASUREMENTS[name](Path(folder)):  # written as they come
+            for row in MEASUREMENTS[name](Path(folder), on):  # written as they come
                 rows.append(row)
                 table = pd.DataFrame(rows)
                 write_text(path.with_suffix(".csv"), table.to_csv(index=False, float_format="%.3f"))
@@ -44,4 +51,8 @@ def machine() -> str:
     found = re.search(r"^model name\s*:\s*(.+)$", about, re.MULTILINE)
     model = found[1] if found else platform.processor() or platform.machine()
     cores = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
-    return re.sub(r"[^a-z0-9]+", "-", f"{model} {cores} cores".lower()).strip("-")
+    return as_file_name(f"{model} {cores} cores")
+
+
+def as_file_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -58,6 +58,7 @@ def test_rounds_are_interleaved_and_the_first_does_not_count():
     calls = []
     made = {name: functools.partial(calls.append, name) for name in ("TSN", "TDN")}
     seconds = interleaved(made, 2, clock=iter(range(100)).__next__)
+    assert len(interleaved({"TSN": lambda: None}, 2, clock=iter(range(100)).__next__, warm_up=3)) == 2
     assert calls == ["TSN", "TDN"] * 3 and seconds.to_dict("list") == {"TSN": [1, 1], "TDN": [1, 1]}
     seconds = pd.DataFrame({"TSN": [1.0, 2.0, 3.0], "TDN": [2.0, 3.0, 12.0]})
     assert summary(seconds, 2, "TSN").loc["TDN"].tolist() == [1500, 1250, 3750, 1000 / 1500, 2.0]
@@ -65,10 +66,10 @@ def test_rounds_are_interleaved_and_the_first_does_not_count():
 
 @pytest.mark.slow
 def test_rows_of_the_networks(monkeypatch):
-    monkeypatch.setattr(networks, "FORMS", [Form(training=True)])
+    monkeypatch.setattr(networks, "FORMS", {"cpu": [Form(training=True)]})
     monkeypatch.setattr(networks, "peak_memory", lambda make, device: 60.0 if make() else 0.0)
     names = (networks.BASE, networks.REFERENCE)
-    table = pd.DataFrame(networks.measure_networks({1: names}, size=64, rounds=1))
+    table = pd.DataFrame(networks.measure_networks(torch.device("cpu"), {1: names}, 64, rounds=1))
     cpu = table[table["device"] == "CPU"].set_index("network")
     assert tuple(cpu.index) == names and (cpu["form"] == "training step, float32").all()
     assert cpu["times TSN"][networks.BASE] == cpu["reference takes"][networks.REFERENCE] == 1
@@ -97,7 +98,7 @@ def test_waiting_for_clips_is_a_fraction_of_the_training(tmp_path, monkeypatch):
 
 
 def test_rows_are_written_as_they_come(home, monkeypatch, capsys):
-    def measure(folder):
+    def measure(folder, device):
         yield {"what": "nothing", "clips per second and core": 3.14}
         (written,) = (home / "results/bench").glob("*.csv")
         assert len(pd.read_csv(written)) == 1
@@ -113,8 +114,11 @@ def test_rows_are_written_as_they_come(home, monkeypatch, capsys):
 
 
 def test_training_steps_are_measured_beside_the_roofs_of_the_device():
-    rows = pd.DataFrame(training.measure_training(2, {"tiny": training.Scale(10, 8, 48, 2, "adamw")}))
+    rows = pd.DataFrame(
+        training.measure_training(torch.device("cpu"), 2, {"tiny": training.Scale(10, 8, 48, 2, "adamw")})
+    )
     measured = rows[rows["network"].notna()]
+    assert measured["form"].eq("eager").all() and list(measured["precision"].unique()) == ["bfloat16", "float32"]
     assert list(measured["network"][:3]) == ["TSN", "temporal convolution", "TDN"]
     assert (measured["clips a second"] == 2 * measured["steps a second"]).all()
     assert measured["of the product (%)"].between(0, 110, "neither").all() and (measured["of the copy (%)"] > 0).all()
