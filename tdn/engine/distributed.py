@@ -108,10 +108,15 @@ class RunningStatistics:
         names = ("running_mean", "running_var")
         self.buffers = [buffer for name, buffer in model.named_buffers() if name.endswith(names)]
 
-    def start(self, count: int) -> None:
-        """Before a step of `count` micro-batches in this process."""
+    def start(self, count: int, keep: bool = False) -> None:
+        """Before a step of `count` micro-batches in this process, which may be undone with `keep`."""
         self.count, self.sum = count, None
-        self.before = torch.cat(self.buffers) if self.buffers and count > 1 else None
+        self.before = torch.cat(self.buffers) if self.buffers and (count > 1 or keep) else None
+
+    def undo(self) -> None:
+        """What they were before the step."""
+        if self.before is not None:
+            self._set(self.before)
 
     def end_micro_batch(self) -> None:
         if self.before is not None:

@@ -28,6 +28,7 @@ from tdn.utils import write_text, write_whole
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CHECKPOINT_SECONDS = 600  # between checkpoints within an epoch
+REPORT_AFTER = 50  # steps, whether training waits for clips
 
 
 KEPT = ("model", "optimizer", "warmup", "decay", "scaler", "history", "left_out", "unreadable")  # in a checkpoint
@@ -193,7 +194,7 @@ class Training:
 
     def train_one_epoch(self, on_step: Callable[[int], None]) -> float:
         """The steps of the epoch that are still to do. Returns the fraction of the time spent waiting for clips."""
-        loader, epoch, before, waiting = self.loader, len(self.history), self.seconds, 0.0
+        loader, epoch, before, waiting, first_step = self.loader, len(self.history), self.seconds, 0.0, self.step
         started = saved = asked = time.monotonic()
         shards = loader.epoch(epoch, self.step, self.unreadable)
         for shard in shards if loader.clips.frames is not None else on_device(shards, self.device):
@@ -207,6 +208,8 @@ class Training:
             self.step += 1
             on_step(1)
             now = time.monotonic()
+            if self.step - first_step == REPORT_AFTER and rank() == 0:
+                _report_waiting(waiting / (now - started), REPORT_AFTER * loader.batch / (now - started))
             if now - saved > CHECKPOINT_SECONDS:
                 self.seconds, saved = before + now - started, now
                 self.save()
@@ -214,7 +217,7 @@ class Training:
         waiting /= time.monotonic() - started
         for found in distributed.all_gather(self.unreadable):
             self.unreadable |= found
-        if not EpochTotals(*self.totals).videos:
+        if not EpochTotals(*self.totals).videos and self.unreadable:
             path, reason = next(iter(self.unreadable.items()))
             raise ValueError(f"not one of {len(loader.clips)} training videos could be read: {path}: {reason}")
         return waiting
@@ -223,7 +226,7 @@ class Training:
         """Returns the totals of all processes. `first`: index of the step's first micro-batch in the whole training."""
         self.optimizer.zero_grad(set_to_none=True)
         readable = [(first + i * world_size() + rank(), samples) for i, (samples, _) in enumerate(shard) if samples]
-        self.statistics.start(len(readable))
+        self.statistics.start(len(readable), keep=self.scaler.is_enabled())
         totals = torch.zeros(5, device=self.device)  # those of `EpochTotals`, and the micro-batches
         for number, (index, samples) in enumerate(readable):
             torch.manual_seed(1_000_003 * self.loader.clips.seed + index)  # for dropout
@@ -237,10 +240,13 @@ class Training:
             self.model.train()
         totals = distributed.all_reduce(totals).cpu()  # the step's only wait for the device (fp16's scaler has another)
         loss, _, videos, td_loss, micro_batches = totals.tolist()
-        if not totals.isfinite().all():
+        if finite := bool(totals.isfinite().all()):
+            self.statistics.finish(round(micro_batches))
+        elif self.scaler.is_enabled() and self.scaler.get_scale() > 1:  # fp16 overflowed: the scaler skips this step
+            self.statistics.undo()
+        else:
             rate = self.optimizer.param_groups[0]["lr"]
             raise FloatingPointError(f"the loss is {loss + td_loss} at learning rate {rate}")
-        self.statistics.finish(round(micro_batches))
         if videos:
             self._update_weights(videos)
         else:  # a step of no gradients changes nothing, but it counts, as those of the schedule do
@@ -249,7 +255,7 @@ class Training:
         self.warmup.step()
         if self.recipe.schedule == "cosine":
             self.decay.step()
-        return totals[:4]
+        return totals[:4] if finite else torch.zeros(4)
 
     def _no_clips(self, count: int) -> Tensor:
         clips = self.loader.clips
@@ -283,6 +289,12 @@ class Training:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+
+def _report_waiting(fraction: float, clips_a_second: float) -> None:
+    if fraction > 0.1:
+        needed = f"the devices could train on {clips_a_second / (1 - fraction):,.0f} clips a second"
+        tqdm.write(f"{needed}, {clips_a_second:,.0f} are decoded: {fraction:.0%} of the time is spent waiting for them")
 
 
 class _Hashed(NamedTuple):

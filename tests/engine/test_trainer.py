@@ -118,6 +118,27 @@ def test_the_loss_is_as_defined_and_ends_the_run_where_it_is_not_finite(video_se
     assert not (tmp_path / "b/checkpoint.pt").exists()
 
 
+def test_a_step_that_overflows_in_fp16_is_skipped_until_the_scale_is_spent(video_sets, tmp_path):
+    def overflow(module, _, scores):
+        return scores * (math.inf if module.training and next(steps) in bad else 1)
+
+    compute, recipe = Compute(precision="fp16"), Recipe(3, 12, 0.01, "adamw", clip_norm=1)
+    after = []
+    for bad in ((), (4,), range(99)):
+        model, steps = network(), iter(range(999))
+        model.register_forward_hook(overflow)
+        if len(bad) > 1:
+            with pytest.raises(FloatingPointError, match="learning rate"):
+                train(video_sets, tmp_path / "spent", Recipe(9, 12, 0.01), model, compute)
+            assert next(steps) == 17, "the scale was 2 ** 16"
+        else:
+            history = train(video_sets, tmp_path / str(bad), recipe, model, compute)[1]
+            after.append((weights(model), [row["loss"] for row in history]))
+    (weights_of_all, losses), (weights_without, losses_without) = after
+    assert weights_without.isfinite().all() and not torch.equal(weights_without, weights_of_all)
+    assert losses_without[0] == losses[0] and math.isfinite(losses_without[1]), "that of the steps that were taken"
+
+
 @pytest.mark.slow
 def test_networks_learn(video_sets, tmp_path):
     model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0)
