@@ -13,7 +13,7 @@ class Recipe:
     epochs: int
     batch: int  # videos in one step
     lr: float  # for that batch
-    optimizer: str = "sgd"  # sgd (momentum 0.9) or adamw
+    optimizer: str = "sgd"  # sgd (momentum 0.9), adamw or muon
     weight_decay: float = 5e-4
     schedule: str = "step"  # step, plateau or cosine
     steps: tuple[int, ...] = ()  # step: epochs after which the rate is divided by 10
@@ -26,7 +26,11 @@ class Recipe:
     sampling: str = "released"  # frames and crops of training clips, as released or "even" (departures, notebook 02)
 
     def __post_init__(self):
-        options = {"optimizer": ("sgd", "adamw"), "schedule": ("step", "plateau", "cosine"), "sampling": SAMPLINGS}
+        options = {
+            "optimizer": ("sgd", "adamw", "muon"),
+            "schedule": ("step", "plateau", "cosine"),
+            "sampling": SAMPLINGS,
+        }
         for name, valid in options.items():
             if getattr(self, name) not in valid:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, not {getattr(self, name)!r}")

@@ -21,6 +21,7 @@ from tdn.engine import distributed
 from tdn.engine.distributed import rank, to_device, world_size
 from tdn.engine.evaluation import evaluate
 from tdn.engine.loading import Shard, TrainingLoader, on_device
+from tdn.engine.muon import Muon
 from tdn.engine.recipes import Recipe
 from tdn.engine.step import Step, graphed
 from tdn.model.tdrl import TemporalDiversity
@@ -173,7 +174,7 @@ class Training:
 
     def begin_epoch(self) -> None:
         self.step, self.totals, self.seconds = 0, torch.zeros(4), 0.0
-        self.lr = self.optimizer.param_groups[0]["lr"]
+        self.lr = self.optimizer.param_groups[-1]["lr"]
 
     def save(self) -> None:
         """Writes checkpoint.pt, then history.csv. Every process has the same weights: the first one writes."""
@@ -245,7 +246,7 @@ class Training:
         elif self.scaler.is_enabled() and self.scaler.get_scale() > 1:  # fp16 overflowed: the scaler skips this step
             self.statistics.undo()
         else:
-            rate = self.optimizer.param_groups[0]["lr"]
+            rate = self.optimizer.param_groups[-1]["lr"]
             raise FloatingPointError(f"the loss is {loss + td_loss} at learning rate {rate}")
         if videos:
             self._update_weights(videos)
@@ -331,7 +332,9 @@ def _load(path: Path) -> dict[str, Any]:
 def _optimizer(model: nn.Module, recipe: Recipe, steps: int) -> tuple[optim.Optimizer, Any, Any]:
     """The optimiser; warmup, stepped after each step; and decay: a cosine after each step, the others after each epoch.
     torch multiplies the two."""
-    if recipe.optimizer == "adamw":
+    if recipe.optimizer == "muon":
+        optimizer = Muon(model, recipe.lr, recipe.weight_decay)
+    elif recipe.optimizer == "adamw":
         optimizer = optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     else:
         optimizer = optim.SGD(model.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)

@@ -54,7 +54,7 @@ class Interrupted(TrainingClips):
         return super().__getitem__(index)
 
 
-@pytest.mark.parametrize("options", [("sgd", "step", 600), ("sgd", "plateau", 0), ("adamw", "cosine", 0)])
+@pytest.mark.parametrize("options", [("sgd", "step", 600), ("muon", "plateau", 600), ("adamw", "cosine", 0)])
 def test_resuming_ends_in_the_weights_of_an_uninterrupted_run(options, video_sets, tmp_path, monkeypatch):
     """From the checkpoint of the last epoch, or from one within the epoch."""
     optimizer, schedule, seconds = options
