@@ -11,13 +11,6 @@ TRAIN := $(if $(or $(filter 1,$(GPUS)),$(filter-out paper,$(PROFILE))),$(PYTHON)
 
 # A conda environment would otherwise see packages of the user's home directory.
 export PYTHONNOUSERSITE := 1
-# Threads that wait give their core up soon: beside another busy process training is several times faster, alone
-# it is as fast.
-export GOMP_SPINCOUNT ?= 1000
-# glibc keeps freed memory for the next batch instead of returning it: training is 8 % faster.
-export MALLOC_MMAP_MAX_ ?= 0
-export MALLOC_TRIM_THRESHOLD_ ?= 100000000000
-
 .PHONY: help env lab test test-all smoke reproduce book bench clean
 
 help:  ## list the targets (default)
@@ -96,7 +89,7 @@ book: .venv/.installed  ## a static site of the executed notebooks, in results/P
 # Without the allocator's settings: few programs run with them, and reading by PIL gains most.
 bench: .venv/.installed  ## reading of clips, memory, and the running time of TDN next to TSN: an hour
 	@echo "bench: on videos made for it; tables go to results/bench/"
-	env -u MALLOC_MMAP_MAX_ -u MALLOC_TRIM_THRESHOLD_ $(PYTHON) -m tdn bench
+	$(PYTHON) -m tdn bench
 
 # Only one profile: runs may be hours of work.
 clean:  ## remove rendered clips, results/smoke, and the runs and executed notebooks of PROFILE

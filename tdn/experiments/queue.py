@@ -1,5 +1,6 @@
 """Trains runs, several at a time."""
 
+import os
 import sys
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +20,14 @@ from tdn.utils import context, free_memory, worker_pool
 
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: the decoded pocket benchmark and a network in training, with room to spare
 JOBS_ON_A_GPU = 6  # small networks wait for the launches of their kernels, not for the arithmetic
+OF_WORKERS = {  # environment
+    # Threads that wait give their core up soon: beside another busy process training is several times faster, alone it
+    # is as fast.
+    "GOMP_SPINCOUNT": "1000",
+    # glibc keeps freed memory for the next batch instead of returning it: training is 8 % faster.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+}
 SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
 
 
@@ -68,6 +77,8 @@ def train(
     if len(wholes) == 1 and not isinstance(whole := wholes.pop(), DatasetSpec):
         for video_set in videos(whole, data):  # decoded here once, for all workers
             video_set.keep_in_memory()
+    for name, value in OF_WORKERS.items():
+        os.environ.setdefault(name, value)
     progress = tqdm(total=total, desc=f"{len(to_do)} runs", unit="step", file=sys.stdout)
     numbers = context.SimpleQueue()
     for number in range(jobs):
