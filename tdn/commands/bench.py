@@ -16,6 +16,7 @@ from tdn.bench.reading import measure_data, measure_memory, measure_waiting
 from tdn.bench.timing import device_name
 from tdn.bench.training import measure_training
 from tdn.engine import distributed
+from tdn.experiments.tuning import measure_recipes
 from tdn.utils import home, markdown, write_text
 
 MEASUREMENTS = {
@@ -24,6 +25,7 @@ MEASUREMENTS = {
     "waiting": lambda folder, device: measure_waiting(folder),
     "training": lambda folder, device: measure_training(device),
     "networks": lambda folder, device: measure_networks(device),
+    "recipes": lambda folder, device: measure_recipes(),
 }
 
 
@@ -31,8 +33,9 @@ def run(options: argparse.Namespace) -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("torch finds no GPU on this machine: --device cpu")
     device = torch.device("cpu") if options.device == "cpu" else distributed.device()
-    for name in [options.measurement] if options.measurement else MEASUREMENTS:
-        on = device if name in ("training", "networks") else torch.device("cpu")
+    every = [name for name in MEASUREMENTS if name != "recipes"]  # which trains networks
+    for name in [options.measurement] if options.measurement else every:
+        on = device if name in ("training", "networks", "recipes") else torch.device("cpu")
         print(f"bench {name}, {device_name(on)}", flush=True)
         path = home() / "results/bench" / f"{machine() if on.type == 'cpu' else as_file_name(device_name(on))}-{name}"
         rows = []

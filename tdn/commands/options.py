@@ -162,10 +162,13 @@ def data_options(parser: argparse.ArgumentParser) -> None:
 def bench_options(parser: argparse.ArgumentParser) -> None:
     """tdn bench             all, one after the other: an hour on a CPU, a quarter of it with a GPU
     tdn bench data        clips per second and core, of PIL and of tdn
-    tdn bench training    steps of the profiles pocket and paper, on the GPU where there is one"""
-    what = "minutes: memory 5, data 3, waiting 2, training 4, networks 30; default: all; tables go to results/bench/"
+    tdn bench training    steps of the profiles pocket and paper, on the GPU where there is one
+    tdn bench recipes     accuracy against clips seen: trains the networks that chose the pocket recipe
+
+    Tables go to results/bench/."""
+    what = "minutes: memory 5, data 3, waiting 2, training 4, networks 30, recipes 30; default: all but recipes"
     parser.add_argument(
-        "measurement", nargs="?", choices=("memory", "data", "waiting", "training", "networks"), help=what
+        "measurement", nargs="?", choices=("memory", "data", "waiting", "training", "networks", "recipes"), help=what
     )
     of = "of training and networks (default: the GPU where there is one); the table is named after it"
     parser.add_argument("--device", choices=("cpu", "cuda"), help=of)

@@ -230,11 +230,11 @@ class Training:
         self.statistics.start(len(readable), keep=self.scaler.is_enabled())
         totals = torch.zeros(5, device=self.device)  # those of `EpochTotals`, and the micro-batches
         for number, (index, samples) in enumerate(readable):
+            self.statistics.start_micro_batch(number)
             torch.manual_seed(1_000_003 * self.loader.clips.seed + index)  # for dropout
             last = number == len(readable) - 1 or world_size() == 1  # then gradients are averaged over processes
             with nullcontext() if last else self.network.no_sync():
                 totals += self._micro_batch(samples)
-            self.statistics.end_micro_batch()
         if not readable and world_size() > 1:  # takes part in the sum of gradients with nothing
             self.model.eval()
             (self.network(self._no_clips(1))[0].sum() * 0).backward()

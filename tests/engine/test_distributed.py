@@ -183,9 +183,22 @@ def test_running_statistics_are_the_mean_over_the_micro_batches():
     norm = nn.BatchNorm1d(2, momentum=0.1)
     micro_batches, statistics = [torch.randn(8, 2) + number for number in range(5)], RunningStatistics(norm)
     statistics.start(5)
-    for micro_batch in micro_batches:
+    for number, micro_batch in enumerate(micro_batches):
+        statistics.start_micro_batch(number)
         norm(micro_batch)
-        statistics.end_micro_batch()
     statistics.finish(5)
     torch.testing.assert_close(norm.running_mean, 0.1 * torch.stack([x.mean(0) for x in micro_batches]).mean(0))
     torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * torch.stack([x.var(0) for x in micro_batches]).mean(0))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_running_statistics_of_a_step_can_be_undone(count):
+    norm = nn.BatchNorm1d(2)
+    statistics, before = RunningStatistics(norm), norm.running_mean.fill_(7).clone()
+    statistics.start(count, keep=True)
+    for number in range(count):
+        statistics.start_micro_batch(number)
+        norm(torch.randn(8, 2))
+    assert not torch.equal(norm.running_mean, before)
+    statistics.undo()
+    assert torch.equal(norm.running_mean, before)
