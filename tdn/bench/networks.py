@@ -75,7 +75,7 @@ def measure_networks(
     batches = batches or ({16: BATCHES[16]} if on_gpu else BATCHES)
     for form, (batch, names) in itertools.product(FORMS[device.type], batches.items()):
         count = max(2 * rounds // batch, 3) if form.training and not on_gpu else rounds
-        print(f"{device.type}, {form}, batch {batch}: {count} rounds of {', '.join(names)}", flush=True)
+        print(f"{device.type}, {form.on(device)}, batch {batch}: {count} rounds of {', '.join(names)}", flush=True)
         makes = {name: functools.partial(call, name, form, batch, size, device) for name in names}
         # In its own process: what one form leaves in memory would be missing for the next.
         seconds = in_own_process(timed, makes, count, 3 if on_gpu else 1)
@@ -84,7 +84,7 @@ def measure_networks(
         if form.training and not form.compiled:
             table["peak MB"] = [peak_memory(make, device) for make in makes.values()]
             table["of the reference's"] = table["peak MB"] / table["peak MB"][REFERENCE]
-        what = {"device": timing.device_name(device), "form": str(form), "batch": batch, "size": size}
+        what = {"device": timing.device_name(device), "form": form.on(device), "batch": batch, "size": size}
         yield from ({**what, **row} for row in table.reset_index().to_dict("records"))
     if not torch.cuda.is_available():
         yield {"device": "GPU", "form": "not measured"}

@@ -31,14 +31,15 @@ class Form(NamedTuple):
     precision: torch.dtype = torch.float32
     compiled: bool = False  # by torch.compile
 
-    def __str__(self) -> str:
-        precision = precision_name(self.precision)
+    def on(self, device: torch.device) -> str:
+        """Its name there."""
+        precision = precision_name(self.precision, device)
         return f"{'training step' if self.training else 'inference'}, {precision}{', compiled' * self.compiled}"
 
 
-def precision_name(precision: torch.dtype) -> str:
+def precision_name(precision: torch.dtype, device: torch.device) -> str:
     """With what a GPU makes of it: convolutions in float32 are TF32 unless they are told otherwise."""
-    tf32 = precision == torch.float32 and torch.cuda.is_available() and torch.backends.cudnn.allow_tf32
+    tf32 = precision == torch.float32 and device.type == "cuda" and torch.backends.cudnn.allow_tf32
     return str(precision).removeprefix("torch.") + " (convolutions in TF32)" * tf32
 
 

@@ -1,6 +1,7 @@
 """How fast networks train: the steps of the profiles pocket and paper, beside what the device could do."""
 
 import functools
+import gc
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -104,9 +105,9 @@ def roofs(device: torch.device, precision: str, rounds: int = 5) -> tuple[float,
 def measure_training(
     device: torch.device, rounds: int | None = None, scales: Mapping[str, Scale] = SCALES
 ) -> Iterator[dict[str, Any]]:
-    """One row per profile, precision, form and network, of steps in interleaved rounds (10; on a GPU 20); on a CPU the
-    networks of the profile pocket have one thread, as the study trains them. On a GPU a step is one CUDA graph, or
-    compiled.
+    """One row per profile, precision, form and network, of steps in interleaved rounds (on a GPU 20; on a CPU 10, of
+    the profile paper 3); on a CPU the networks of the profile pocket have one thread, as the study trains them. On a
+    GPU the passes of a step are CUDA graphs, or compiled.
 
     `clips a second` and `steps a second` are medians; `of the product` and `of the copy` are what fraction, in %, they
     are of what the arithmetic and the memory of this device would allow (`roofs`). The second counts the inputs and
@@ -117,26 +118,28 @@ def measure_training(
         scale, threads = scales[profile], torch.get_num_threads()
         if profile == "pocket" and not on_gpu:
             torch.set_num_threads(1)
-        multiply_adds, bandwidth = roofs(device, precision)
+        (multiply_adds, bandwidth), traffic = roofs(device, precision), {}
         for compiled in (False, True) if on_gpu else (False,):
             compute = Compute(precision=precision, compile=compiled)
-            of_all = {name: training_of(scale, system, device, compute) for name, system in SYSTEMS.items()}
-            calls = {name: step_of(training) for name, training in of_all.items()}
-            warm_up = 3 if on_gpu else 1
-            seconds = interleaved(calls, rounds or (20 if on_gpu else 10), warm_up=warm_up).median()
-            for name, system in SYSTEMS.items():
-                training = training_of(scale, system, device, Compute(precision=precision))
-                training.graphed = None  # whose operators are not called one by one
-                with Traffic() as traffic:
-                    step_of(training)()
+            trainings = {name: training_of(scale, system, device, compute) for name, system in SYSTEMS.items()}
+            calls = {name: step_of(training) for name, training in trainings.items()}
+            count = rounds or (20 if on_gpu else 3 if profile == "paper" else 10)
+            seconds = interleaved(calls, count, warm_up=3 if on_gpu else 1).median()
+            for name, training in trainings.items():
+                if not compiled:
+                    training.graphed = None  # its operators are not called one by one
+                    with Traffic() as traffic[name]:
+                        calls[name]()
                 needed = PASSES * scale.batch * 1e9 * measure_cost(training.model, scale.size).gmacs
-                form = "compiled" if compiled else "graph" if on_gpu else "eager"
-                row = {"device": device_name(device), "precision": precision_name(PRECISIONS[precision])}
+                form = "compiled" if compiled else "graphs" if on_gpu else "eager"
+                row = {"device": device_name(device), "precision": precision_name(PRECISIONS[precision], device)}
                 row |= {"profile": profile, "form": form, "network": name}
                 row |= {"batch": scale.batch, "clips a second": scale.batch / seconds[name]}
                 row |= {"steps a second": 1 / seconds[name], "times TSN": seconds[name] / seconds["TSN"]}
                 row |= {"of the product (%)": 100 * needed / multiply_adds / seconds[name]}
-                yield row | {"of the copy (%)": 100 * traffic.bytes / bandwidth / seconds[name]}
+                yield row | {"of the copy (%)": 100 * traffic[name].bytes / bandwidth / seconds[name]}
+            del trainings, calls, training
+            gc.collect()  # graphs and their memory
         torch.set_num_threads(threads)
     if not torch.cuda.is_available():
         yield {"device": "GPU", "precision": "not measured"}

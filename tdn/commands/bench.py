@@ -28,14 +28,18 @@ MEASUREMENTS = {
     "recipes": lambda folder, device: measure_recipes(),
 }
 
+ON_A_DEVICE = ("training", "networks")  # that is chosen
+
 
 def run(options: argparse.Namespace) -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("torch finds no GPU on this machine: --device cpu")
+    if options.device and options.measurement not in ON_A_DEVICE:
+        raise ValueError(f"--device goes with {' and '.join(ON_A_DEVICE)}")
     device = torch.device("cpu") if options.device == "cpu" else distributed.device()
     every = [name for name in MEASUREMENTS if name != "recipes"]  # which trains networks
     for name in [options.measurement] if options.measurement else every:
-        on = device if name in ("training", "networks", "recipes") else torch.device("cpu")
+        on = torch.device("cpu") if name in ("memory", "data") else device
         print(f"bench {name}, {device_name(on)}", flush=True)
         path = home() / "results/bench" / f"{machine() if on.type == 'cpu' else as_file_name(device_name(on))}-{name}"
         rows = []

@@ -166,7 +166,7 @@ def bench_options(parser: argparse.ArgumentParser) -> None:
     tdn bench recipes     accuracy against clips seen: trains the networks that chose the pocket recipe
 
     Tables go to results/bench/."""
-    what = "minutes: memory 5, data 3, waiting 2, training 4, networks 30, recipes 30; default: all but recipes"
+    what = "minutes: memory 5, data 3, waiting 2, training 10, networks 30, recipes 30; default: all but recipes"
     parser.add_argument(
         "measurement", nargs="?", choices=("memory", "data", "waiting", "training", "networks", "recipes"), help=what
     )

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ class Resident:
         self._memory, self.used = SharedMemory(limit), 0
         self._on_device: dict[torch.device, Tensor] = {}
         self._places: dict[int, tuple[int, torch.Size]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_on_device": {}}  # another process has a GPU of its own
 
     def keep(self, video: int, frames: Tensor) -> None:
         """A copy of uint8 `(F, C, H, W)`."""
@@ -232,8 +235,9 @@ class TrainingClips(Dataset):
         self._mirrored = mirrored_labels(videos.class_names)
 
     def move_to(self, device: torch.device, size: int) -> None:
-        """Copies the videos to a GPU, as `frames`, where they are in memory, take at most a tenth of the GPU's, and
-        have crops of `size` pixels as they are: then a clip is the numbers of its frames, for `to_input_of_frames`."""
+        """Copies the videos to a GPU, as `frames`, where they are in memory, take at most a tenth of the GPU's (in each
+        process), and have crops of `size` pixels as they are: then a clip is the numbers of its frames, for
+        `to_input_of_frames`."""
         videos = self.videos.memory
         shape = videos.frame_size if videos else None
         if shape is None or set(crop_sides(min(shape[1:]), self.scales, self.sampling)) != {size}:

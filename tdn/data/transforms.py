@@ -95,11 +95,12 @@ def to_input_of_frames(frames: Tensor, numbers: Sequence[Tensor], crops: Sequenc
     wanted = wanted.pin_memory() if frames.is_cuda else wanted
     wanted = wanted.to(frames.device, non_blocking=True)
     top, left, flip = wanted[:, -3:, None].unbind(1)
-    rows, columns, channels = (torch.arange(n, device=frames.device) for n in (height, width, frames.shape[1]))
+    c, h, w = frames.shape[1:]
+    rows, columns, channels = (torch.arange(n, device=frames.device) for n in (height, width, c))
     rows, columns = top + rows, left + torch.where(flip > 0, width - 1 - columns, columns)
+    places = (rows[:, :, None] * w + columns[:, None])[:, None, None, None]  # (N, 1, 1, 1, height, width)
     frame = wanted[:, :-3].unflatten(1, shape)[..., None, None, None]  # (N, T, L, 1, 1, 1)
-    rows, columns = rows[:, None, None, None, :, None], columns[:, None, None, None, None]
-    pixels = frames[frame, channels[:, None, None], rows, columns]
+    pixels = frames.view(-1)[(frame * c + channels[:, None, None]) * (h * w) + places]
     mean, std = _mean_and_std(frames.device)
     return pixels.float().sub_(mean).div_(std)
 

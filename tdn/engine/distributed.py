@@ -102,8 +102,8 @@ class RunningStatistics:
     """Running means and variances of batch norms: each micro-batch of a step updates those from before the step, which
     ends with the mean of the results, whichever process had which micro-batch.
 
-    All are in one piece of memory, one for each micro-batch, and only change places: where a step is one micro-batch
-    nothing is to be done, else four operations, however many micro-batches there are."""
+    Where a step is one micro-batch they stay where they are (a CUDA graph knows their places), and nothing is to be
+    done; else each micro-batch has a piece of memory for all of them, and they change places: four operations."""
 
     def __init__(self, model: nn.Module):
         names = ("running_mean", "running_var")
@@ -114,7 +114,7 @@ class RunningStatistics:
         self.count, self.before, self.of_each = count, None, None
         if self.buffers and (count > 1 or keep):
             self.before = torch.cat(self.buffers)
-            self.of_each = self.before.repeat(count, 1)
+            self.of_each = self.before.repeat(count, 1) if count > 1 else None
 
     def start_micro_batch(self, number: int) -> None:
         """The next of those of this process, from 0 on."""
@@ -124,14 +124,18 @@ class RunningStatistics:
     def undo(self) -> None:
         """They are again what they were before the step."""
         if self.before is not None:
-            self._place(self.before)
+            torch._foreach_copy_(self.buffers, self._parts(self.before))
 
     def finish(self, count_of_all: int) -> None:
         """`count_of_all`: micro-batches of all processes."""
         if self.buffers and (count_of_all > 1 or (count_of_all and world_size() > 1)):
             of_one = torch.cat(self.buffers) if self.of_each is None else self.of_each.sum(0)
-            self._place(all_reduce(of_one * bool(self.count)).div_(count_of_all))  # without a micro-batch it is no sum
+            # Without a micro-batch it is no sum.
+            self._place(all_reduce(of_one * bool(self.count)).div_(count_of_all))
 
     def _place(self, flat: Tensor) -> None:
-        for buffer, part in zip(self.buffers, flat.split([len(buffer) for buffer in self.buffers]), strict=True):
+        for buffer, part in zip(self.buffers, self._parts(flat), strict=True):
             buffer.data = part
+
+    def _parts(self, flat: Tensor) -> tuple[Tensor, ...]:
+        return flat.split([len(buffer) for buffer in self.buffers])

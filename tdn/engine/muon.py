@@ -10,8 +10,9 @@ POLYNOMIAL = 3.4445, -4.7750, 2.0315
 
 
 class Muon(optim.AdamW):
-    """Muon for the weights of convolutions (but depthwise ones) as matrices `(C_out, all others)`; AdamW without weight
-    decay, at a fifth of the rate, for all other parameters. (torch.optim.Muon takes matrices alone.)"""
+    """Muon for the weights of convolutions in two and three dimensions, but depthwise ones, as matrices `(C_out, all
+    others)`; AdamW without weight decay, at a fifth of the rate, for all other parameters. (torch.optim.Muon takes
+    matrices alone.)"""
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float):
         convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]

@@ -30,8 +30,6 @@ from tdn.utils import write_text, write_whole
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CHECKPOINT_SECONDS = 600  # between checkpoints within an epoch
 REPORT_AFTER = 50  # steps, whether training waits for clips
-
-
 KEPT = ("model", "optimizer", "warmup", "decay", "scaler", "history", "left_out", "unreadable")  # in a checkpoint
 KEPT += ("step", "totals", "seconds", "lr")
 
@@ -91,7 +89,7 @@ def fit(
 
     A row of the history: epoch, lr, waiting (for clips: a fraction of the training's time, 0 to 1, since it was last
     started), loss (cross-entropy), train_top1 (0 to 1) and td_loss (before its weight, where the network has one), all
-    of the clips as they were trained on, val_top1 (with `val_clips`, after each epoch), seconds.
+    of the clips as they were trained on (NaN if fp16 skipped all); val_top1 (with `val_clips`), seconds.
 
     `loader` has the recipe's batch and `compute.micro_batch(recipe)`. `on_step` is called with the steps since the last
     call (at first: those done before), in place of a progress bar.
@@ -154,7 +152,7 @@ class Training:
             self.loader.leave_out(state["left_out"])  # the steps stay the same, whatever this machine knows
         self.optimizer, self.warmup, self.decay = _optimizer(self.model, self.recipe, self.loader.steps)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.compute.precision == "fp16")
-        self.history, self.left_out, self.unreadable = [], self.loader.left_out, {}
+        self.history, self.left_out, self.unreadable, self.reported = [], self.loader.left_out, {}, False
         self.begin_epoch()
         for name, value in state.items():
             if not hasattr(getattr(self, name), "load_state_dict"):
@@ -164,7 +162,7 @@ class Training:
         self.totals = torch.stack(tuple(self.totals))
         if self.compute.compile:
             self.model.compile()
-        self.network = distributed.replicate(Step(self.model), self.device)
+        self.network = distributed.replicate(Step(self.model, self.compute.dtype), self.device)
         self.graphed = None
         if self.device.type == "cuda":
             self.loader.clips.move_to(self.device, self.size)
@@ -209,8 +207,8 @@ class Training:
             self.step += 1
             on_step(1)
             now = time.monotonic()
-            if self.step - first_step == REPORT_AFTER and rank() == 0:
-                _report_waiting(waiting / (now - started), REPORT_AFTER * loader.batch / (now - started))
+            if self.step - first_step == REPORT_AFTER and not (self.reported or loader.clips.videos.in_memory):
+                self._report(waiting / (now - started), REPORT_AFTER * loader.batch / (now - started))
             if now - saved > CHECKPOINT_SECONDS:
                 self.seconds, saved = before + now - started, now
                 self.save()
@@ -222,6 +220,12 @@ class Training:
             path, reason = next(iter(self.unreadable.items()))
             raise ValueError(f"not one of {len(loader.clips)} training videos could be read: {path}: {reason}")
         return waiting
+
+    def _report(self, waiting: float, clips_a_second: float) -> None:
+        self.reported = True
+        if waiting > 0.1 and rank() == 0:
+            possible = clips_a_second / (1 - waiting)
+            tqdm.write(f"{waiting:.0%} of the time waits for clips: {clips_a_second:,.0f} a second of {possible:,.0f}")
 
     def _train_step(self, shard: Shard, first: int) -> Tensor:
         """Returns the totals of all processes. `first`: index of the step's first micro-batch in the whole training."""
@@ -243,8 +247,12 @@ class Training:
         loss, _, videos, td_loss, micro_batches = totals.tolist()
         if finite := bool(totals.isfinite().all()):
             self.statistics.finish(round(micro_batches))
-        elif self.scaler.is_enabled() and self.scaler.get_scale() > 1:  # fp16 overflowed: the scaler skips this step
+        elif (
+            self.scaler.is_enabled() and self.scaler.get_scale() > 1
+        ):  # fp16 overflowed: as the scaler treats gradients
             self.statistics.undo()
+            self.scaler.update(self.scaler.get_scale() / 2)
+            videos = 0
         else:
             rate = self.optimizer.param_groups[-1]["lr"]
             raise FloatingPointError(f"the loss is {loss + td_loss} at learning rate {rate}")
@@ -272,8 +280,7 @@ class Training:
         else:
             inputs = to_input([clip.to(self.device) for clip in clips], crops, self.size)
         network = self.graphed if self.graphed and len(samples) == self.loader.batch else self.network
-        with torch.autocast(self.device.type, self.compute.dtype, enabled=self.compute.dtype != torch.float32):
-            scores, td_loss = network(inputs)
+        scores, td_loss = network(inputs)
         smoothing = self.recipe.label_smoothing
         loss = F.cross_entropy(scores.float(), labels, label_smoothing=smoothing, reduction="sum")
         # Gradients are averaged over processes where the sum is wanted.
@@ -290,12 +297,6 @@ class Training:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-
-
-def _report_waiting(fraction: float, clips_a_second: float) -> None:
-    if fraction > 0.1:
-        needed = f"the devices could train on {clips_a_second / (1 - fraction):,.0f} clips a second"
-        tqdm.write(f"{needed}, {clips_a_second:,.0f} are decoded: {fraction:.0%} of the time is spent waiting for them")
 
 
 class _Hashed(NamedTuple):

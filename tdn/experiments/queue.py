@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from unittest import mock
 
 import torch
 from tqdm import tqdm
@@ -28,7 +29,7 @@ OF_WORKERS = {  # environment
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
 }
-SECONDS_PER_SEGMENT = 6e-4  # of a training clip: the pocket benchmark's networks on one CPU core
+SECONDS_PER_SEGMENT = 5e-4  # of a training clip: the pocket benchmark's networks on one CPU core
 
 
 def steps(config: Run, data: Path = DATA) -> int:
@@ -77,13 +78,16 @@ def train(
     if len(wholes) == 1 and not isinstance(whole := wholes.pop(), DatasetSpec):
         for video_set in videos(whole, data):  # decoded here once, for all workers
             video_set.keep_in_memory()
-    for name, value in OF_WORKERS.items():
-        os.environ.setdefault(name, value)
     progress = tqdm(total=total, desc=f"{len(to_do)} runs", unit="step", file=sys.stdout)
     numbers = context.SimpleQueue()
     for number in range(jobs):
         numbers.put(number)
-    with worker_pool(jobs, _start_worker, counter, video_sets, numbers, jobs) as pool, progress:
+    arguments = counter, video_sets, numbers, jobs
+    with (
+        mock.patch.dict(os.environ, OF_WORKERS | os.environ),
+        worker_pool(jobs, _start_worker, *arguments) as pool,
+        progress,
+    ):
         waiting, training = list(to_do), {}
         while waiting or training:
             unfinished = {*waiting, *training.values()}

@@ -44,7 +44,14 @@ def measure_recipes(
         of_seeds = [stored(config, results) for config in seeds]
         top1 = [100 * result.metrics["top1"] for result in of_seeds]
         clips = queue.steps(seeds[0], data) * seeds[0].recipe.batch
-        row = {"network": network, "recipe": name, "epochs": number, "clips seen": clips, "seeds": len(seeds)}
+        row = {
+            "device": of_seeds[0].manifest["device"],
+            "network": network,
+            "recipe": name,
+            "epochs": number,
+            "clips seen": clips,
+            "seeds": len(seeds),
+        }
         row |= {"top-1 (%)": np.mean(top1), "lowest": min(top1), "highest": max(top1)}
         for family in of_seeds[0].metrics["groups"]:
             row[family] = 100 * np.mean([result.metrics["groups"][family]["top1"] for result in of_seeds])

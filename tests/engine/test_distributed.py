@@ -195,10 +195,12 @@ def test_running_statistics_are_the_mean_over_the_micro_batches():
 def test_running_statistics_of_a_step_can_be_undone(count):
     norm = nn.BatchNorm1d(2)
     statistics, before = RunningStatistics(norm), norm.running_mean.fill_(7).clone()
+    place = norm.running_mean.data_ptr()
     statistics.start(count, keep=True)
     for number in range(count):
         statistics.start_micro_batch(number)
         norm(torch.randn(8, 2))
+        assert (norm.running_mean.data_ptr() == place) == (count == 1), "a CUDA graph knows where they are"
     assert not torch.equal(norm.running_mean, before)
     statistics.undo()
     assert torch.equal(norm.running_mean, before)

@@ -48,7 +48,7 @@ def test_a_micro_batch_never_waits_for_the_device(name, resident, monkeypatch):
             model = tdn.create_model(name, 18, 2).train()
         training = object.__new__(Training)
         training.device, training.compute, training.size = GPU, Compute(precision="bf16"), 48
-        training.recipe, training.network, training.model = Recipe(1, 4, 0.01), Step(model), model
+        training.recipe, training.network, training.model = Recipe(1, 4, 0.01), Step(model, torch.bfloat16), model
         training.graphed = None
         training.loader = SimpleNamespace(clips=SimpleNamespace(frames=resident))
         training.scaler = torch.amp.GradScaler("cuda", enabled=False)
