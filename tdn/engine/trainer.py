@@ -1,14 +1,13 @@
 """The trainer: one loop for a CPU, a GPU and many GPUs."""
 
 import csv
-import hashlib
 import io
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +16,14 @@ from tqdm import tqdm
 
 from tdn.data.clips import Sample, TestClips
 from tdn.data.transforms import to_input, to_input_of_frames
-from tdn.engine import distributed
+from tdn.engine import distributed, sealed
 from tdn.engine.distributed import rank, to_device, world_size
 from tdn.engine.evaluation import evaluate
+from tdn.engine.graphs import graphed
 from tdn.engine.loading import Shard, TrainingLoader, on_device
 from tdn.engine.muon import Muon
 from tdn.engine.recipes import Recipe
-from tdn.engine.step import Step, graphed
-from tdn.model.tdrl import TemporalDiversity
+from tdn.model.tdrl import TemporalDiversity, temporal_diversity
 from tdn.utils import write_text, write_whole
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -146,7 +145,7 @@ class Training:
 
     def __post_init__(self):
         file = self.folder / "checkpoint.pt"
-        on_disk = _load(file) if rank() == 0 and file.exists() else {}
+        on_disk = sealed.load(file) if rank() == 0 and file.exists() else {}
         state = distributed.broadcast(on_disk)
         if state:
             self.loader.leave_out(state["left_out"])  # the steps stay the same, whatever this machine knows
@@ -167,7 +166,9 @@ class Training:
         if self.device.type == "cuda":
             self.loader.clips.move_to(self.device, self.size)
             if world_size() * self.loader.micro_batches == 1 and not self.compute.compile:
-                self.graphed = graphed(self.model, self._no_clips(self.loader.batch), self.compute.dtype)
+                self.graphed = graphed(
+                    Step(self.model, self.compute.dtype, cache=False), self._no_clips(self.loader.batch)
+                )
         self.statistics = distributed.RunningStatistics(self.model)
 
     def begin_epoch(self) -> None:
@@ -180,7 +181,7 @@ class Training:
             return
         kept = {name: getattr(self, name) for name in KEPT} | {"totals": tuple(self.totals)}
         state = {name: v.state_dict() if hasattr(v, "state_dict") else v for name, v in kept.items()}
-        write_whole(self.folder / "checkpoint.pt", lambda file: _save(state, file))
+        write_whole(self.folder / "checkpoint.pt", lambda file: sealed.save(state, file))
         self.save_history()
 
     def save_history(self) -> None:
@@ -299,35 +300,20 @@ class Training:
         self.scaler.update()
 
 
-class _Hashed(NamedTuple):
-    """A file that is written, and the digest of what was."""
+class Step(nn.Module):
+    """Normalised clips to scores `(N, classes)` and the sum of the TD loss over them, before its weight, 0 for a
+    network without one, computed in `precision`. The network alone hands the loss out by the way
+    (`temporal_diversity`), where neither DistributedDataParallel nor a CUDA graph would follow."""
 
-    file: BinaryIO
-    digest: "hashlib._Hash"
+    def __init__(self, model: nn.Module, precision: torch.dtype = torch.float32, cache: bool = True):
+        super().__init__()
+        self.model, self.precision, self.cache = model, precision, cache
 
-    def write(self, part: bytes) -> int:
-        self.digest.update(part)
-        return self.file.write(part)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def _save(state: dict[str, Any], file: BinaryIO) -> None:
-    """A checkpoint: a file of torch, and behind its end the sha256 of it, 32 bytes."""
-    hashed = _Hashed(file, hashlib.sha256())
-    torch.save(state, hashed)
-    file.write(hashed.digest.digest())
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """What `_save` wrote. Raises ValueError where the digest is not that of the bytes before it."""
-    content = memoryview(path.read_bytes())
-    if hashlib.sha256(content[:-32]).digest() != content[-32:]:
-        raise ValueError(
-            f"{path} is damaged, or of an earlier version: remove it, and the same command trains from the start"
-        )
-    return torch.load(path, "cpu", weights_only=True)
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        of = {"enabled": self.precision != torch.float32, "cache_enabled": self.cache}
+        with torch.autocast(clips.device.type, self.precision, **of):  # not around the backward pass
+            scores = self.model(clips)
+            return scores, temporal_diversity(self.model).sum() if self.model.training else scores.new_zeros(())
 
 
 def _optimizer(model: nn.Module, recipe: Recipe, steps: int) -> tuple[optim.Optimizer, Any, Any]:

@@ -14,8 +14,7 @@ from tdn.data.transforms import Crop, _mean_and_std
 from tdn.engine import distributed, trainer
 from tdn.engine.distributed import RunningStatistics
 from tdn.engine.recipes import Recipe
-from tdn.engine.step import Step
-from tdn.engine.trainer import Compute, Training
+from tdn.engine.trainer import Compute, Step, Training
 
 GPU = torch.device("cuda", 0)
 

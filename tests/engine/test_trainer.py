@@ -13,10 +13,10 @@ from helpers.networks import Linear
 import tdn
 from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
 from tdn.data.sampling import Views
+from tdn.engine.graphs import graphed
 from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
-from tdn.engine.step import Step, graphed
-from tdn.engine.trainer import Compute, Training, fit
+from tdn.engine.trainer import Compute, Step, Training, fit
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch=12, lr=0.01)
@@ -184,7 +184,7 @@ def test_a_step_of_one_micro_batch_is_one_graph_of_clips_on_the_device(video_set
         training = Training(network().train(), TrainingLoader(clips, 12, 12), recipe, 48, tmp_path, CPU, DEFAULT)
         if device == "cuda":
             clips.move_to(CPU, 48)
-            training.graphed = graphed(training.model, training._no_clips(12), torch.float32)
+            training.graphed = graphed(Step(training.model, cache=False), training._no_clips(12))
             training.network = None  # not to be called
         training.train_one_epoch(lambda steps: None)
         trained[device] = weights(training.model)

@@ -109,7 +109,7 @@ def test_rows_are_the_networks_they_are_named_after():
         first = {number: model.stages[number - 1][0].temporal for number in range(2, 6)}
         l_tdm, conv = ([number for number in first if hasattr(first[number], name)] for name in ("l_tdm", "conv"))
         assert ([int(stage) for stage in model.s_tdm], l_tdm, conv) == expected, row.name
-        assert model.fc.in_features == 128 and model.dropout.p == 0
+        assert model.fc.in_features == 128 and isinstance(model.dropout, torch.nn.Identity)
 
 
 def test_shards_are_all_runs_once_and_transfers_go_from_other_classes_to_three_splits():
