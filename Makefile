@@ -11,6 +11,7 @@ TRAIN := $(if $(or $(filter 1,$(GPUS)),$(filter-out paper,$(PROFILE))),$(PYTHON)
 
 # A conda environment would otherwise see packages of the user's home directory.
 export PYTHONNOUSERSITE := 1
+
 .PHONY: help env lab test test-all smoke reproduce book bench clean
 
 help:  ## list the targets (default)
@@ -86,7 +87,6 @@ book: .venv/.installed  ## a static site of the executed notebooks, in results/P
 	@echo "book: pages of what make reproduce has executed go to results/$(PROFILE)/book/"
 	$(PYTHON) -m tdn book pages --profile $(PROFILE)
 
-# Without the allocator's settings: few programs run with them, and reading by PIL gains most.
 bench: .venv/.installed  ## reading of clips, memory, and the running time of TDN next to TSN: an hour
 	@echo "bench: on videos made for it; tables go to results/bench/"
 	$(PYTHON) -m tdn bench

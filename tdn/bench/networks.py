@@ -32,19 +32,12 @@ NETWORKS = {  # CVPR Table 5, ICLR Table 6; one view of each
     OURS: ("tdn_resnet50", {}),
 }
 BATCHES = {2: (BASE, "S-TDM", "L-TDM", OURS, REFERENCE), 16: (BASE, OURS, REFERENCE)}
-FORMS = {  # by the type of device, what is wanted first in front
-    "cpu": [  # no processor here trains in bfloat16
-        *(
-            Form(False, precision, compiled)
-            for precision in (torch.float32, torch.bfloat16)
-            for compiled in (False, True)
-        ),
-        *(Form(True, torch.float32, compiled) for compiled in (False, True)),
-    ],
-    "cuda": [
-        *itertools.starmap(Form, itertools.product((True, False), (torch.bfloat16,), (True, False))),
-        *itertools.starmap(Form, itertools.product((True, False), (torch.float32,), (False,))),
-    ],
+FLOAT, BFLOAT = torch.float32, torch.bfloat16
+FORMS = {  # by the type of device, what is wanted first in front; no processor here trains in bfloat16
+    "cpu": [Form(*of) for of in itertools.product((False,), (FLOAT, BFLOAT), (False, True))]
+    + [Form(True, FLOAT, compiled) for compiled in (False, True)],
+    "cuda": [Form(*of) for of in itertools.product((True, False), (BFLOAT,), (True, False))]
+    + [Form(training, FLOAT) for training in (True, False)],
 }
 
 

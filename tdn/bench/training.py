@@ -35,7 +35,7 @@ class Scale(NamedTuple):
     optimizer: str
 
 
-SCALES = {"pocket": Scale(10, 16, 48, 32, "adamw"), "paper": Scale(50, 64, 224, 8, "sgd")}
+SCALES = {"pocket": Scale(10, 16, 48, 32, "muon"), "paper": Scale(50, 64, 224, 8, "sgd")}
 SYSTEMS = {"TSN": "tsn", "temporal convolution": "tconv", "TDN": "tdn"}
 PASSES = 3  # multiply-adds of a training step: forward, and as many again for the gradients of features and of weights
 

@@ -248,10 +248,8 @@ class Training:
         loss, _, videos, td_loss, micro_batches = totals.tolist()
         if finite := bool(totals.isfinite().all()):
             self.statistics.finish(round(micro_batches))
-        elif (
-            self.scaler.is_enabled() and self.scaler.get_scale() > 1
-        ):  # fp16 overflowed: as the scaler treats gradients
-            self.statistics.undo()
+        elif self.scaler.is_enabled() and self.scaler.get_scale() > 1:
+            self.statistics.undo()  # fp16 overflowed: the step is skipped, as the scaler skips one for its gradients
             self.scaler.update(self.scaler.get_scale() / 2)
             videos = 0
         else:
