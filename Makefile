@@ -2,6 +2,9 @@
 
 PROFILE ?= pocket
 GPUS ?= 1
+# So many seeds of each row; without it as many as the profile has.
+SEEDS ?=
+STUDY = $(PROFILE)$(addprefix :,$(SEEDS))
 PYTHON := .venv/bin/python
 # Tests run on every core, the tests of a file one after the other; each takes one thread.
 PYTEST := $(PYTHON) -m pytest --numprocesses $(shell nproc 2>/dev/null || sysctl -n hw.ncpu) --maxprocesses 8 \
@@ -12,10 +15,10 @@ TRAIN := $(if $(or $(filter 1,$(GPUS)),$(filter-out paper,$(PROFILE))),$(PYTHON)
 # A conda environment would otherwise see packages of the user's home directory.
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env lab test test-all smoke reproduce book bench clean
+.PHONY: help env lab test test-all smoke reproduce record book bench clean
 
 help:  ## list the targets (default)
-	@echo "make TARGET [PROFILE=smoke|pocket|paper] [GPUS=n]   (PROFILE is now $(PROFILE))"
+	@echo "make TARGET [PROFILE=smoke|pocket|paper|gestures] [GPUS=n] [SEEDS=n]   (PROFILE is now $(PROFILE))"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		while IFS='|' read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 
@@ -77,11 +80,23 @@ test-all: test  ## all tests: 15 minutes
 smoke:  ## every notebook at the smallest scale: does it run?
 	@$(MAKE) --no-print-directory reproduce PROFILE=smoke
 
-reproduce: .venv/.installed  ## train what is missing, then every table and figure of PROFILE
+reproduce: .venv/.installed  ## train what is missing, every table and figure of PROFILE; pocket: compare with the record
 	@echo "reproduce: training the missing runs of profile $(PROFILE), then running the notebooks;"
 	@echo "           tables and figures go to results/$(PROFILE)/"
-	$(TRAIN) --profile $(PROFILE)
-	$(PYTHON) -m tdn book execute --profile $(PROFILE)
+	$(TRAIN) --profile $(STUDY)
+	$(PYTHON) -m tdn book execute --profile $(STUDY)
+	$(if $(filter pocket,$(PROFILE)),$(PYTHON) -m tdn book compare --profile $(STUDY))
+
+# What is committed. Notebooks write into it where its folder of runs is there, or else beside it.
+record: .venv/.installed  ## five seeds of every network, of the gestures too: into results/record, hours
+	@echo "record: training what results/record lacks, then its notebooks; interrupted, the same command resumes"
+	@mkdir -p results/record/runs results/record/gestures/runs
+	$(PYTHON) -m tdn train --profile record/gestures
+	$(PYTHON) -m tdn train --profile record
+	$(PYTHON) -m tdn book execute --profile record/gestures
+	$(PYTHON) -m tdn book execute --profile record
+	$(PYTHON) -m tdn book record --profile record
+	$(PYTHON) -m tdn book record --profile record/gestures
 
 book: .venv/.installed  ## a static site of the executed notebooks, in results/PROFILE/book
 	@echo "book: pages of what make reproduce has executed go to results/$(PROFILE)/book/"

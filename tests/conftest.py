@@ -38,7 +38,7 @@ def data_root(tmp_path_factory):
 @pytest.fixture
 def video_sets(data_root):
     """Training (36) and validation (19) videos, read from file."""
-    return pocket.load(pocket.render_set(data_root, SPEC))
+    return pocket.load(pocket.render_set(data_root, SPEC), SPEC)
 
 
 @pytest.fixture

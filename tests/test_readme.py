@@ -11,7 +11,11 @@ import torch
 from helpers.reference import released_weights
 
 from tdn.__main__ import command_line
+from tdn.book.intervals import CONTRADICTED, INCONCLUSIVE, SMALLER, SUPPORTED
 from tdn.data.pocket import render
+from tdn.experiments.profiles import get_profile
+from tdn.experiments.registry import all_runs, with_pretrained
+from tdn.experiments.runs import stored
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text("utf-8")
@@ -65,11 +69,20 @@ def test_the_library_example_runs(tmp_path, monkeypatch):
 
 def test_numbers_are_those_of_the_record():
     text = " ".join(README.split())
-    top1 = pd.read_csv(RECORD / "short_vs_long.csv").set_index("network")
-    for network in ("TSN", "temporal convolution", "TDN (both)"):
-        assert f"{top1.loc[network, 'measured top-1']:.1f} %" in text, network
+    assert f"# {len(with_pretrained(all_runs(get_profile('pocket'))))} networks, all tables" in text
+    networks = "TDN gets {:.1f} % right there, S-TDM alone {:.1f}, the temporal convolution {:.1f}, TSN {:.1f}"
+    rows = "TDN (both)", "S-TDM in stages 1-2", "temporal convolution", "TSN"
+    top1 = pd.read_csv(RECORD / "short_vs_long.csv").set_index("network")["measured top-1"]
+    assert networks.format(*top1[list(rows)]) in text
+    of_real = pd.read_csv(RECORD.parent / "gestures/tables/gestures.csv").set_index("network")["measured top-1"]
+    real = "{:.1f}, {:.1f}, {:.1f} and {:.1f} % of 99 real clips of ten gestures"
+    assert real.format(*of_real[["TDN", "S-TDM", "temporal convolution", "TSN"]]) in text
+    for said, profile in ("The record has {} of {} networks", "record"), ("the gestures' {} of {}", "record/gestures"):
+        results = [stored(config, get_profile(profile).results) for config in all_runs(get_profile(profile))]
+        assert said.format(sum(result.complete for result in results), len(results)) in text
+    claims = "of {} claims of {}'s tables {} are supported, {} contradicted, {} smaller than published, {} inconclusive"
     for name, paper in (("", "TDN"), ("_tdrl", "TDRL")):
         verdicts = pd.read_csv(RECORD / f"overview_claims{name}.csv")["verdict"].value_counts()
-        counted = [int(verdicts.get(verdict, 0)) for verdict in ("supported", "contradicted", "inconclusive")]
-        said = "Of {} comparisons of {}'s tables {} are supported, {} contradicted and {} inconclusive"
-        assert said.format(sum(counted), paper, *counted) in text
+        found = verdicts.reindex([SUPPORTED, CONTRADICTED, SMALLER, INCONCLUSIVE], fill_value=0)
+        assert found.sum() == verdicts.sum(), "README names every verdict"
+        assert claims.format(found.sum(), paper, *found) in text

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from tdn.bench.timing import device_name, interleaved, precision_name
 from tdn.data.clips import Sample, TrainingClips, VideoSet
 from tdn.data.transforms import Crop
-from tdn.engine.distributed import to_device
+from tdn.engine.distributed import default_precision, to_device
 from tdn.engine.loading import Shard
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import PRECISIONS, Compute, Training
@@ -66,7 +66,7 @@ class Traffic(TorchDispatchMode):
 def training_of(scale: Scale, system: str, device: torch.device, compute: Compute) -> Training:
     """A training of a network with random weights, of one step."""
     torch.manual_seed(0)
-    model = to_device(create_model(f"{system}_resnet{scale.depth}", 18, width=scale.width), device).train()
+    model = to_device(create_model(f"{system}_resnet{scale.depth}", 24, width=scale.width), device).train()
     recipe = Recipe(1, scale.batch, 0.001, scale.optimizer)
     with tempfile.TemporaryDirectory() as folder:  # for a checkpoint that is never written
         loader = Clips(model.num_segments, model.window, scale.batch)
@@ -80,7 +80,7 @@ def step_of(training: Training) -> Callable[[], Any]:
     rng, crops = np.random.default_rng(0), (Crop(0, 0, size, size),)
     clips = [rng.integers(0, 256, shape, np.uint8) for _ in range(training.recipe.batch)]
     samples = [
-        Sample(torch.from_numpy(c).to(training.device), index % 18, crops, index) for index, c in enumerate(clips)
+        Sample(torch.from_numpy(c).to(training.device), index % 24, crops, index) for index, c in enumerate(clips)
     ]
     shard: Shard = [(samples, [])]
     return functools.partial(training._train_step, shard, 0)
@@ -105,16 +105,17 @@ def roofs(device: torch.device, precision: str, rounds: int = 5) -> tuple[float,
 def measure_training(
     device: torch.device, rounds: int | None = None, scales: Mapping[str, Scale] = SCALES
 ) -> Iterator[dict[str, Any]]:
-    """One row per profile, precision, form and network, of steps in interleaved rounds (on a GPU 20; on a CPU 10, of
-    the profile paper 3); on a CPU the networks of the profile pocket have one thread, as the study trains them. On a
-    GPU the passes of a step are CUDA graphs, or compiled.
+    """One row per profile, precision (fp32, and bf16 where it is `default_precision`), form and network, of steps in
+    interleaved rounds (on a GPU 20; on a CPU 10, of the profile paper 3); on a CPU the networks of the profile pocket
+    have one thread, as the study trains them. On a GPU the passes of a step are CUDA graphs, or compiled.
 
     `clips a second` and `steps a second` are medians; `of the product` and `of the copy` are what fraction, in %, they
     are of what the arithmetic and the memory of this device would allow (`roofs`). The second counts the inputs and
     outputs of every operator, as they are without a compiler: where caches help, or operators are fused, it may be more
     than 100 %. Of a CPU alone, a last row says that no GPU was measured."""
     on_gpu = device.type == "cuda"
-    for profile, precision in itertools.product(scales, ("bf16", "fp32")):
+    precisions = ("bf16", "fp32") if default_precision() == "bf16" else ("fp32",)  # elsewhere minutes a step
+    for profile, precision in itertools.product(scales, precisions):
         scale, threads = scales[profile], torch.get_num_threads()
         if profile == "pocket" and not on_gpu:
             torch.set_num_threads(1)

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tdn.book.intervals import accuracy, claim_verdict, difference
-from tdn.book.lines import Line, full_size, full_size_cost, measured, train_missing
-from tdn.book.report import CLAIM, MEASURED
-from tdn.data.disk.catalog import DatasetSpec
+from tdn.book.intervals import UNKNOWN, accuracy, difference
+from tdn.book.lines import Line, full_size_cost, measured, train_missing
+from tdn.book.report import MEASURED, judged
 from tdn.data.sampling import Views
-from tdn.engine.evaluation import Evaluation, ensemble
+from tdn.engine.evaluation import Answers
 from tdn.experiments import runs as experiment
 from tdn.experiments.profiles import Profile
 from tdn.experiments.registry import comparison_table
-from tdn.experiments.runs import Run, impossible, stored
+from tdn.experiments.runs import Run, impossible
 from tdn.experiments.tables import COMPARISONS, OURS, Comparison, published
-from tdn.model.cost import measure_cost
 from tdn.utils import NOT_RUN
 
 Network = tuple[str, str]  # backbone and frames as published, such as ("ResNet50", "8+16")
@@ -84,7 +82,7 @@ def comparison(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFra
     return pd.DataFrame(rows).drop(columns=[] if any(ours.values()) else ["measured top-5", "videos"])
 
 
-def _accuracy(evaluation: Evaluation, seed_error: float = 0.0) -> dict[str, object]:
+def _accuracy(evaluation: Answers, seed_error: float = 0.0) -> dict[str, object]:
     interval = dict(zip(MEASURED, accuracy(evaluation, seed_error), strict=True))
     return interval | {"measured top-5": 100 * evaluation.top(5)}
 
@@ -110,23 +108,17 @@ def our_runs(name: str, study: Profile) -> dict[Network, Run]:
     return {network: study.runs(row, comparison_table(name))[0] for network, row in OURS.items()}
 
 
-def our_scores(name: str, study: Profile) -> dict[Network, Evaluation | None]:
+def our_scores(name: str, study: Profile) -> dict[Network, Answers | None]:
     """What was measured, if it was; 8+16 is the mean of both networks' scores. Trains as `train_or_load`."""
     configs, views = our_runs(name, study), _views(name, study)
     train_missing(list(configs.values()), study)
-    done = {network: config for network, config in configs.items() if stored(config, study.results).complete}
-    scores = dict.fromkeys(configs) | {network: _scores(config, study, views) for network, config in done.items()}
+    done = {network: of for network, of in configs.items() if experiment.can_score(of, study.results, views)}
+    scores = {network: experiment.scores(config, study.results, views) for network, config in done.items()}
     for backbone in BACKBONES:
-        both = [scores[backbone, frames] for frames in ("8", "16")]
-        scores[backbone, "8+16"] = ensemble(both) if None not in both else None
-    return scores
-
-
-def _scores(config: Run, study: Profile, views: Views) -> Evaluation:
-    """As `runs.scores`; rendered videos are decoded once for all networks and views, if there is room."""
-    if views != config.views and not isinstance(config.data, DatasetSpec):
-        experiment.videos(config.data)[1].keep_in_memory()
-    return experiment.scores(config, study.results, views)
+        both = [done.get((backbone, frames)) for frames in ("8", "16")]
+        if None not in both and experiment.can_score(both[0], study.results, views, both[1]):
+            scores[backbone, "8+16"] = experiment.scores_of_both(*both, study.results, views)
+    return dict.fromkeys(configs) | scores
 
 
 def _views(name: str, study: Profile) -> Views:
@@ -147,30 +139,27 @@ def gains(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
         claims.append((f"{backbone}: {many} frames better than {few}", (backbone, many), (backbone, few)))
     for frames in ("8", "16", "8+16"):
         claims.append((f"{frames} frames: {deep} better than {shallow}", (deep, frames), (shallow, frames)))
-    rows = []
-    for claim, better, worse in claims:
-        points, half, answer, num_seeds = np.nan, np.nan, f"see {other}" if other else NOT_RUN, 0
-        if ours.get(better) and ours.get(worse):
-            points, half = difference(ours[worse], ours[better], seed_error)
-            answer, num_seeds = claim_verdict(points, half), 1
-        rows.append((of.title, claim, "cvpr2021", top1[better] - top1[worse], points, half, answer, num_seeds))
-    return pd.DataFrame(rows, columns=CLAIM)
+    texts = [(of.title, claim, "cvpr2021", top1[better] - top1[worse]) for claim, better, worse in claims]
+    pairs = [(ours.get(worse), ours.get(better)) for _, better, worse in claims]
+    measured = [difference(*pair, seed_error) if all(pair) else UNKNOWN for pair in pairs]
+    rows = judged(texts, measured, [int(all(pair)) for pair in pairs])
+    return rows.replace(NOT_RUN, f"see {other}") if other else rows
 
 
 def sweep(config: Run, study: Profile, views: Sequence[tuple[int, int]]) -> pd.DataFrame:
     """What more views give one network: one row for each (clips, crops), with top-1 and top-5 in %, the paired
     difference to the first row, and how many answers differ from the first row's. All intervals are for the choice of
     videos. No row where the network was not trained, or the data set is not here."""
-    possible = stored(config, study.results).complete and not impossible(config)
+    every = [dataclasses.replace(config.views, clips=clips, crops=crops) for clips, crops in views]
+    possible = all(experiment.can_score(config, study.results, of) for of in every) and not impossible(config)
     rows, first = [], None
-    for clips, crops in views if possible else ():
-        of = dataclasses.replace(config.views, clips=clips, crops=crops)
-        evaluation = _scores(config, study, of)
+    for of in every if possible else ():
+        evaluation = experiment.scores(config, study.results, of)
         first = first or evaluation
         row = {"clips x crops": str(of), "views": of.number} | _accuracy(evaluation)
         if evaluation is not first:
-            points, half = difference(first, evaluation)
-            both = pd.concat([pd.Series(of.scores.argmax(1), of.videos) for of in (first, evaluation)], axis=1).dropna()
+            points, half, _ = difference(first, evaluation)
+            both = pd.concat([pd.Series(of.answers, of.videos) for of in (first, evaluation)], axis=1).dropna()
             changed = (both[0] != both[1]).mean()
             row |= {"more than with the first": points, "±": half, "other answers (%)": 100 * changed}
         rows.append(row | {"videos": f"{len(evaluation.labels)} of {evaluation.of}"})
@@ -184,8 +173,8 @@ def cost_of_views(name: str) -> pd.DataFrame:
     rows = []
     for line in published(of.file, "cvpr2021", method=of.method).to_dict("records"):
         frames = line[of.frames].split("x")[0].strip("()")
-        networks = [full_size(OURS[line["backbone"], part]) for part in frames.split("+")]
-        at224, at256 = (sum(measure_cost(network, size).gmacs for network in networks) for size in (224, 256))
+        networks = [OURS[line["backbone"], part] for part in frames.split("+")]
+        at224, at256 = (sum(full_size_cost(network, size).gmacs for network in networks) for size in (224, 256))
         gmacs, views = float(line["gmacs"]), int(line["views"])
         row = {"backbone": line["backbone"], "frames x clips x crops": line[of.frames], "published GMACs": gmacs}
         row |= {"GMACs at 224": at224, "GMACs at 256": at256, "views": views}

@@ -1,7 +1,6 @@
 """The figures of the notebooks, and how they are stored."""
 
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,20 +8,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from torch import Tensor
 
-from tdn.book.intervals import accuracy
+from tdn.book.intervals import CONTRADICTED, INCONCLUSIVE, SMALLER, SUPPORTED, UNTRAINED, accuracy
+from tdn.book.labels import label_points
 from tdn.book.lines import Line
+from tdn.book.real_video import WITNESSES
 from tdn.experiments.profiles import Profile
 from tdn.experiments.tables import get_table
 from tdn.maps.lettering import drawable, fitted
 from tdn.utils import write_whole
 
 FIGURE_BYTES = 200_000  # figures are committed
-FAMILY_COLOURS = {"short": "tab:orange", "long": "tab:blue", "both": "tab:green"}
-VERDICT_COLOURS = {"supported": "tab:green", "contradicted": "tab:red", "inconclusive": "tab:gray"}
+FAMILY_COLOURS = {"short": "tab:orange", "order": "tab:blue", "both": "tab:green"}
+VERDICT_COLOURS = {SUPPORTED: "tab:green", CONTRADICTED: "tab:red", SMALLER: "tab:blue", INCONCLUSIVE: "tab:gray"}
+VERDICT_COLOURS |= {UNTRAINED: "0.85"}
 
 
 def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
@@ -32,27 +32,59 @@ def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
         figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
         if png.tell() < FIGURE_BYTES:
             break
-    path = profile.results / "figures" / f"{name}.png"
+    path = profile.output / "figures" / f"{name}.png"
     write_whole(path, lambda file: file.write(png.getvalue()))
     return path
 
 
 def plot_accuracy(table: pd.DataFrame) -> Figure:
-    """Measured top-1 with its interval on the left, by family on the right, one row per row of `accuracy_table`."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.5 * len(table) + 1.4), sharey=True)
-    rows = np.arange(len(table))[::-1]
-    top1, errors = _top1_and_errors(table)
-    left.barh(rows, top1, xerr=errors, color="tab:gray", height=0.6, capsize=3)
-    if (published := "published top-1 (SSv1)") in table:
-        left.scatter(table[published], rows, marker="D", color="tab:red", zorder=3, label="published, SSv1")
-        left.legend(loc="upper right", fontsize=8)
-    left.set_yticks(rows, table["network"])
-    left.set(xlim=(0, 100), xlabel="top-1 (%)", title="Not run" if top1.isna().all() else "Measured, 95 % interval")
-    families = {name: colour for name, colour in FAMILY_COLOURS.items() if name in table}
-    for shift, (family, colour) in zip((0.25, 0, -0.25), families.items(), strict=False):
-        right.barh(rows + shift, table[family], height=0.22, color=colour, label=family)
-        right.legend(fontsize=8)
-    right.set(xlim=(0, 100), xlabel="top-1 (%)", title="By family of classes", visible=bool(families))
+    """Of `accuracy_table`, one row per network. On the left the published and the measured difference to the reference,
+    the latter with its interval; an edition that has both rows counts, the final one first. On the right measured top-1
+    by family."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.8), sharey=True)
+    rows, versus = np.arange(len(table))[::-1], next(name for name in table if name.startswith("vs "))
+    is_reference = table["network"] == versus.removeprefix("vs ")
+    published = pd.Series(np.nan, table.index)
+    for edition in table.columns.intersection(["published top-1 (SSv1)", "in the ICLR edition"], sort=False):
+        top1 = table[edition].astype(float)
+        published = published.fillna(top1 - top1[is_reference].item())
+    left.axvline(0, color="black", linewidth=0.8)
+    left.errorbar(table[versus], rows, xerr=table["±"], fmt="o", color="tab:blue", capsize=3, label="measured")
+    hollow = {"marker": "D", "facecolors": "none", "edgecolors": "black", "zorder": 3}
+    if published.notna().any():
+        left.scatter(published.mask(is_reference), rows, label="published, SSv1", **hollow)
+    left.set_yticks(rows, table["network"] + np.where(is_reference, " (reference)", ""))
+    left.set(ylim=(-0.6, len(table) - 0.4), xlabel=f"points of top-1, {versus}")
+    left.set_title("Difference, 95 % interval" if table["measured top-1"].notna().any() else "Not run", pad=24)
+    families = [name for name in FAMILY_COLOURS if name in table]
+    for family in families:
+        right.scatter(table[family], rows, color=FAMILY_COLOURS[family], label=family)
+    right.set_title("By family of classes", pad=24)
+    right.set(xlim=(0, 100), xlabel="top-1 (%)", visible=bool(families))
+    for axis in (left, right) if families else (left,):
+        axis.grid(axis="y", color="0.9")
+        axis.set_axisbelow(True)
+        axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    return _tight(figure)
+
+
+def plot_classes(table: pd.DataFrame) -> Figure:
+    """Of `report.class_table`: top-1 of each network (rows) in each class (columns, in its order: by family)."""
+    networks = table.columns.drop(["class", "family"], errors="ignore")
+    figure, axis = plt.subplots(figsize=(0.27 * len(table) + 3.5, 0.27 * len(networks) + 4.5))
+    if networks.empty:
+        return _not_run(figure)
+    families = table.get("family", pd.Series("all classes", table.index))
+    image = axis.imshow(table[networks].to_numpy(float).T, vmin=0, vmax=100, aspect="auto")
+    axis.set_yticks(range(len(networks)), networks, fontsize=9)
+    axis.set_xticks(range(len(table)), table["class"], fontsize=8, rotation=90)
+    sizes = families.value_counts(sort=False)
+    for (family, size), end in zip(sizes.items(), sizes.cumsum(), strict=True):
+        axis.axvline(end - size - 0.5, color="white", linewidth=3)
+        axis.annotate(family, (end - size / 2 - 0.5, 1.02), xycoords=("data", "axes fraction"), ha="center")
+    bar = figure.colorbar(image, label="top-1 (%)\nwhite: chance in a family", pad=0.02)
+    for size in sizes.unique():
+        bar.ax.axhline(100 / size, color="white", linewidth=2)
     return _tight(figure)
 
 
@@ -84,6 +116,29 @@ def plot_order(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) 
             axis.errorbar(published, top1, errors, fmt="o", capsize=2, label=get_table(name).title, alpha=0.7)
     axis.set(xlabel="published top-1 on SSv1 (%)", ylabel="measured top-1 (%)")
     return _with_legend(figure)
+
+
+def plot_witnesses(rendered: pd.DataFrame, real: pd.DataFrame) -> Figure:
+    """The rows of `real_video.WITNESSES` in two tables (`report.accuracy_table`): measured top-1 with its interval on
+    rendered clips and on real video; a line is chance. Raises ValueError, with their names, for rows not measured."""
+    names, places = pd.DataFrame(WITNESSES.items()), np.arange(len(WITNESSES))[::-1]
+    panels = (rendered, names[0], "rendered clips, 24 classes", 24), (real, names[1], "real video, ten gestures", 10)
+    tables = [table.set_index("network").reindex(of_table) for table, of_table, *_ in panels]
+    for table, (*_, title, _) in zip(tables, panels, strict=True):
+        if absent := table.index[table["measured top-1"].isna()].tolist():
+            raise ValueError(f"not measured, {title}: {', '.join(absent)}")
+    figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.1), sharey=True)
+    for axis, table, (*_, title, classes) in zip(axes, tables, panels, strict=True):
+        top1, errors = _top1_and_errors(table)
+        axis.barh(places, top1, xerr=errors, color=["0.85"] * (len(table) - 1) + ["#6baed6"], capsize=4)
+        for place, value, end in zip(places, top1, top1 + errors[1], strict=True):
+            axis.text(end + 2, place, f"{value:.0f}", va="center", fontsize=11)
+        axis.axvline(100 / classes, color="black", linestyle="--")
+        axis.set_yticks(places, names[1], fontsize=11)
+        axis.set_title(title, fontsize=12)
+        explained = f"measured top-1 (%), 95 % interval\ndashed line: chance, 1 of {classes}"
+        axis.set(xlim=(0, 112), xticks=range(0, 101, 20), xlabel=explained)
+    return _tight(figure)
 
 
 def plot_training(lines: Sequence[Line]) -> Figure:
@@ -140,30 +195,6 @@ def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: s
     names = others["method"] + ", " + others["frames"].map(lambda frames: frames.split("x")[0].strip("()"))
     label_points(left, others[["GMACs", "top-1"]].to_numpy(), names, tdn[["GMACs", "top-1"]].to_numpy())
     return figure
-
-
-def label_points(axis: plt.Axes, points: np.ndarray, texts: Sequence[str], avoid: np.ndarray) -> None:
-    """Labels points (x, y) so that no text covers another text, a point (those of `avoid` included) or the legend,
-    where there is room. A line leads to a text that is not next to its point."""
-    renderer = axis.figure.canvas.get_renderer()
-    taken = [axis.get_legend().get_window_extent(renderer)]
-    pixels = axis.transData.transform(np.concatenate([points, avoid]))
-    taken += [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in pixels]
-    directions = [(1, 0.3), (-1, 0.3), (0, 1), (0, -1), (1, -1), (-1, -1), (1, 1), (-1, 1)]
-    for point, text in zip(points, texts, strict=True):
-        for far, (right, up) in itertools.product((5, 14, 24, 36, 50), directions):
-            line = {"arrowstyle": "-", "linewidth": 0.4, "color": "tab:gray"} if far > 5 else None
-            style = {"fontsize": 6, "va": "center", "ha": ("center", "left", "right")[right], "arrowprops": line}
-            note = axis.annotate(text, point, (far * right, far * up), textcoords="offset points", **style)
-            note.update_positions(renderer)
-            box = Text.get_window_extent(note, renderer)  # without the line
-            inside = axis.bbox.contains(*box.min) and axis.bbox.contains(*box.max)
-            if inside and not box.count_overlaps(taken):
-                taken.append(box)
-                break
-            note.remove()
-        else:
-            axis.annotate(text, point, (3, 2), textcoords="offset points", fontsize=6)
 
 
 def plot_views(table: pd.DataFrame) -> Figure:

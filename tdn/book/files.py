@@ -36,7 +36,9 @@ def load_own_network(weights: str, segments: int | str | None, class_names: Sequ
 
 def bench_table(kind: str) -> pd.DataFrame:
     """The committed benchmarks of a kind ("networks", "data", "waiting" or "memory"), which `make bench` measured:
-    results/bench/<machine>-<kind>.csv of all machines, with a column `machine`."""
+    results/bench/<machine>-<kind>.csv of all machines, with a column `machine`; empty where there is none."""
     paths = sorted((CHECKOUT / "results/bench").glob(f"*-{kind}.csv"))
     tables = {path.stem.removesuffix(f"-{kind}"): pd.read_csv(path) for path in paths}
+    if not tables:
+        return pd.DataFrame()
     return pd.concat(tables, names=["machine"]).reset_index("machine").reset_index(drop=True)

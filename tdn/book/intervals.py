@@ -1,59 +1,114 @@
 """95 % intervals of accuracies, differences and orders: over the choice of videos and over seeds.
 
-`accuracy`, `difference` and `fraction_correct` take what was measured of a network: a `Result` of a run or an
-`Evaluation` (of an ensemble, or of other views), or several of one kind, one per seed.
+`accuracy`, `difference` and `rank_correlation` take what was measured of a network (a row of a table): a `Result` of a
+run or an `Answers` (`Evaluation` of an ensemble, or of other views), or several of one kind, one per seed.
+
+A measurement is repeated by a bootstrap: other videos are drawn (the same for all rows) and other seeds (of each row).
+Draws of n seeds (or videos) vary too little, by sqrt((n - 1) / n), so their effects are enlarged by its inverse, and
+half widths are standard errors times Student's t (Hesterberg, What Teachers Should Know About the Bootstrap, The
+American Statistician 69(4), 2015), with Welch's and Satterthwaite's degrees of freedom. Drawing both ways counts twice
+what chance does to each seed in each video (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007):
+it is taken out of the effects of seeds. A row with a single seed has a normal effect, its spread pooled over others.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tdn.book.lines import Line
-from tdn.engine.evaluation import Evaluation
+from tdn.data.pocket.render import CLASSES, PocketSpec
+from tdn.engine.evaluation import Answers
 from tdn.experiments.profiles import Profile
 from tdn.experiments.runs import Result, stored
-from tdn.experiments.tables import TABLES
 
 Z = stats.norm.ppf(0.975)
+DRAWS = 2000
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
-Measured = Result | Evaluation | Sequence[Result] | Sequence[Evaluation]
+SMALLER = "excludes the published size"
+UNTRAINED = "not trained to the end"  # in place of a verdict (`lengths`)
+Measured = Result | Answers | Sequence[Result] | Sequence[Answers]
 
 
-def seed_error(study: Profile) -> float:
-    """Half width of the 95 % interval of one run's top-1 over seeds, in points of 100.
+class Difference(NamedTuple):
+    """Points of 100, the half width of their 95 % interval, and its degrees of freedom (infinite: normal)."""
 
-    From the spread of top-1 between seeds, taken to be the same for every network and so pooled over all of the study
-    that have several seeds (a few seeds of one row say little). A mean of n seeds has 1/sqrt(n) of it. 0 where no
-    network has a second seed: then intervals are for the choice of videos alone. What another pretraining would change
-    is not included: all seeds are initialised from the same network.
+    points: float
+    half: float
+    freedom: float
+
+    def p(self, true: float = 0.0) -> float:
+        """Two-sided p-value of a true difference of so many points: below 0.05 where the interval excludes it. NaN
+        where nothing was measured."""
+        off, unit = abs(self.points - true), stats.t.ppf(0.975, self.freedom)
+        return float(2 * stats.t.sf(off / self.half * unit, self.freedom) if self.half else off == 0)
+
+
+UNKNOWN = Difference(np.nan, np.nan, np.nan)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of classes: its labels, and the `seed_error` of top-1 in it."""
+
+    name: str
+    labels: tuple[int, ...]
+    seed_error: float = 0.0
+
+    def part(self, measured: Measured) -> list[Answers]:
+        """Its videos alone, per seed."""
+        parts = [(of, np.isin(of.labels, self.labels)) for of in _evaluations(measured)]
+        arrays = ("answers", "ranks", "labels", "videos")
+        return [Answers(*(getattr(of, name)[here] for name in arrays), of.classes) for of, here in parts]
+
+
+def families(study: Profile) -> list[Family]:
+    """Those of the study's benchmark; none on published data sets."""
+    if not isinstance(study.settings["ssv1"].data, PocketSpec):
+        return []
+    labels = pd.Series([of_class.family for of_class in CLASSES])
+    return [Family(name, tuple(labels.index[labels == name]), seed_error(study, name)) for name in labels.unique()]
+
+
+def seed_error(study: Profile, family: str | None = None) -> float:
+    """Half width of the 95 % interval of one run's top-1 over seeds, in points of 100, for rows with a single seed.
+
+    Student's t times the `seed_spread`. The part of it that shows in single videos is counted again with them, so it is
+    rather too wide. 0 where no network has a second seed: then intervals are for the choice of videos alone. What
+    another pretraining would change is not included: all seeds are initialised from one network.
     """
-    networks = dict.fromkeys(tuple(study.runs(row, table)) for table in TABLES.values() for row in table.rows)
+    spread, freedom = seed_spread(study, family)
+    return float(stats.t.ppf(0.975, freedom) * spread) if freedom else 0.0
+
+
+def seed_spread(study: Profile, family: str | None = None) -> tuple[float, int]:
+    """Standard deviation of one run's top-1 (of a `family`, if told) between seeds, in points of 100, and its degrees
+    of freedom. It is taken to be the same for every network and so pooled over all of the study that have several
+    seeds; 0 and 0 where none has."""
+    networks = dict.fromkeys(tuple(study.runs(row, table)) for table in study.tables.values() for row in table.rows)
     results = [[stored(config, study.results) for config in runs] for runs in networks]
-    return pooled([[100 * of.metrics["top1"] for of in of_network if of.complete] for of_network in results])
-
-
-def pooled(values: Iterable[Sequence[float]]) -> float:
-    """Half width of the 95 % interval of one value, from groups with the same spread: Student's t times the root of
-    their mean variance. 0 where no group has a second value."""
-    groups = [group for group in values if len(group) > 1]
-    if not groups:
-        return 0.0
-    freedom = sum(len(group) - 1 for group in groups)
-    squares = sum((len(group) - 1) * np.var(group, ddof=1) for group in groups)
-    return float(stats.t.ppf(0.975, freedom) * np.sqrt(squares / freedom))
+    metrics = [[of.metrics for of in of_network if of.complete] for of_network in results]
+    top1 = [[100 * (of["groups"][family] if family else of)["top1"] for of in row] for row in metrics if len(row) > 1]
+    freedom, squares = sum(len(row) - 1 for row in top1), sum(len(row) * np.var(row) for row in top1)
+    return (float(np.sqrt(squares / freedom)), freedom) if freedom else (0.0, 0)
 
 
 def accuracy(measured: Measured, seed_error: float = 0.0) -> tuple[float, float, float]:
-    """Top-1 in %, mean over seeds, and the ends of its 95 % interval: Wilson's for the number of videos, widened by
-    `seed_error` (of one run, as the function of this name)."""
+    """Top-1 in %, mean over seeds, and the ends of its 95 % interval: Wilson's for the number of videos, widened for
+    the seeds (a single one: by `seed_error`, as the function of this name)."""
     evaluations = _evaluations(measured)
     fraction = np.mean([evaluation.top(1) for evaluation in evaluations])
     low, high = wilson(fraction, len(evaluations[0].labels))
-    top1, of_seeds = 100 * fraction, seed_error / np.sqrt(len(evaluations))
-    low, high = top1 - np.hypot(top1 - 100 * low, of_seeds), top1 + np.hypot(100 * high - top1, of_seeds)
-    return float(top1), float(max(low, 0)), float(min(high, 100))
+    (right,) = _right(measured)
+    of_seeds = np.mean(_seed_effects(right) ** 2) / len(evaluations) if len(evaluations) > 1 else (seed_error / Z) ** 2
+    freedom = _freedom((50 * (high - low) / Z) ** 2 + of_seeds, right)
+    wider, top1 = stats.t.ppf(0.975, freedom) / Z, 100 * fraction
+    low, high = (wider * np.hypot(top1 - 100 * end, Z * np.sqrt(of_seeds)) for end in (low, high))
+    return float(top1), float(max(top1 - low, 0)), float(min(top1 + high, 100))
 
 
 def wilson(fraction: float, videos: int) -> tuple[float, float]:
@@ -63,20 +118,23 @@ def wilson(fraction: float, videos: int) -> tuple[float, float]:
     return float(centre - half), float(centre + half)
 
 
-def difference(first: Measured, second: Measured, seed_error: float = 0.0) -> tuple[float, float]:
-    """How much more `second` gets right than `first`, in points of 100, and the half width of its 95 % interval.
+def difference(first: Measured, second: Measured, seed_error: float = 0.0) -> Difference:
+    """How much more `second` gets right than `first`, both tested on the same videos, as `compare`. A network does not
+    differ from itself. An ensemble counts as one run, though it depends less on the seed."""
+    one, other = ([of.ranks.tobytes() + of.answers.tobytes() for of in _evaluations(row)] for row in (first, second))
+    return Difference(0.0, 0.0, np.inf) if one == other else compare(*_right(first, second), seed_error)
 
-    Paired: both were tested on the same videos, and only those with different answers count. Over seeds, each video's
-    fraction of right answers is taken. `seed_error` of both is added; what part of it shows in single videos is counted
-    twice, so the interval is rather too wide. An ensemble counts as one run, though it depends less on the seed.
-    """
-    first, second = _evaluations(first), _evaluations(second)
-    change = (fraction_correct(second) - fraction_correct(first)).dropna()  # videos that both could read
-    of_videos = 100 * Z * change.std(ddof=1) / np.sqrt(len(change))
-    pairs = zip(first, second, strict=False)
-    same = len(first) == len(second) and all(np.array_equal(one.scores, other.scores) for one, other in pairs)
-    of_seeds = 0.0 if same else seed_error * np.sqrt(1 / len(first) + 1 / len(second))
-    return float(100 * change.mean()), float(np.hypot(of_videos, of_seeds))
+
+def compare(first: np.ndarray, second: np.ndarray, seed_error: float = 0.0) -> Difference:
+    """How much higher the values `(videos, seeds)`, 0 to 1, of `second` are than those of `first`, over the same
+    videos; `seed_error` of rows with a single seed, in points. The interval is by the module's bootstrap; NaN for less
+    than two videos."""
+    if len(first) < 2:  # of one video nothing is known of others
+        return Difference(float(100 * (second.mean() - first.mean())) if len(first) else np.nan, np.nan, np.nan)
+    repeated = _repeated((first, second), seed_error)
+    error = float(np.std(repeated[:, 1] - repeated[:, 0], ddof=1))
+    freedom = _freedom(error**2, first, second)
+    return Difference(float(100 * (second.mean() - first.mean())), stats.t.ppf(0.975, freedom) * error, freedom)
 
 
 def verdict(points: float, half: float) -> str:
@@ -84,41 +142,89 @@ def verdict(points: float, half: float) -> str:
     return INCONCLUSIVE if not abs(points) > half else "better" if points > 0 else "worse"
 
 
-def claim_verdict(points: float, half: float) -> str:
-    """Of the claim that the difference is positive: "supported", "contradicted" or "inconclusive"."""
-    return {"better": SUPPORTED, "worse": CONTRADICTED}.get(verdict(points, half), INCONCLUSIVE)
+def claim_verdicts(
+    measured: Sequence[Difference], published: Sequence[float], adjusted: Callable = np.asarray
+) -> list[str]:
+    """Of claims that a difference is positive, with the `published` sizes in points.
 
-
-def rank_correlation(lines: Sequence[Line], seed_error: float, draws: int = 2000) -> tuple[float, float, float]:
-    """Spearman's rank correlation of published and measured top-1, and its 95 % interval.
-
-    The interval is of `draws` repetitions of the measurement, with other videos (a bootstrap, the same for all rows)
-    and other seeds (normal, `seed_error` as in `accuracy`). The rows are taken as given. Repeating a noisy order adds
-    noise to it, so the interval leans towards 0. Every line needs a published top-1.
+    "supported" or "contradicted" where the interval excludes 0; else "excludes the published size" where it lies below
+    that, or "inconclusive". `holm` as `adjusted` takes all of these intervals together.
     """
-    published = np.array([line.published for line in lines], float)
-    right = pd.concat([fraction_correct(line.results) for line in lines], axis=1).dropna().to_numpy()  # (videos, rows)
-    rng = np.random.default_rng(0)
-    times = rng.multinomial(len(right), np.full(len(right), 1 / len(right)), size=draws)  # each video is drawn
-    num_seeds = np.array([len(line.results) for line in lines])
-    noise = rng.normal(size=(draws, len(lines))) * seed_error / (100 * Z * np.sqrt(num_seeds))
-    repeated = [_spearman(published, row) for row in times @ right / len(right) + noise]
-    defined = [correlation for correlation in repeated if not np.isnan(correlation)]
-    low, high = np.percentile(defined, [2.5, 97.5]) if defined else (np.nan, np.nan)
-    return _spearman(published, right.mean(0)), float(low), float(high)
+    of_zero = adjusted([of.p() for of in measured]) < 0.05
+    of_size = adjusted([of.p(size) for of, size in zip(measured, published, strict=True)]) < 0.05
+    below = [other and of.points < size for of, size, other in zip(measured, published, of_size, strict=True)]
+    signs = np.where([of.points > 0 for of in measured], SUPPORTED, CONTRADICTED)
+    return np.where(of_zero, signs, np.where(below, SMALLER, INCONCLUSIVE)).tolist()
 
 
-def _spearman(published: np.ndarray, measured: np.ndarray) -> float:
-    """NaN where all measured values are equal: then there is no order."""
-    return float(stats.spearmanr(published, measured).statistic) if np.ptp(measured) else np.nan
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's adjusted p-values: with those below 0.05, any error at all has a chance of 5 % at most. NaN stays."""
+    values = np.asarray(p_values, float)
+    order = np.argsort(values)  # NaN last
+    times = np.maximum(np.isfinite(values).sum() - np.arange(len(values)), 1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(times * values[order]), 1)
+    return adjusted
 
 
-def fraction_correct(measured: Measured) -> pd.Series:
-    """For each video (by its index in the set), the fraction of seeds that got it right, 0 to 1."""
-    per_seed = [pd.Series(of.correct, of.videos, dtype=float) for of in _evaluations(measured)]
-    return pd.concat(per_seed, axis=1).mean(axis=1).sort_index()
+def rank_correlation(
+    published: Sequence[float], measured: Sequence[Measured], seed_error: float = 0.0
+) -> tuple[float, float, float]:
+    """Spearman's rank correlation of published and measured top-1 of rows, and its 95 % interval: the percentiles over
+    the module's repetitions. The rows are taken as given. Repeating a noisy order adds noise to it, so the interval
+    leans towards 0."""
+    right, ranks = _right(*measured), stats.rankdata(published)[None]
+    now, repeated = np.array([[row.mean() for row in right]]), _repeated(right, seed_error)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NaN: all equal, no order
+        now, repeated = (stats.pearsonr(ranks, stats.rankdata(of, axis=1), axis=1).statistic for of in (now, repeated))
+        return float(now[0]), *np.nanquantile(repeated, [0.025, 0.975])
 
 
-def _evaluations(measured: Measured) -> list[Evaluation]:
-    several = [measured] if isinstance(measured, Result | Evaluation) else measured
+def _right(*rows: Measured) -> list[np.ndarray]:
+    """Right answers, 0 or 1, of each row `(videos, seeds)`, on the videos that all could read."""
+    of_rows = [[pd.Series(of.correct, of.videos, dtype=float) for of in _evaluations(row)] for row in rows]
+    table = pd.concat([column for row in of_rows for column in row], axis=1, join="inner").to_numpy()
+    return np.split(table, np.cumsum([len(row) for row in of_rows])[:-1], axis=1)
+
+
+def _repeated(rows: Sequence[np.ndarray], seed_error: float) -> np.ndarray:
+    """Means of rows of values `(videos, seeds)` in repeated measurements, in points, `(DRAWS, rows)`."""
+    rng, means = np.random.default_rng(1), np.stack([row.mean(1) for row in rows], axis=1)
+    drawn, wider = _drawn_videos(len(means)), np.sqrt(len(means) / (len(means) - 1))
+    repeated = 100 * (means.mean(0) + wider * (drawn @ (means - means.mean(0)).astype(np.float32)))
+    for column, row in enumerate(rows):
+        seeds = row.shape[1]
+        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
+        repeated[:, column] += drawn @ _seed_effects(row) if seeds > 1 else rng.normal(0, seed_error / Z, DRAWS)
+    return repeated
+
+
+@functools.lru_cache(maxsize=4)  # all videos and three families
+def _drawn_videos(videos: int) -> np.ndarray:
+    """How often each of the videos is drawn, as a fraction of all, `(DRAWS, videos)`."""
+    times = np.random.default_rng(0).multinomial(videos, np.full(videos, 1 / videos), size=DRAWS)
+    return (times / videos).astype(np.float32)
+
+
+def _seed_effects(values: np.ndarray) -> np.ndarray:
+    """How much more each seed of a row `(videos, seeds)`, two or more, has than their mean, in points: scaled so that
+    draws of them spread as new seeds would, without what chance does in single videos."""
+    videos, seeds = values.shape
+    effects = 100 * (values.mean(0) - values.mean())
+    chance = 100 * (values - values.mean(1, keepdims=True)) - effects
+    of_chance = (chance**2).sum() / ((seeds - 1) * (videos - 1) * videos)  # variance of one seed's mean
+    spread = effects.var(ddof=1)
+    return effects * np.sqrt(max(1 - of_chance / spread, 0) * seeds / (seeds - 1)) if spread else effects
+
+
+def _freedom(variance: float, *rows: np.ndarray) -> float:
+    """Degrees of freedom of an estimated `variance`, points squared, with part from seeds (Welch and Satterthwaite);
+    infinitely many where seeds have no part, or each row `(videos, seeds)` has one."""
+    several = [row for row in rows if row.shape[1] > 1 and _seed_effects(row).any()]
+    squares = sum((1e4 * row.mean(0).var(ddof=1) / row.shape[1]) ** 2 / (row.shape[1] - 1) for row in several)
+    return variance**2 / squares if squares and variance else np.inf
+
+
+def _evaluations(measured: Measured) -> list[Answers]:
+    several = [measured] if isinstance(measured, Result | Answers) else measured
     return [one.evaluation if isinstance(one, Result) else one for one in several]

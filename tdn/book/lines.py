@@ -1,22 +1,18 @@
 """The rows of a table with what was measured of them."""
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from tdn.engine.distributed import default_precision
 from tdn.engine.trainer import Compute
 from tdn.experiments import queue
 from tdn.experiments.profiles import Profile
+from tdn.experiments.record import Recorded
 from tdn.experiments.registry import plan
 from tdn.experiments.runs import Result, Run, changed_data, stored
 from tdn.experiments.tables import Row, Table, get_table
-from tdn.model.cost import Cost, measure_cost
-from tdn.model.resnet import VideoResNet
-from tdn.model.zoo import create_model
+from tdn.model.cost import Cost
+from tdn.model.zoo import cost_of
 
 
 @dataclass(frozen=True)
@@ -25,10 +21,17 @@ class Line:
 
     row: Row
     results: list[Result]  # one per seed, none where nothing was run
-    gmacs: float  # of the full-size network, as `params` (millions)
-    params: float
     runs: Sequence[Run] = ()  # those that there should be
     table: Table | None = None
+
+    @property
+    def gmacs(self) -> float:
+        """Of the full-size network, as `params` (millions)."""
+        return full_size_cost(self.row).gmacs
+
+    @property
+    def params(self) -> float:
+        return full_size_cost(self.row).params
 
     @property
     def published(self) -> float | None:
@@ -54,24 +57,20 @@ def train_missing(runs: Sequence[Run], study: Profile) -> None:
 
 def measured(row: Row, table: Table, study: Profile) -> Line:
     """A row with the results that there are."""
-    runs, cost = study.runs(row, table), full_size_cost(row)
+    runs = study.runs(row, table)
     usable = [config for config in runs if not changed_data(config, study.results)]
     results = [result for result in (stored(config, study.results) for config in usable) if result.complete]
-    return Line(row, results, cost.gmacs, cost.params, runs, table)
+    return Line(row, results, runs, table)
 
 
-def full_size_cost(row: Row) -> Cost:
-    """The cost of one view of the row's network in the paper's size."""
-    return _cost(row.system, tuple(sorted(row.options.items())), row.times, row.deep)
+def computable(lines: Iterable[Line]) -> bool:
+    """Whether all these rows have whole results, with their networks' weights, and are not only read from a record:
+    then what takes many clips is computed anew, else `report.kept` shows it."""
+    return all(line.results and not any(isinstance(of, Recorded) for of in line.results) for line in lines)
 
 
-@functools.lru_cache  # some networks are in several tables
-def _cost(system: str, options: tuple[tuple[str, Any], ...], times: int, deep: bool) -> Cost:
-    return measure_cost(full_size(Row("", system, dict(options), times=times, deep=deep)))
-
-
-def full_size(row: Row) -> VideoResNet:
-    """The row's network as in the paper (ResNet-50 or 101, 8 segments of 224 x 224, five times as many for a `++` row),
-    on the meta device: for `measure_cost`."""
-    with torch.device("meta"):
-        return create_model(f"{row.system}_resnet{101 if row.deep else 50}", num_segments=8 * row.times, **row.options)
+def full_size_cost(row: Row, size: int = 224) -> Cost:
+    """The cost of one view of the row's network as in the paper (ResNet-50 or 101, 8 segments, five times as many for a
+    `++` row)."""
+    options = tuple(sorted(row.options.items()))
+    return cost_of(f"{row.system}_resnet{101 if row.deep else 50}", options, row.segments(8), size)

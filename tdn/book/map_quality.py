@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from tdn.book.features import validation_clips
-from tdn.book.intervals import Z, pooled, verdict
+from tdn.book.intervals import compare, verdict
 from tdn.data.pocket.render import PocketSpec
 from tdn.data.sampling import Views
 from tdn.engine.distributed import device, to_device
@@ -129,7 +129,7 @@ def _measured(
     """The rows of `measure(network, clips, maps, videos)`; those of earlier calls come from their file."""
     result, name = stored(config, results), f"maps-{layer}-{what}-{MAPS_VERSION}.csv"
     path = result.folder / name
-    known = pd.read_csv(path, index_col="video") if result.kept(name) else pd.DataFrame()
+    known = pd.read_csv(path, index_col="video") if result.has(name) else pd.DataFrame()
     missing = [video for video in videos if video not in known.index]
     network = to_device(trained(config, results), device()) if missing else None
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
@@ -171,8 +171,8 @@ def video_maps(
     """The maps of a complete run for the true classes of validation videos, as `cam`."""
     network = to_device(trained(config, results), device())
     views = dataclasses.replace(config.views, clips=1, crops=1)
-    every = runs.videos(config.data, data)[1].videos
-    return [cam(network, every[i].path, frames, every[i].label, layer, views=views) for i in videos]
+    shown = [runs.val_video(config.data, index, data) for index in videos]
+    return [cam(network, video.path, frames, video.label, layer, views=views) for video in shown]
 
 
 def localisation_table(
@@ -180,7 +180,7 @@ def localisation_table(
 ) -> pd.DataFrame:
     """Energy inside the object mask and pointing game in %: one row per network, mean over clips and seeds (a sequence
     of runs), the first one the reference; then the baselines. `±` are half widths of 95 % intervals for the choice of
-    clips (paired) and for the seed (pooled over the networks). Clips with a zero map in any run are left out."""
+    clips (paired) and for the seed, as `intervals.compare`. Clips with a zero map in any run are left out."""
     where = results, videos, layer, data
     measured = {name: [measure_localisation(config, *where) for config in of] for name, of in networks.items()}
     every = [table for tables in measured.values() for table in tables]
@@ -189,15 +189,11 @@ def localisation_table(
     rows = {name: {"maps of": name} for name in (*networks, *BASELINES)}
     for what, (column, *baselines) in MEASURES.items():
         values = {name: [table[column][whole] for table in tables] for name, tables in measured.items()}
-        seed_error = pooled([[100 * value.mean() for value in of_network] for of_network in values.values()])
-        base = values[reference]
-        values |= {name: [every[0][of][whole]] for name, of in zip(BASELINES, baselines, strict=True)}
+        values |= {name: [every[0][of][whole]] * 2 for name, of in zip(BASELINES, baselines, strict=True)}  # no seed
+        values = {name: np.stack(of_row, axis=1) for name, of_row in values.items()}
         for name, of_row in values.items():
-            mean = sum(of_row) / len(of_row)
-            points, half = _mean(mean - sum(base) / len(base))
-            over_seeds = seed_error * np.sqrt((0 if name in BASELINES else 1 / len(of_row)) + 1 / len(base))
-            half = float(np.hypot(half, over_seeds))
-            rows[name][f"{what} (%)"] = 100 * mean.mean()
+            points, half, _ = compare(values[reference], of_row)
+            rows[name][f"{what} (%)"] = 100 * of_row.mean()
             rows[name][f"{what}, vs {reference}"] = "" if name == reference else f"{points:+.1f} ± {half:.1f}"
             rows[name][f"{what}: verdict"] = "reference" if name == reference else verdict(points, half)
     num_seeds = pd.array([len(networks[name]) if name in networks else None for name in rows], "Int64")
@@ -217,7 +213,7 @@ def curves_table(
         for kind, better in (("deletion", -1), ("insertion", 1)):
             of_map, of_prior = (table[[f"{of}{kind} {f}" for f in FRACTIONS]].to_numpy() for of in ("", "centre "))
             areas, prior = (np.trapezoid(curve, FRACTIONS, axis=1) for curve in (of_map, of_prior))
-            points, half = _mean(areas - prior)
+            points, half, _ = compare(prior[:, None], areas[:, None])
             row = {"maps of": name, "curve": kind, "area": 100 * areas.mean()}
             row |= {f"vs {CENTRE}": f"{points:+.1f} ± {half:.1f}", "verdict": verdict(better * points, half)}
             row |= {f"{100 * f:.0f} %": 100 * mean for f, mean in zip(FRACTIONS, of_map.mean(0), strict=True)}
@@ -250,8 +246,3 @@ def findings(localisation: pd.DataFrame, stages: pd.DataFrame, curves: pd.DataFr
 def _compared(row: pd.Series, what: str, reference: str, subject: str) -> str:
     word = WORDS[row[f"{what}: verdict"]].replace("better", "more").replace("worse", "less")
     return f"{subject}: {word} {reference} ({row[f'{what}, vs {reference}']} points)."
-
-
-def _mean(values: np.ndarray | pd.Series) -> tuple[float, float]:
-    """In %, and the half width of its 95 % interval."""
-    return 100 * float(np.mean(values)), 100 * Z * float(np.std(values, ddof=1)) / len(values) ** 0.5

@@ -4,17 +4,13 @@ They are the rows of the csv files in experiments/paper that name a network. Not
 notebook 07 has, and rows that repeat another table's figure or multiply it by views.
 """
 
-import functools
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
-from torch import nn
 
 from tdn.experiments.tables import CSV_FOLDER
-from tdn.model.cost import measure_cost, neighbour_products, norms_and_biases
 from tdn.model.resnet import VideoResNet
-from tdn.model.zoo import SYSTEMS, create_model
+from tdn.model.zoo import SYSTEMS, cost_of
 
 TDN_FILES = ("tdn_temporal_modules.csv", "tdn_something_v1.csv", "tdn_kinetics400.csv", "tdn_something_v2.csv")
 TDRL_FILES = ("tdrl_something.csv", "tdrl_kinetics400.csv")
@@ -61,13 +57,14 @@ def compare_costs() -> pd.DataFrame:
     """
     rows = []
     for cost in published_costs():
-        counted = [_count(cost.network, cost.options, segments, cost.size) for segments in cost.segments]
-        gmacs, sums, norms = map(sum, zip(*counted, strict=True))
+        counted = [cost_of(cost.network, cost.options, segments, cost.size) for segments in cost.segments]
+        gmacs, sums = sum(of.gmacs for of in counted), sum(of.neighbour_products for of in counted)
+        norms = sum(of.norms + of.biases * cost.network.startswith("tdn_") for of in counted)
         row = {"paper": cost.paper, "method": cost.method, "frames": cost.frames, "network": cost.network}
         row |= {"published GMACs": float(cost.gmacs), "size": cost.size, "GMACs": gmacs, "sums over neighbours": sums}
         row |= {"norms and biases": norms, "comes from": _explain(cost, gmacs, sums, norms)}
         for size in (224, 256):
-            row[f"GMACs at {size}"] = sum(_gmacs(cost.network, cost.options, t, size) for t in cost.segments)
+            row[f"GMACs at {size}"] = sum(cost_of(cost.network, cost.options, t, size).gmacs for t in cost.segments)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -87,22 +84,3 @@ def _explain(cost: PublishedCost, gmacs: float, sums: float, norms: float) -> st
     else:
         text = f"not explained: {100 * (gmacs / published - 1):+.1f} %"
     return f"{text}; {cost.note}" if cost.note else text
-
-
-@functools.lru_cache
-def _count(name: str, options: Options, segments: int, size: int) -> tuple[float, float, float]:
-    """GMACs, sums over neighbours, norms and biases."""
-    model = _network(name, options, segments)
-    norms = norms_and_biases(model, size, biases=name.startswith("tdn_"))
-    return _gmacs(name, options, segments, size), neighbour_products(model, size), norms
-
-
-@functools.lru_cache
-def _gmacs(name: str, options: Options, segments: int, size: int) -> float:
-    return measure_cost(_network(name, options, segments), size).gmacs
-
-
-@functools.lru_cache
-def _network(name: str, options: Options, segments: int) -> nn.Module:
-    with torch.device("meta"):
-        return create_model(name, num_segments=segments, **dict(options))

@@ -5,37 +5,46 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from IPython.display import Image, Markdown
 
 from tdn.book import intervals
-from tdn.book.intervals import accuracy, claim_verdict, difference, fraction_correct, verdict
-from tdn.book.lines import Line, full_size
+from tdn.book.intervals import UNKNOWN, Difference, Family, accuracy, difference, verdict
+from tdn.book.lengths import untrained
+from tdn.book.lines import Line, full_size_cost
+from tdn.data.pocket.render import PANNED
 from tdn.experiments.manifest import environment
 from tdn.experiments.profiles import Profile
 from tdn.experiments.registry import all_runs, command, plan
-from tdn.experiments.runs import videos
-from tdn.experiments.tables import FINAL, TABLES, Table, get_table
-from tdn.model.cost import norms_and_biases
+from tdn.experiments.tables import FINAL, Table, get_table
 from tdn.utils import NOT_RUN, escaped_text, markdown, write_text
 
 MEASURED = ("measured top-1", "95% low", "95% high")
-CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", "seeds")
+MOVES, STILL = "pans and sways", "stands still"
+CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", "after Holm", "seeds")
 
 
 def accuracy_table(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
     """One row per line: published and measured top-1 in %, by family too, and the cost of the full-size network.
 
     Measured columns are means over seeds, `seed spread` their standard deviation. `vs <reference>` is the paired
-    difference to the first of the table's references. Intervals are over the choice of videos and over seeds
-    (`seed_error`, from `intervals.seed_error`).
+    difference to the first of the table's references in points, `±` the half width of its 95 % interval. Intervals are
+    over the choice of videos and over seeds; `seed_error` (`intervals.seed_error`) is for rows with a single seed.
     """
+    numbers = _accuracy(table, lines, seed_error)
+    numbers["published GMACs"] = [line.published_as("gmacs") for line in lines]
+    numbers["GMACs"], numbers["params (M)"] = [line.gmacs for line in lines], [line.params for line in lines]
+    return numbers.drop(columns=[] if numbers["published GMACs"].notna().any() else "published GMACs")
+
+
+def _accuracy(table: Table, lines: Sequence[Line], seed_error: float) -> pd.DataFrame:
+    """`accuracy_table` without the costs."""
     reference = next(line for line in lines if line.row.name == table.references[0])
     numbers = pd.DataFrame([_accuracy_row(line, reference, seed_error) for line in lines])
-    points, half = numbers.pop("points"), numbers.pop("half")
-    versus = [f"{p:+.1f} ± {h:.1f}" if pd.notna(p) else np.nan for p, h in zip(points, half, strict=True)]
-    numbers.insert(numbers.columns.get_loc("verdict"), f"vs {table.references[0]}", versus)
+    numbers = numbers.rename(columns={"points": (versus := f"vs {table.references[0]}")})
     read, of = numbers["videos"], numbers.pop("of")
     numbers["videos"] = [f"{n:.0f} of {m:.0f}" if m else np.nan for n, m in zip(read, of, strict=True)]
-    empty = [column for column in numbers if numbers[column].isna().all() and column not in MEASURED]
+    kept = (*MEASURED, versus, "±")
+    empty = [column for column in numbers if numbers[column].isna().all() and column not in kept]
     return numbers.drop(columns=empty)
 
 
@@ -46,41 +55,80 @@ def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, o
     groups = metrics[0].get("groups", {}) if metrics else {}
     compared = bool(metrics and reference.results) and line is not reference
     interval = accuracy(line.results, seed_error) if metrics else (np.nan,) * 3
-    points, half = difference(reference.results, line.results, seed_error) if compared else (np.nan, np.nan)
+    points, half, _ = difference(reference.results, line.results, seed_error) if compared else UNKNOWN
     answer = "reference" if line is reference else verdict(points, half) if compared else ""
     row = {"network": line.row.name, "published top-1 (SSv1)": line.published}
     row |= {"in the ICLR edition": line.published_as("top1", "iclr2021"), **dict(zip(MEASURED, interval, strict=True))}
     row["seed spread"] = np.std(top1, ddof=1) if len(top1) > 1 else np.nan
     row |= {group: 100 * np.mean([of["groups"][group]["top1"] for of in metrics]) for group in groups}
-    row |= {"points": points, "half": half, "verdict": answer if metrics else NOT_RUN}
+    row |= {"points": points, "±": half, "verdict": answer if metrics else NOT_RUN}
     row |= {name: metrics[0][name] if metrics else 0 for name in ("videos", "of")}
-    row |= {"seeds": len(metrics), "published GMACs": line.published_as("gmacs")}
-    return row | {"GMACs": line.gmacs, "params (M)": line.params}
+    return row | {"seeds": len(metrics)}
 
 
-def claims(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
+def claims(
+    table: Table, lines: Sequence[Line], seed_error: float = 0.0, families: Sequence[Family] = ()
+) -> pd.DataFrame:
     """What the paper's table claims and what was measured: one row per pair of a reference and another row, or of
     `table.pairs`.
 
     `published` and `measured` are how much better the first of the pair is than the second, in points; `edition` is
     the text that has both (the final one, if it does); `±` the half width of the 95 % interval (as in
-    `accuracy_table`), `verdict` supported, contradicted or inconclusive; `seeds` those of the row that has fewer.
+    `accuracy_table`); `verdict` as `intervals.claim_verdicts`, `after Holm` with all claims of the table taken
+    together, "not trained to the end" where `lengths.untrained` has one of the two; `seeds` those of the row that has
+    fewer. One column per family has the difference on its videos with both verdicts, where they differ; the published
+    size is that of all classes.
     """
-    return pd.DataFrame([_claim(table, *pair, seed_error) for pair in _pairs(table, lines)], columns=CLAIM)
+    pairs = _pairs(table, lines)
+    texts = [(table.title, f"{more.row.name} better than {less.row.name}", *of) for less, more, *of in pairs]
+    measured = [difference(less.results, more.results, seed_error) for less, more, *_ in pairs]
+    rows = judged(texts, measured, [min(len(less.results), len(more.results)) for less, more, *_ in pairs])
+    short = untrained(lines)
+    undecided = np.array([bool(short & {less.row.name, more.row.name}) for less, more, *_ in pairs], bool)
+    for family in families:
+        parts = [[family.part(line.results) for line in pair[:2]] for pair in pairs]
+        of = judged(texts, [difference(*pair, family.seed_error) for pair in parts], rows["seeds"])
+        every = [row for _, row in of.iterrows()]
+        texts_of = [f"{row.measured:+.1f} ± {row['±']:.1f}, {row.verdict}{_later(row)}" for row in every]
+        rows[family.name] = np.where(undecided, [text.partition(",")[0] for text in texts_of], texts_of)
+    rows.loc[undecided, ["verdict", "after Holm"]] = intervals.UNTRAINED
+    return rows
 
 
-def all_claims(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
-    """The `claims` of all tables (by name); two networks that several tables compare are here once."""
-    rows = {}
-    for table, lines in ((get_table(name), lines) for name, lines in measured.items()):
-        for worse, better, *published in _pairs(table, lines):
-            networks = worse.results[0].folder, better.results[0].folder
-            rows.setdefault(networks, _claim(table, worse, better, *published, seed_error))
-    return pd.DataFrame(list(rows.values()), columns=CLAIM)
+def judged(
+    claims: Sequence[tuple[str, str, str, float]], measured: Sequence[Difference], seeds: Sequence[int]
+) -> pd.DataFrame:
+    """Claims (title of the table, text, edition, published points) with what was measured of them, columns `CLAIM`;
+    "not run" in place of a verdict where nothing was."""
+    rows = pd.DataFrame(claims, columns=CLAIM[:4])
+    rows["measured"], rows["±"] = [of.points for of in measured], [of.half for of in measured]
+    for column, adjusted in (("verdict", np.asarray), ("after Holm", intervals.holm)):
+        verdicts = intervals.claim_verdicts(measured, rows["published"], adjusted)
+        rows[column] = np.where(rows["measured"].isna(), NOT_RUN, verdicts)
+    return rows.assign(seeds=seeds)
 
 
-def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float, str]]:
-    """Each reference with each other row, and the table's own pairs, once: (worse, better, published points, edition).
+def _later(row: pd.Series) -> str:
+    return f"; {row['after Holm']} after Holm's correction" if row["after Holm"] != row.verdict else ""
+
+
+def all_claims(
+    measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0, families: Sequence[Family] = ()
+) -> pd.DataFrame:
+    """The `claims` of all tables (by name), Holm's correction within each; two networks that several tables compare are
+    here once."""
+    tables, seen = [], set()
+    for name, lines in measured.items():
+        rows = claims(get_table(name), lines, seed_error, families)
+        pairs = _pairs(get_table(name), lines)
+        networks = [(worse.results[0].folder, better.results[0].folder) for worse, better, *_ in pairs]
+        tables.append(rows[np.array([pair not in seen for pair in networks], bool)])
+        seen.update(networks)
+    return pd.concat([rows for rows in tables if len(rows)] or [judged([], [], [])], ignore_index=True)
+
+
+def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, str, float]]:
+    """Each reference with each other row, and the table's own pairs, once: (worse, better, edition, published points).
     Pairs that no edition has both of, or that it has as equal, are left out."""
     by_name = {line.row.name: line for line in lines if line.results}
     compared = [(reference, name) for reference in table.references for name in by_name if name != reference]
@@ -94,15 +142,9 @@ def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, float,
             if None not in values:
                 points = values[1] - values[0]
                 if points:
-                    pairs.append((one, other, points, edition) if points > 0 else (other, one, -points, edition))
+                    pairs.append((one, other, edition, points) if points > 0 else (other, one, edition, -points))
                 break
     return pairs
-
-
-def _claim(table: Table, worse: Line, better: Line, published: float, edition: str, seed_error: float) -> tuple:
-    points, half = difference(worse.results, better.results, seed_error)
-    text, num_seeds = f"{better.row.name} better than {worse.row.name}", min(len(worse.results), len(better.results))
-    return table.title, text, edition, published, points, half, claim_verdict(points, half), num_seeds
 
 
 def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> str:
@@ -113,7 +155,7 @@ def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> st
 
 
 def sentences(claims: pd.DataFrame) -> str:
-    """One sentence per claim (columns `CLAIM`), markdown; without measured points it says that nothing was run."""
+    """One sentence per claim (columns `CLAIM`), markdown; without measured points it has the verdict alone."""
     lines = []
     for _, row in claims.iterrows():
         text = f"- {escaped_text(row.claim)}: published {row.published:+.1f}{' (ICLR)' * (row.edition == 'iclr2021')}"
@@ -122,7 +164,7 @@ def sentences(claims: pd.DataFrame) -> str:
             continue
         answer = f"**{row.verdict}**" if row.verdict == intervals.CONTRADICTED else row.verdict
         note = ", on one seed" if row.seeds == 1 and row.verdict != intervals.INCONCLUSIVE else ""
-        lines.append(f"{text}, measured {row.measured:+.1f} ± {row['±']:.1f}: {answer}{note}.")
+        lines.append(f"{text}, measured {row.measured:+.1f} ± {row['±']:.1f}: {answer}{note}{_later(row)}.")
     return "\n".join(lines)
 
 
@@ -141,8 +183,9 @@ def how_to_run(names: str | Sequence[str], study: Profile) -> str:
     missing = [*todo.to_do, *todo.impossible]
     if not missing:
         return ""
-    commands, what = [f"tdn train --profile {study.name} --table {' '.join(names)} --list"], "them and their commands"
-    if not set(names) <= set(TABLES):  # few, and long to train
+    listed = f"tdn train --profile {study.argument} --table {' '.join(names)} --list"
+    commands, what = [listed], "them and their commands"
+    if not set(names) <= set(study.tables):  # few, and long to train
         commands, what = [*commands, *(command(config, study, 8) for config in missing)], "them, and to train each"
     reasons = dict.fromkeys(todo.impossible.values())
     lacking = "\n".join(f"- {escaped_text(reason)}" for reason in reasons)
@@ -151,31 +194,33 @@ def how_to_run(names: str | Sequence[str], study: Profile) -> str:
 
 
 def all_rows(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
-    """The rows of all tables (by name) below each other, with the columns that they share."""
+    """The rows of all tables (by name) below each other, with the columns that they share, without the costs."""
     tables = []
     for name, lines in measured.items():
         table = get_table(name)
-        rows = accuracy_table(table, lines, seed_error).rename(columns={f"vs {table.references[0]}": "vs reference"})
+        rows = _accuracy(table, lines, seed_error).rename(columns={f"vs {table.references[0]}": "vs reference"})
         rows.insert(0, "table", table.title)
-        tables.append(rows.drop(columns=["published GMACs", "in the ICLR edition"], errors="ignore"))
+        tables.append(rows.drop(columns="in the ICLR edition", errors="ignore"))
     return pd.concat(tables)
 
 
 def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
-    """Published GMACs against ours, and against the sum of ours and `cost.norms_and_biases`, which the published ones
+    """Published GMACs against ours, and against the sum of ours, norms and biases (`Cost`), which the published ones
     seem to include."""
     rows = []
     for line in lines:
-        more = norms_and_biases(full_size(line.row))
-        cells = {"network": line.row.name, "GMACs": line.gmacs, "norms and biases": more, "sum": line.gmacs + more}
+        more = (cost := full_size_cost(line.row)).norms + cost.biases
+        cells = {"network": line.row.name, "GMACs": cost.gmacs, "norms and biases": more, "sum": cost.gmacs + more}
         rows.append(cells | {"published GMACs": line.published_as("gmacs")})
     return pd.DataFrame(rows)
 
 
-def order_table(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
+def order_table(
+    measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0, families: Sequence[Family] = ()
+) -> pd.DataFrame:
     """How well published and measured order agree, one row per table (by name) and one for all networks: Spearman's
-    rank correlation with its interval (`intervals.rank_correlation`). Among all, a network of several tables counts
-    once."""
+    rank correlation with its interval (`intervals.rank_correlation`), and one column for that of top-1 in each family.
+    Among all, a network of several tables counts once."""
     groups = {}
     for name, lines in measured.items():
         groups[get_table(name).title] = [line for line in lines if line.results and line.published is not None]
@@ -184,9 +229,13 @@ def order_table(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0)
     for title, lines in (groups | {"all networks": list(once.values())}).items():
         rows.append({"table": title, "networks": len(lines)})
         if len(lines) > 1:
-            names = ("rank correlation", "95% low", "95% high")
-            rows[-1] |= dict(zip(names, intervals.rank_correlation(lines, seed_error), strict=True))
-            rows[-1] |= {"seeds": min(len(line.results) for line in lines)}
+            names, published = ("rank correlation", "95% low", "95% high"), [line.published for line in lines]
+            found = intervals.rank_correlation(published, [line.results for line in lines], seed_error)
+            rows[-1] |= dict(zip(names, found, strict=True)) | {"seeds": min(len(line.results) for line in lines)}
+            for family in families:
+                parts = [family.part(line.results) for line in lines]
+                found = intervals.rank_correlation(published, parts, family.seed_error)
+                rows[-1][family.name] = "{:.2f} ({:.2f} to {:.2f})".format(*found)
     return pd.DataFrame(rows)
 
 
@@ -195,18 +244,76 @@ def class_table(lines: Sequence[Line]) -> pd.DataFrame:
     lines = [line for line in lines if line.results]
     if not lines:
         return pd.DataFrame({"class": []})
-    _, val = videos(lines[0].runs[0].data)
-    table = pd.DataFrame({"class": val.class_names} | ({"family": val.groups} if val.groups else {}))
+    data = lines[0].runs[0].data
+    table = pd.DataFrame({"class": data.class_names} | ({"family": data.groups} if data.groups else {}))
     for line in lines:
-        labels = pd.Series(line.results[0].evaluation.labels, line.results[0].evaluation.videos)
-        table[line.row.name] = 100 * fraction_correct(line.results).groupby(labels).mean().reindex(table.index)
+        table[line.row.name] = 100 * np.mean([result.evaluation.per_class for result in line.results], axis=0)
     return table
+
+
+def confusion_table(lines: Sequence[Line], class_names: Sequence[str]) -> pd.DataFrame:
+    """For every class (rows) and every line that was run (columns): top-1 in % over all seeds, and, where some answers
+    are wrong, the most frequent wrong class with its share in %: "80, left 15". No videos are needed."""
+    lines = [line for line in lines if line.results]
+    table = pd.DataFrame({"class": list(class_names) if lines else []})
+    for line in lines:
+        counts = np.sum([result.evaluation.confusion for result in line.results], axis=0)
+        shares = 100 * counts / counts.sum(1, keepdims=True).clip(1)
+        correct = shares.diagonal().copy()
+        np.fill_diagonal(shares, 0)
+        wrong = [f", {class_names[of.argmax()]} {of.max():.0f}" if of.any() else "" for of in shares]
+        table[line.row.name] = [f"{top1:.0f}{more}" for top1, more in zip(correct, wrong, strict=True)]
+    return table
+
+
+def family_table(pairs: Sequence[tuple[Line, Line]], families: Sequence[Family]) -> pd.DataFrame:
+    """How much better the second line of each pair is than the first on the videos of each family, in points with the
+    half width of the 95 % interval (as in `accuracy_table`), and how the family is filmed; one row per pair that was
+    run and family. `seeds` are those of the line that has fewer."""
+    rows = []
+    for first, second in (pair for pair in pairs if all(line.results for line in pair)):
+        for family in families:
+            points, half, _ = difference(*(family.part(of.results) for of in (first, second)), family.seed_error)
+            row = {"comparison": f"{second.row.name} vs. {first.row.name}", "family": family.name}
+            row |= {"camera": MOVES if family.name in PANNED else STILL, "points": points, "±": half}
+            seeds = min(len(line.results) for line in (first, second))
+            rows.append(row | {"verdict": verdict(points, half), "seeds": seeds})
+    return pd.DataFrame(rows)
+
+
+def family_findings(differences: pd.DataFrame) -> str:
+    """Of a `family_table`: one sentence for the families with a moving camera and one for the others, markdown."""
+    sentences = []
+    for camera, rows in differences.groupby("camera") if len(differences) else ():
+        found = []
+        for answer in ("better", "worse", intervals.INCONCLUSIVE):
+            of = rows[rows["verdict"] == answer]
+            names = ", ".join(of["comparison"] + " in *" + of["family"] + "*")
+            found.append(f"{answer} in {len(of)} of {len(rows)} differences{f' ({names})' * bool(names)}")
+        sentences.append(f"- Where the camera {camera}: {'; '.join(found)}.")
+    return "\n".join(sentences)
+
+
+def kept_table(name: str, study: Profile) -> pd.DataFrame:
+    """A table that was saved before, of a study whose networks may not be here; empty where none was."""
+    path = study.results / "tables" / f"{name}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
+def kept(name: str, study: Profile) -> list[Markdown | Image]:
+    """What was saved before under this name, the table and the figure, for `display`; where there is neither, a
+    sentence that says so."""
+    table, figure = study.results / "tables" / f"{name}.md", study.results / "figures" / f"{name}.png"
+    found = [Markdown(table.read_text())] if table.exists() else []
+    found += [Image(filename=figure)] if figure.exists() else []
+    where = f"results/{study.name} has no `{name}`"
+    return found or [Markdown(f"{where}: in the profiles `smoke` and `pocket` this notebook computes it.")]
 
 
 def save_table(table: pd.DataFrame, name: str, study: Profile, lines: Sequence[Line] = (), digits: int = 1) -> None:
     """Writes tables/<name>.csv, .md (with so many decimals) and .json: the manifests of the runs, or the environment
     where there is none."""
-    folder = study.results / "tables"
+    folder = study.output / "tables"
     write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.4f"))
     write_text(folder / f"{name}.md", markdown(table, digits) + "\n")
     runs = {line.row.name: [result.manifest for result in line.results] for line in lines}

@@ -10,12 +10,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from tdn.bench.networks import BASE, OURS, REFERENCE, call, measure_views, network
 from tdn.bench.timing import Form, device_name, devices, prepared
-from tdn.book.figures import label_points
+from tdn.book.labels import label_points
 from tdn.engine.distributed import to_device
 from tdn.experiments.tables import published
 from tdn.model.cost import measure_cost
 
 SCALES = {"smoke": (1, 64, 1), "pocket": (2, 224, 3), "paper": (16, 224, 10)}  # batch, pixels, rounds
+SCALES["record"] = SCALES["pocket"]
 
 
 def running_times(scale: str) -> pd.DataFrame:

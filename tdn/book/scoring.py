@@ -56,7 +56,8 @@ def evaluate_weights(
         if not len(evaluation.labels):
             first = evaluation.unreadable[0]
             raise RuntimeError(f"none of the {evaluation.of} videos can be read, such as {first.path}: {first.reason}")
-        evaluation.scores = evaluation.scores[:, order]
+        of_set = evaluation.labels, evaluation.videos, evaluation.unreadable
+        evaluation = Evaluation(evaluation.scores[:, order], *of_set)
         gmacs = measure_cost(model, of.size).gmacs
         row = {"network": name, "segments": model.num_segments, "data": spec.name, "views": str(of), "size": of.size}
         row |= {"GMACs a view": gmacs, "GMACs": gmacs * of.number}
@@ -102,7 +103,7 @@ def accuracy_row(evaluation: Evaluation) -> dict[str, Any]:
     """Top-1, top-5 and the mean over classes, in %, and the number of videos."""
     row = {"top-1": 100 * evaluation.top(1), "top-5": 100 * evaluation.top(5)}
     row |= {"mean of classes": 100 * float(np.nanmean(evaluation.per_class))}
-    row |= {"by chance": 100 / evaluation.scores.shape[1]}
+    row |= {"by chance": 100 / evaluation.classes}
     return row | {"videos": f"{len(evaluation.labels)} of {evaluation.of}"}
 
 

@@ -31,7 +31,7 @@ def transfer_lines(study: Profile) -> dict[tuple[str, bool], Line]:
             results = [stored(config, study.results) for config in configs]
             done = all(result.complete for result in results)
             row = Row(f"{target}, from {_initialised_from(study, transferred)}", study.transfer.row.system)
-            lines[target, transferred] = Line(row, results if done else [], np.nan, np.nan, configs)
+            lines[target, transferred] = Line(row, results if done else [], configs)
     return lines
 
 
@@ -69,10 +69,10 @@ def transfer_gains(study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
         if not (without.results and transferred.results):
             points, half = np.nan, np.nan
         elif all(isinstance(config.data, PocketPart) for config in transferred.runs):  # the same videos
-            points, half = difference(without.results, transferred.results, seed_error)
+            points, half, _ = difference(without.results, transferred.results, seed_error)
         else:
             pairs = zip(without.results, transferred.results, strict=True)
-            points, half = np.mean([difference(*pair, seed_error) for pair in pairs], axis=0)
+            points, half = np.mean([difference(*pair, seed_error)[:2] for pair in pairs], axis=0)
         rows.append({"data": target, "gain": points, "±": half})
     return pd.DataFrame(rows)
 

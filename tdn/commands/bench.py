@@ -16,7 +16,7 @@ from tdn.bench.reading import measure_data, measure_memory, measure_waiting
 from tdn.bench.timing import device_name
 from tdn.bench.training import measure_training
 from tdn.engine import distributed
-from tdn.experiments.tuning import measure_recipes
+from tdn.experiments.tuning import measure_epochs, measure_recipes
 from tdn.utils import home, markdown, write_text
 
 MEASUREMENTS = {
@@ -26,8 +26,10 @@ MEASUREMENTS = {
     "training": lambda folder, device: measure_training(device),
     "networks": lambda folder, device: measure_networks(device),
     "recipes": lambda folder, device: measure_recipes(),
+    "epochs": lambda folder, device: measure_epochs(),
 }
 
+TRAINED = ("recipes", "epochs")  # which take long
 ON_A_DEVICE = ("training", "networks")  # that is chosen
 
 
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     if options.device and options.measurement not in ON_A_DEVICE:
         raise ValueError(f"--device goes with {' and '.join(ON_A_DEVICE)}")
     device = torch.device("cpu") if options.device == "cpu" else distributed.device()
-    every = [name for name in MEASUREMENTS if name != "recipes"]  # which trains networks
+    every = [name for name in MEASUREMENTS if name not in TRAINED]
     for name in [options.measurement] if options.measurement else every:
         on = torch.device("cpu") if name in ("memory", "data") else device
         print(f"bench {name}, {device_name(on)}", flush=True)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from tdn.data.disk.lists import class_names
-from tdn.experiments.tables import COMPARISONS, TABLES
+from tdn.experiments.tables import COMPARISONS, MORE_TABLES, TABLES
 
 
 def positive(text: str) -> int:
@@ -44,7 +44,9 @@ def add_precision(options: argparse._ActionsContainer, default: str | None) -> N
 
 
 def add_profile(options: argparse._ActionsContainer) -> None:
-    options.add_argument("--profile", default="pocket", help="scale: smoke, pocket or paper (default: %(default)s)")
+    what = "scale: smoke, pocket, its record or paper; or gestures, record/gestures (default: %(default)s); "
+    what += "pocket:5 is pocket with five seeds of each row"
+    options.add_argument("--profile", default="pocket", metavar="NAME[:SEEDS]", help=what)
 
 
 def add_network(parser: argparse.ArgumentParser, required: bool = True) -> argparse._ArgumentGroup:
@@ -73,7 +75,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     study = parser.add_argument_group("the study")
     add_profile(study)
     add = study.add_argument
-    tables = ", ".join([*TABLES, *COMPARISONS, "transfer"])
+    tables = ", ".join([*TABLES, *COMPARISONS, "transfer", *MORE_TABLES])
     add("--table", nargs="+", default=[], help=f"only the runs of these: {tables}")
     add("--runs", nargs="+", default=[], help="only these runs and those they are initialised from, by name")
     add("--shard", default="1/1", metavar="I/N", help="every n-th of all runs, from the i-th on (1 to n)")
@@ -164,12 +166,13 @@ def bench_options(parser: argparse.ArgumentParser) -> None:
     tdn bench data        clips per second and core, of PIL and of tdn
     tdn bench training    steps of the profiles pocket and paper, on the GPU where there is one
     tdn bench recipes     accuracy against clips seen: trains the networks that chose the pocket recipe
+    tdn bench epochs      would more epochs change it? trains six networks at a quarter to twice the epochs
 
     Tables go to results/bench/."""
-    what = "minutes: memory 5, data 3, waiting 2, training 10, networks 30, recipes 30; default: all but recipes"
-    parser.add_argument(
-        "measurement", nargs="?", choices=("memory", "data", "waiting", "training", "networks", "recipes"), help=what
-    )
+    minutes = {"memory": 5, "data": 3, "waiting": 2, "training": 10, "networks": 30, "recipes": 30, "epochs": 40}
+    told = ", ".join(f"{name} {number}" for name, number in minutes.items())
+    what = f"minutes: {told}; default: all but the last two"
+    parser.add_argument("measurement", nargs="?", choices=tuple(minutes), help=what)
     of = "of training and networks (default: the GPU where there is one); the table is named after it"
     parser.add_argument("--device", choices=("cpu", "cuda"), help=of)
 
@@ -177,9 +180,14 @@ def bench_options(parser: argparse.ArgumentParser) -> None:
 def book_options(parser: argparse.ArgumentParser) -> None:
     """tdn book execute --profile smoke          every notebook, in minutes
     tdn book execute --notebook 3 8           two of them, at the default scale
-    tdn book pages --profile smoke            their pages, in results/smoke/book"""
+    tdn book pages --profile smoke            their pages, in results/smoke/book
+    tdn book compare                          your own study against the committed record
+    tdn book record --profile record          what is committed of a study"""
     parts = parser.add_subparsers(title="commands", dest="action", metavar="COMMAND", prog="tdn book", required=True)
-    for action, what in (("execute", "execute the notebooks"), ("pages", "make a site of the executed notebooks")):
+    actions = {"execute": "execute the notebooks", "pages": "make a site of the executed notebooks"}
+    actions["compare"] = "compare a study with the record; status 1 where more than one row in twenty differs"
+    actions["record"] = "keep the answers, histories and manifests of all runs as a record, in few files"
+    for action, what in actions.items():
         one = parts.add_parser(action, help=what, description=f"{what.capitalize()}.")
         add_profile(one)
     add = parts.choices["execute"].add_argument

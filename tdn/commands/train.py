@@ -64,13 +64,13 @@ def _study(options: argparse.Namespace) -> tuple[Profile, list[Run]]:
 
 def _report(profile: Profile, todo: Plan, options: argparse.Namespace) -> None:
     total = len(todo.done) + len(todo.to_do) + len(todo.impossible)
-    print(f"profile {profile.name}: {total} runs, {len(todo.done)} of them done; {device()}")
+    print(f"profile {profile.argument}: {total} runs, {len(todo.done)} of them done; {device()}")
     reasons = list(todo.impossible.values())
     for reason in dict.fromkeys(reasons):
         print(f"  {reasons.count(reason)} runs are not possible here: {reason}")
     if options.list:
         given = f" --pretrained {shlex.quote(options.pretrained)}" if options.pretrained else ""
-        names, gpus = named_runs(profile), 1 if profile.trains_in_notebooks else 8
+        names, gpus = named_runs(profile), 8 if profile.name == PAPER.name else 1
         for state, runs in (("done", todo.done), ("to do", todo.to_do), ("not possible", todo.impossible)):
             for config in runs:
                 if options.dataset:

@@ -85,6 +85,7 @@ class VideoSet:
     known_unreadable: dict[int, str] = field(default_factory=dict)  # why, by index; these are not tried again
     reader: str = "pyav"  # as `open_video`
     sizes: Sequence[int] | None = None  # bytes of each video, decoded, where an index has them; 0 where unreadable
+    mirrored: bool = True  # False: flipping changes what a video shows in a way that no name says, so none is flipped
     memory: Resident | None = field(default=None, init=False)
     _numbers: Sequence[int] | None = field(default=None, init=False)  # of the videos in memory; None: their indices
 
@@ -145,7 +146,7 @@ class VideoSet:
         """The videos of these indices as a set with other labels, in the same memory."""
         videos = [Video(self.videos[index].path, label) for index, label in zip(indices, labels, strict=True)]
         reasons = {new: self.known_unreadable[old] for new, old in enumerate(indices) if old in self.known_unreadable}
-        part = VideoSet(videos, class_names, groups, reasons, self.reader)
+        part = VideoSet(videos, class_names, groups, reasons, self.reader, mirrored=self.mirrored)
         if self.in_memory:
             part.memory, part._numbers = self.memory, indices
         return part
@@ -232,7 +233,7 @@ class TrainingClips(Dataset):
         self.sampling = sampling
         self.frames: Tensor | None = None  # of all videos (`move_to`)
         self._unreadable: dict[str, str] = {}
-        self._mirrored = mirrored_labels(videos.class_names)
+        self._mirrored = mirrored_labels(videos.class_names, videos.mirrored)
 
     def move_to(self, device: torch.device, size: int) -> None:
         """Copies the videos to a GPU, as `frames`, where they are in memory, take at most a tenth of the GPU's (in each

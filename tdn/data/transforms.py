@@ -116,14 +116,17 @@ def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
 
 
-def mirrored_labels(class_names: Sequence[str]) -> list[int | None]:
-    """What each class becomes when its videos are flipped left to right, found from the names.
+def mirrored_labels(class_names: Sequence[str], mirrored: bool = True) -> list[int | None]:
+    """What each class becomes when its videos are flipped left to right, found from the names; None for all where
+    `mirrored` is False.
 
     A name without a side keeps its label; "Pushing it from left to right" becomes the class with the sides exchanged,
     its twin; None where no such class exists, and such videos must not be flipped. "right" is also an adverb: alone,
     and without a twin, it is no side ("pulling it right out"), unless a "left" is without its twin too. (The released
     code exchanges six labels by number: departures, notebook 02.)
     """
+    if not mirrored:
+        return [None] * len(class_names)
     names = [OTHER_WAY.sub("Counterclockwise", name) for name in class_names]
     sides = [{side.lower() for side in SIDES.findall(name)} for name in names]
     label_of = {name.lower(): label for label, name in enumerate(names)}

@@ -24,34 +24,34 @@ from tdn.utils import check_if_listed, write_whole
 
 
 @dataclass
-class Evaluation:
-    """Scores `(n, classes)`, labels `(n,)` and indices in their set (`videos`, `(n,)`) of n videos.
+class Answers:
+    """What a network says of n videos, without its scores: the class with the highest score and the rank of the label
+    among all scores (0: it is the highest), each `(n,)`; labels and indices in their set (`videos`), `(n,)`, too.
 
-    The softmax of a video's scores are its probabilities; scores of one view are the network's (`average_views`).
     `unreadable` are the other videos of the set: n + len(unreadable) is its size.
     """
 
-    scores: np.ndarray
+    answers: np.ndarray
+    ranks: np.ndarray
     labels: np.ndarray
     videos: np.ndarray
+    classes: int
     unreadable: list[Unreadable] = field(default_factory=list)
 
     @property
     def correct(self) -> np.ndarray:
         """Whether the highest score is the label's, bool `(n,)`."""
-        return self.scores.argmax(1) == self.labels
+        return self.ranks == 0
 
     def top(self, k: int) -> float:
         """Fraction of videos, 0 to 1, whose label is among the k highest scores; NaN without a video."""
-        highest = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]  # of equal scores the first, as argmax
-        return float((highest == self.labels[:, None]).any(1).mean()) if len(self.labels) else float("nan")
+        return float((self.ranks < k).mean()) if len(self.labels) else float("nan")
 
     @property
     def confusion(self) -> np.ndarray:
         """How many videos of each label (rows) got each class (columns) as the highest score, `(classes, classes)`."""
-        classes = self.scores.shape[1]
-        pairs = self.labels * classes + self.scores.argmax(1)
-        return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        pairs = self.labels * self.classes + self.answers
+        return np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
     @property
     def per_class(self) -> np.ndarray:
@@ -74,9 +74,25 @@ class Evaluation:
             metrics["groups"][name] = {"top1": float(correct.mean()), "videos": len(correct)}
         return metrics
 
+
+class Evaluation(Answers):
+    """The scores `(n, classes)` of n videos, and with them the answers.
+
+    The softmax of a video's scores are its probabilities; scores of one view are the network's (`average_views`).
+    """
+
+    def __init__(
+        self, scores: np.ndarray, labels: np.ndarray, videos: np.ndarray, unreadable: Sequence[Unreadable] = ()
+    ):
+        self.scores, of_label = scores, np.take_along_axis(scores, labels[:, None], axis=1)
+        before = np.arange(scores.shape[1]) < labels[:, None]  # of equal scores the first is the highest, as in argmax
+        ranks = ((scores > of_label) | ((scores == of_label) & before)).sum(1)
+        super().__init__(scores.argmax(1), ranks, labels, videos, scores.shape[1], list(unreadable))
+
     def save(self, path: Path) -> None:
         rows = [(str(video.path), video.reason) for video in self.unreadable]
-        arrays = vars(self) | {"unreadable": np.array(rows, dtype=str).reshape(len(rows), 2)}
+        arrays = {name: getattr(self, name) for name in ("scores", "labels", "videos")}
+        arrays["unreadable"] = np.array(rows, dtype=str).reshape(len(rows), 2)
         write_whole(path, lambda file: np.savez(file, **arrays))
 
     @classmethod

@@ -15,7 +15,7 @@ class Recipe:
     lr: float  # for that batch
     optimizer: str = "sgd"  # sgd (momentum 0.9), adamw or muon
     weight_decay: float = 5e-4
-    schedule: str = "step"  # step, plateau or cosine
+    schedule: str = "step"  # step, plateau, cosine, or hold: constant, and in its second half linearly to 0
     steps: tuple[int, ...] = ()  # step: epochs after which the rate is divided by 10
     patience: int = 5  # plateau: epochs without a better validation top-1 before it is divided by 10
     warmup_epochs: float = 0  # linear, from a hundredth of the rate
@@ -28,7 +28,7 @@ class Recipe:
     def __post_init__(self):
         options = {
             "optimizer": ("sgd", "adamw", "muon"),
-            "schedule": ("step", "plateau", "cosine"),
+            "schedule": ("step", "plateau", "cosine", "hold"),
             "sampling": SAMPLINGS,
         }
         for name, valid in options.items():

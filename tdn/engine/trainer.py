@@ -1,6 +1,7 @@
 """The trainer: one loop for a CPU, a GPU and many GPUs."""
 
 import csv
+import functools
 import io
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from tdn.utils import write_text, write_whole
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CHECKPOINT_SECONDS = 600  # between checkpoints within an epoch
+EACH_STEP, HELD_BACK = ("cosine", "hold"), 0.5  # schedules; the fraction of "hold" in which the rate falls
 REPORT_AFTER = 50  # steps, whether training waits for clips
 KEPT = ("model", "optimizer", "warmup", "decay", "scaler", "history", "left_out", "unreadable")  # in a checkpoint
 KEPT += ("step", "totals", "seconds", "lr")
@@ -118,7 +120,7 @@ def fit(
             if val_clips is not None:
                 batch = 2 * compute.micro_batch(recipe)
                 row["val_top1"] = evaluate(model, val_clips, device, batch, compute.dtype).top(1)
-            if recipe.schedule != "cosine":
+            if recipe.schedule not in EACH_STEP:
                 training.decay.step(*([row["val_top1"]] if recipe.schedule == "plateau" else []))
             training.history.append(row | {"seconds": round(time.monotonic() - start, 1)})
             training.begin_epoch()
@@ -261,7 +263,7 @@ class Training:
             self.optimizer.zero_grad(set_to_none=True)
             self.optimizer.step()
         self.warmup.step()
-        if self.recipe.schedule == "cosine":
+        if self.recipe.schedule in EACH_STEP:
             self.decay.step()
         return totals[:4] if finite else torch.zeros(4)
 
@@ -314,8 +316,14 @@ class Step(nn.Module):
             return scores, temporal_diversity(self.model).sum() if self.model.training else scores.new_zeros(())
 
 
+def _held(total: int, step: int) -> float:
+    """The rate of "hold" after `step` of `total` steps, relative to that of the step before."""
+    now, before = (min(1.0, (1 - at / total) / HELD_BACK) for at in (step, step - 1))
+    return now / before
+
+
 def _optimizer(model: nn.Module, recipe: Recipe, steps: int) -> tuple[optim.Optimizer, Any, Any]:
-    """The optimiser; warmup, stepped after each step; and decay: a cosine after each step, the others after each epoch.
+    """The optimiser; warmup, stepped after each step; and decay, after each step (EACH_STEP) or each epoch.
     torch multiplies the two."""
     if recipe.optimizer == "muon":
         optimizer = Muon(model, recipe.lr, recipe.weight_decay)
@@ -328,6 +336,8 @@ def _optimizer(model: nn.Module, recipe: Recipe, steps: int) -> tuple[optim.Opti
         decay = lr.MultiStepLR(optimizer, list(recipe.steps), gamma=0.1)
     elif recipe.schedule == "cosine":
         decay = lr.CosineAnnealingLR(optimizer, recipe.epochs * steps)
+    elif recipe.schedule == "hold":
+        decay = lr.MultiplicativeLR(optimizer, functools.partial(_held, recipe.epochs * steps))
     else:
         decay = lr.ReduceLROnPlateau(optimizer, mode="max", factor=0.1, patience=recipe.patience, threshold=0)
     return optimizer, lr.LinearLR(optimizer, start, total_iters=max(round(recipe.warmup_epochs * steps), 1)), decay

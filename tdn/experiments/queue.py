@@ -75,6 +75,7 @@ def train(
     counter = context.Value("L", 0)
     total = sum(steps(config, data) for config in to_do)  # renders the videos here, not in every worker
     wholes = {getattr(config.data, "whole", config.data) for config in to_do}
+    wholes = {whole for whole in wholes if not getattr(whole, "pictures", False)}
     if len(wholes) == 1 and not isinstance(whole := wholes.pop(), DatasetSpec):
         for video_set in videos(whole, data):  # decoded here once, for all workers
             video_set.keep_in_memory()

@@ -7,7 +7,7 @@ from pathlib import Path
 from tdn.engine.distributed import broadcast
 from tdn.experiments.profiles import Profile
 from tdn.experiments.runs import Run, changed_data, impossible, stored
-from tdn.experiments.tables import COMPARISONS, OURS, TABLES, Table
+from tdn.experiments.tables import COMPARISONS, OURS, Table
 from tdn.utils import unknown_name
 
 
@@ -17,28 +17,23 @@ def all_runs(profile: Profile, tables: Sequence[str] = ()) -> list[Run]:
 
 
 def named_runs(profile: Profile, tables: Sequence[str] = ()) -> dict[Run, str]:
-    """Every run of these tables, comparisons or the transfer (default: of all), each once, and what it is there. Raises
-    ValueError for a name that does not exist."""
+    """Every run of these tables, comparisons or the transfer (default: of all), each once, and what it is there; the
+    first seed of all comes before the second. Raises ValueError for a name that the profile does not have."""
     runs: dict[Run, str] = {}
-    for name in tables or table_names():
-        if name not in table_names():
-            raise ValueError(unknown_name("table", name, table_names()))
+    for name in tables or profile.table_names:
+        if name not in profile.table_names:
+            raise ValueError(unknown_name(f"table of the profile {profile.name}", name, profile.table_names))
         if name == "transfer":
             for target in profile.transfer.targets:
                 for transferred, what in ((True, "fine-tuned"), (False, "for comparison")):
                     for config in profile.transfer_runs(target, transferred):
                         runs.setdefault(config, f"{name}, {what}: {target}, split {config.data.split}")
         else:
-            table = comparison_table(name) if name in COMPARISONS else TABLES[name]
+            table = comparison_table(name) if name in COMPARISONS else profile.tables[name]
             for row in table.rows:
                 for config in profile.runs(row, table):
                     runs.setdefault(config, f"{name}: {row.name}")
-    return runs
-
-
-def table_names() -> list[str]:
-    """What `--table` takes."""
-    return [*TABLES, *COMPARISONS, "transfer"]
+    return dict(sorted(runs.items(), key=lambda item: item[0].seed))
 
 
 def comparison_table(name: str) -> Table:
@@ -101,4 +96,4 @@ def plan(runs: Sequence[Run], results: Path, has_weights: bool = False) -> Plan:
 def command(config: Run, profile: Profile, gpus: int = 1) -> str:
     """The command line that trains one run."""
     program = f"torchrun --nproc-per-node {gpus} -m tdn" if gpus > 1 else "tdn"
-    return f"{program} train --profile {profile.name} --runs {config.name}"
+    return f"{program} train --profile {profile.argument} --runs {config.name}"

@@ -1,40 +1,36 @@
 """One run: its configuration, its identity and its stored result."""
 
-import functools
 import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
-from tdn.data.clips import TestClips, TrainingClips, VideoSet
+from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
 from tdn.data.disk.catalog import PUBLISHED, DatasetSpec
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
-from tdn.engine.distributed import broadcast, device, rank, to_device, world_size
-from tdn.engine.evaluation import Evaluation, evaluate
+from tdn.engine.distributed import broadcast, default_precision, device, rank, to_device, world_size
+from tdn.engine.evaluation import Answers, Evaluation, ensemble, evaluate
 from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import Compute, fit
 from tdn.experiments.manifest import environment
+from tdn.experiments.record import Recorded, Result, recorded
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import initialise_from, load_imagenet, load_weights, read_weights
 from tdn.model.zoo import SYSTEMS, create_model
 from tdn.utils import (
-    check_digest,
     digest_of,
     home,
-    read_record,
     refuse_unguarded,
-    write_listed,
     write_record,
     write_text,
     write_whole,
@@ -80,67 +76,20 @@ class Run:
         return create_model(self.model, self.data.num_classes, self.num_segments, **dict(self.options))
 
 
-@dataclass(frozen=True)
-class Result:
-    """The files of a run in `folder`: config.json, history.csv (one row per epoch), scores.npz (`Evaluation`),
-    metrics.json, manifest.json and weights.pt (for `tdn.load_weights`).
-
-    The manifest has the digest (sha256) of every other file, and of itself; what is read is compared with it. Raises
-    ValueError for a file that is not as it was written, with its path and what to do.
-    """
-
-    folder: Path
-    command: str = "tdn train"  # that trains it
-
-    @property
-    def complete(self) -> bool:
-        return (self.folder / "metrics.json").exists()  # written last
-
-    @functools.cached_property
-    def metrics(self) -> dict[str, Any]:
-        return json.loads(self.file("metrics.json").read_text())
-
-    @functools.cached_property
-    def manifest(self) -> dict[str, Any]:
-        content = read_record(self.folder / "manifest.json", self._remedy)
-        return {name: value for name, value in content.items() if name != "files"}
-
-    @functools.cached_property
-    def evaluation(self) -> Evaluation:
-        return Evaluation.load(self.file("scores.npz"))
-
-    @property
-    def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.file("history.csv"))
-
-    def file(self, name: str) -> Path:
-        """The path of one of its files, which is as it was written. Raises FileNotFoundError, and as the class."""
-        if not self.complete:
-            raise FileNotFoundError(f"no {self.folder / name} of a complete run: train it first, {self.command}")
-        check_digest(self.folder / name, self.folder / "manifest.json", self._remedy)
-        return self.folder / name
-
-    def kept(self, name: str) -> bool:
-        """Whether a file of this name, of results computed later, is there and listed. Raises as the class."""
-        path, record = self.folder / name, self.folder / "manifest.json"
-        if known := path.exists() and name in read_record(record, self._remedy)["files"]:
-            check_digest(path, record, "remove it, and it is computed again")
-        return known
-
-    @property
-    def _remedy(self) -> str:
-        return f"remove {self.folder}, then: {self.command}"
-
-
 def stored(config: Run, results: Path) -> Result:
-    """Where the result of `config` is or will be, below `results` (such as results/pocket)."""
-    return Result(results / "runs" / config.name, _command(config, results))
+    """Where the result of `config` is or will be, below `results` (such as results/pocket); where it is not there but
+    in the record that `results` holds, what that keeps of it."""
+    result = Result(results / "runs" / config.name, _command(config, results))
+    kept = None if result.complete else recorded(results).get(config.name)
+    return Recorded(result.folder, result.command, kept) if kept else result
 
 
 def _command(config: Run, results: Path) -> str:
     """The command line that trains `config`; of a published data set, as a run of the study."""
     if not isinstance(config.data, DatasetSpec) or config.data.name in PUBLISHED:
-        return f"tdn train --profile {results.name} --runs {config.name}"
+        seeds = f":{config.seed + 1}" if config.seed else ""  # the profile may have one alone
+        within = "record/" if results.parent.name == "record" else ""  # record/gestures
+        return f"tdn train --profile {within}{results.name}{seeds} --runs {config.name}"
     of = f"--model {config.model} --segments {config.num_segments}{'' if config.pretrained else ' --pretrained none'}"
     return f"tdn train --dataset {shlex.quote(config.data.name)} {of}"
 
@@ -166,8 +115,11 @@ def impossible(config: Run, has_weights: bool = False) -> str | None:
 
 def changed_data(config: Run, results: Path) -> str | None:
     """Why a run that is complete or was begun cannot be used: its data set had other videos, labels or classes when it
-    was trained, in one line; None where it can. A data set that is not on this machine is not compared."""
+    was trained, in one line; None where it can. A data set that is not on this machine is not compared, nor is one with
+    what a record keeps: its clips may lie in other folders here."""
     result = stored(config, results)
+    if isinstance(result, Recorded):
+        return None
     begun = result.complete or (result.folder / "checkpoint.pt").exists()
     if not isinstance(config.data, DatasetSpec) or not begun or config.data.missing():
         return None
@@ -207,7 +159,7 @@ def run(
                 _train(config, pretrained, result.folder, data, compute, on_step)
     if rank() == 0:
         (result.folder / "checkpoint.pt").unlink(missing_ok=True)
-        for name in FILES:
+        for name in FILES if not isinstance(result, Recorded) else ():
             result.file(name)
         of = result.metrics
         roles = ("training", of["train_unreadable"], of["train_of"]), ("validation", of["unreadable"], of["of"])
@@ -258,19 +210,48 @@ def trained(config: Run, results: Path) -> VideoResNet:
     return load_weights(config.create_model(), stored(config, results).file("weights.pt")).eval()
 
 
-def scores(config: Run, results: Path, views: Views, data: Path = DATA, compute: Compute = Compute()) -> Evaluation:  # noqa: B008
-    """The scores of a complete run under these views, computed once and kept next to its own."""
-    result = stored(config, results)
+def scores(config: Run, results: Path, views: Views, data: Path = DATA) -> Answers:
+    """The scores of a complete run under these views (of one in the record its answers), computed once and kept; in the
+    precision that this machine trains in."""
+    result, compute = stored(config, results), Compute(precision=default_precision())
     if views == config.views:
         return result.evaluation
-    path = result.folder / f"scores-{views}-{views.size}-{views.scale:.3f}.npz"
-    if not result.kept(path.name):
+
+    def compute_them() -> Evaluation:
         model = to_device(trained(config, results), device())
         _, val_set = videos(config.data, data)
+        if not isinstance(config.data, DatasetSpec):
+            val_set.keep_in_memory()  # decoded once for all networks and views, if there is room
         clips = TestClips(val_set, config.num_segments, model.window, views)
-        scored = evaluate(model, clips, device(), 2 * compute.micro_batch(config.recipe), compute.dtype)
-        write_listed(path, scored.save)
-    return Evaluation.load(path)
+        return evaluate(model, clips, device(), 2 * compute.micro_batch(config.recipe), compute.dtype)
+
+    return result.other_scores(_name(views), compute_them)
+
+
+def can_score(config: Run, results: Path, views: Views, second: Run | None = None) -> bool:
+    """Whether `scores`, or with a second run `scores_of_both`, has an answer: of a run in the record only what it
+    keeps."""
+    result = stored(config, results)
+    if not isinstance(result, Recorded):
+        return result.complete
+    return _both(second, views) in result.others if second else views == config.views or _name(views) in result.others
+
+
+def scores_of_both(first: Run, second: Run, results: Path, views: Views) -> Answers:
+    """Of the mean of two complete runs' scores under these views (8 + 16 frames), kept as `scores` keeps those."""
+
+    def compute_them() -> Evaluation:
+        return ensemble([scores(of, results, views) for of in (first, second)])
+
+    return stored(first, results).other_scores(_both(second, views), compute_them)
+
+
+def _both(second: Run, views: Views) -> str:
+    return f"with-{second.name}-{_name(views)}"
+
+
+def _name(views: Views) -> str:
+    return f"{views}-{views.size}-{views.scale:.3f}"
 
 
 def videos(spec: Data, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
@@ -278,9 +259,17 @@ def videos(spec: Data, data: Path = DATA) -> tuple[VideoSet, VideoSet]:
     of another part of them."""
     whole = getattr(spec, "whole", spec)  # of a part
     if (whole, data) not in video_sets:
-        video_sets.clear()  # they may be all that fits into memory
+        if not getattr(whole, "pictures", False):  # which take no room
+            video_sets.clear()  # they may be all that fits into memory
         video_sets[whole, data] = whole.videos(data)
     return video_sets[whole, data] if whole is spec else spec.of(*video_sets[whole, data])
+
+
+def val_video(spec: Data, index: int, data: Path = DATA) -> Video:
+    """Validation video `index`; of the pocket benchmark it is rendered alone where it is missing."""
+    if isinstance(spec, pocket.PocketSpec):
+        return spec.val_video(index, data)
+    return videos(spec, data)[1].videos[index]
 
 
 def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compute: Compute, on_step: OnStep) -> None:
@@ -319,6 +308,9 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     loader = TrainingLoader(train_clips, config.recipe.batch, micro_batch)
     training = fit(model, loader, config.recipe, config.size, folder, device(), plateau_clips, compute, on_step)
     evaluation = evaluate(model, val_clips, device(), 2 * micro_batch, compute.dtype)
+    one_view = replace(config.views, clips=1, crops=1)
+    train_clips = TestClips(train_set, config.num_segments, model.window, one_view)
+    fitted = evaluate(model, train_clips, device(), 2 * micro_batch, compute.dtype)
     if not len(evaluation.labels):
         raise ValueError(f"not one of {len(val_set)} validation videos could be read: {evaluation.unreadable[0]}")
     if rank() > 0:
@@ -339,6 +331,7 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
         manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}
     metrics = evaluation.metrics(val_set.groups) | {
+        "train_top1": fitted.top(1),  # of the training videos, as at test, in one view
         "train_of": len(train_set),
         "train_unreadable": [*unreadable.items()],
     }

@@ -1,5 +1,5 @@
-"""Which networks are in which table of the papers. A new row of a table is one line in its list here:
-`DIFFERENCE_OPERATOR` and the others below; where it is published, the csv file in paper/ has its name too."""
+"""Which networks are in which table: of the papers, and of real video. A new row of a table is one line in its list
+here: `DIFFERENCE_OPERATOR` and the others below; where it is published, the csv file in paper/ has its name too."""
 
 import functools
 from dataclasses import dataclass, field
@@ -21,10 +21,14 @@ class Row:
     name: str
     system: str
     options: dict[str, Any] = field(default_factory=dict)
-    times: int = 1  # 5 for the `++` rows, which read five times the segments, 2 for 16 frames
+    times: int = 1  # the profile's segments: 5 for the `++` rows, 2 for 16 frames, 0 for a single frame
     td_lambda: float = 2e-4  # weight of the TD loss of the full-size network, where it has one
     max_seeds: int | None = None  # of the profile's seeds; None for all
     deep: bool = False  # ResNet-101
+
+    def segments(self, num_segments: int) -> int:
+        """How many it has where TDN has `num_segments`."""
+        return max(self.times * num_segments, 1)
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,11 @@ TEMPORAL_MODULES = [
     Row("TEINet", "teinet"),
     Row("TEA", "tea"),
     Row("TAM", "tam"),
-    Row("STM", "stm", max_seeds=1),
-    Row("TANet", "tanet", max_seeds=1),  # published with more frames only
-    Row("T-Conv++", "tconv", times=5, max_seeds=1),
-    Row("TSM++", "tsm", times=5, max_seeds=1),
-    Row("TEINet++", "teinet", times=5, max_seeds=1),
+    Row("STM", "stm"),
+    Row("TANet", "tanet"),  # published with more frames only
+    Row("T-Conv++", "tconv", times=5, max_seeds=3),
+    Row("TSM++", "tsm", times=5, max_seeds=3),
+    Row("TEINet++", "teinet", times=5, max_seeds=3),
     Row("TDN", "tdn"),
 ]
 
@@ -122,37 +126,37 @@ TEMPORAL_MODULES = [
 PEM, TD_LOSS = {"before": ("pem", "tim")}, {"before": ("tim", "td_loss")}
 TDRL_TSM = [
     Row("TSM", "tsm"),
-    Row("TSM + PEM", "tdrl_tsm", {"before": ("pem", "shift")}, max_seeds=1),
-    Row("TSM + TD loss", "tdrl_tsm", {"before": ("shift", "td_loss")}, max_seeds=1),
-    Row("TSM + PEM + TD loss", "tdrl_tsm", max_seeds=1),
+    Row("TSM + PEM", "tdrl_tsm", {"before": ("pem", "shift")}),
+    Row("TSM + TD loss", "tdrl_tsm", {"before": ("shift", "td_loss")}),
+    Row("TSM + PEM + TD loss", "tdrl_tsm"),
 ]
 TDRL_TIM = [
     Row("TIM", "tim"),
     Row("TIM + MEM", "teinet"),
-    Row("TIM + PEM", "tdrl", PEM, max_seeds=1),
-    Row("TIM + TD loss", "tdrl", TD_LOSS, max_seeds=1),
-    Row("TIM + PEM + TD loss", "tdrl", max_seeds=1),
+    Row("TIM + PEM", "tdrl", PEM),
+    Row("TIM + TD loss", "tdrl", TD_LOSS),
+    Row("TIM + PEM + TD loss", "tdrl"),
 ]
 TDRL_SHARE = [
     Row("no TD loss", "tim"),
-    Row("TD loss on 25 %", "tdrl", TD_LOSS | {"td_fraction": 0.25}, max_seeds=1),
-    Row("TD loss on 50 %", "tdrl", TD_LOSS, max_seeds=1),
-    Row("TD loss on 75 %", "tdrl", TD_LOSS | {"td_fraction": 0.75}, max_seeds=1),
-    Row("TD loss on 100 %", "tdrl", TD_LOSS | {"td_fraction": 1.0}, max_seeds=1),
+    Row("TD loss on 25 %", "tdrl", TD_LOSS | {"td_fraction": 0.25}),
+    Row("TD loss on 50 %", "tdrl", TD_LOSS),
+    Row("TD loss on 75 %", "tdrl", TD_LOSS | {"td_fraction": 0.75}),
+    Row("TD loss on 100 %", "tdrl", TD_LOSS | {"td_fraction": 1.0}),
 ]
 TDRL_POSITION = [
     Row("TIM", "tim"),
-    Row("PEM before TIM", "tdrl", PEM, max_seeds=1),
-    Row("PEM after TIM", "tdrl", {"before": ("tim", "pem")}, max_seeds=1),
-    Row("TD loss before TIM", "tdrl", {"before": ("td_loss", "tim")}, max_seeds=1),
-    Row("TD loss after TIM", "tdrl", TD_LOSS, max_seeds=1),
+    Row("PEM before TIM", "tdrl", PEM),
+    Row("PEM after TIM", "tdrl", {"before": ("tim", "pem")}),
+    Row("TD loss before TIM", "tdrl", {"before": ("td_loss", "tim")}),
+    Row("TD loss after TIM", "tdrl", TD_LOSS),
 ]
 TDRL_LAMBDA = [
     Row("lambda 0", "tim"),
-    Row("lambda 1e-4", "tdrl", TD_LOSS, td_lambda=1e-4, max_seeds=1),
-    Row("lambda 2e-4", "tdrl", TD_LOSS, max_seeds=1),
-    Row("lambda 3e-4", "tdrl", TD_LOSS, td_lambda=3e-4, max_seeds=1),
-    Row("lambda 4e-4", "tdrl", TD_LOSS, td_lambda=4e-4, max_seeds=1),
+    Row("lambda 1e-4", "tdrl", TD_LOSS, td_lambda=1e-4),
+    Row("lambda 2e-4", "tdrl", TD_LOSS),
+    Row("lambda 3e-4", "tdrl", TD_LOSS, td_lambda=3e-4),
+    Row("lambda 4e-4", "tdrl", TD_LOSS, td_lambda=4e-4),
 ]
 
 # All ablations -----------------------------------------------------------------------------------
@@ -162,10 +166,39 @@ BEYOND = [
     Row("TDN + TD loss", "tdn", {"between": ("td_loss",)}),
 ]
 
+# Controls: what could explain the papers' rows without their modules ----------------------------
+EQUAL = {"s_tdm_weights": (0.5, 0.5)}
+CONTROLS = [
+    Row("TDN", "tdn"),
+    Row("TDN, sum of 0.75 F and 0.25 H", "tdn", {"s_tdm_weights": (0.75, 0.25)}),
+    Row("TDN, sum of F and H", "tdn", {"s_tdm_weights": (1.0, 1.0)}),
+    Row("TDN, 16 frames", "tdn", times=2),  # as released: 0.75 F and 0.25 H
+    Row("TDN, 16 frames, sum of 0.5 F and 0.5 H", "tdn", EQUAL, times=2),
+    Row("S-TDM in stages 1-2", "tdn", {"l_tdm_stages": ()}),
+    Row("temporal convolution", "tdn", NO_TDM),
+    Row("temporal convolution on stacked differences", "tdn", NO_TDM | {"stacked": "diff"}),
+    Row("temporal convolution on stacked frames", "tdn", NO_TDM | {"stacked": "concat"}),
+    Row("2D network on stacked differences", "tsn", {"stacked": "diff"}),
+    Row("2D network on stacked frames", "tsn", {"stacked": "concat"}),
+    Row("TSN", "tsn"),
+    Row("TDN, segments shuffled", "tdn", {"shuffled": True}),
+    Row("single frame", "tsn", times=0),
+]
+# The same two moments are two and three times as many segments apart with 16 and 24 frames.
+REACH = [
+    Row(name + frames, "tdn", options, times=times, max_seeds=3 if frames else None)
+    for frames, times in (("", 1), (", 16 frames", 2), (", 24 frames", 3))
+    for name, options in (("temporal convolution", NO_TDM), ("L-TDM in stages 3-5", {"s_tdm_stages": ()}))
+]
+REACH += [
+    Row("temporal convolution, deeper, 24 frames", "tdn", NO_TDM, times=3, max_seeds=3, deep=True),
+    Row("temporal convolution with gaps, 24 frames", "tdn", NO_TDM | {"dilation": 3}, times=3, max_seeds=3),
+]
 
-def _tdn(file: str, title: str, rows: list[Row], *references: str) -> Table:
+
+def _tdn(file: str, title: str, rows: list[Row], *references: str, pairs: tuple[tuple[str, str], ...] = ()) -> Table:
     # STM and TSN have a published top-1 in the table of running times, too.
-    return Table(title, "TDN", rows, references, files=(f"tdn_{file}.csv", "tdn_running_time.csv"))
+    return Table(title, "TDN", rows, references, pairs, files=(f"tdn_{file}.csv", "tdn_running_time.csv"))
 
 
 def _tdrl(title: str, rows: list[Row], *references: str, pairs: tuple[tuple[str, str], ...] = ()) -> Table:
@@ -173,13 +206,17 @@ def _tdrl(title: str, rows: list[Row], *references: str, pairs: tuple[tuple[str,
 
 
 SHORT, DIFF = "Short-term against long-term (CVPR 1e, ICLR 1c)", "S-TDM diff, L-TDM diff"
+CONCAT = (("S-TDM concat, L-TDM avg", "S-TDM concat, L-TDM diff"),)
+ALONE = (("L-TDM in stages 3-5", "S-TDM in stages 1-2"),)
 MEM, POSITION = ("TIM + MEM", "TIM + PEM"), ("TD loss before TIM", "TD loss after TIM")
 TABLES = {
-    "difference_operator": _tdn("difference_operator", "Difference operator (CVPR 1a)", DIFFERENCE_OPERATOR, DIFF),
+    "difference_operator": _tdn(
+        "difference_operator", "Difference operator (CVPR 1a)", DIFFERENCE_OPERATOR, DIFF, pairs=CONCAT
+    ),
     "s_tdm_fusion": _tdn("s_tdm_fusion", "S-TDM fusion (CVPR 1b, ICLR 1a)", S_TDM_FUSION, "F + H"),
     "l_tdm_design": _tdn("l_tdm_design", "L-TDM design (CVPR 1c, ICLR 1b)", L_TDM_DESIGN, "F + F*G"),
     "location": _tdn("location", "Location (CVPR 1d, ICLR 5)", LOCATION, "S-TDM 1-2, L-TDM 3-5"),
-    "short_vs_long": _tdn("short_vs_long", SHORT, SHORT_VS_LONG, "temporal convolution", "TDN (both)"),
+    "short_vs_long": _tdn("short_vs_long", SHORT, SHORT_VS_LONG, "temporal convolution", "TDN (both)", pairs=ALONE),
     "temporal_modules": _tdn("temporal_modules", "Temporal modules (CVPR 1f, ICLR 1d)", TEMPORAL_MODULES, "TDN"),
     "tdrl_tsm": _tdrl("Components on TSM (TDRL 3)", TDRL_TSM, "TSM", "TSM + PEM + TD loss"),
     "tdrl_tim": _tdrl("Components on TIM (TDRL 4)", TDRL_TIM, "TIM", "TIM + PEM + TD loss", pairs=(MEM,)),
@@ -187,6 +224,28 @@ TABLES = {
     "tdrl_position": _tdrl("Before or after the temporal module (TDRL 6)", TDRL_POSITION, "TIM", pairs=(POSITION,)),
     "tdrl_lambda": _tdrl("Weight of the TD loss (TDRL 7)", TDRL_LAMBDA, "lambda 0", "lambda 2e-4"),
     "beyond": Table("TDN with TDRL's ideas", "neither", BEYOND, ("TDN",)),
+    "controls": Table("What makes the difference", "neither", CONTROLS, ("TDN",)),
+    "reach": Table("How far a network must see", "neither", REACH, ("temporal convolution",)),
+}
+
+# Real video ------------------------------------------------------------------------------------
+GESTURES = [
+    Row("TSN", "tsn"),
+    Row("temporal convolution", "tdn", NO_TDM),
+    Row("TSM", "tsm"),
+    Row("TEA", "tea"),
+    Row("S-TDM", "tdn", {"l_tdm_stages": ()}),
+    Row("L-TDM", "tdn", {"s_tdm_stages": ()}),
+    Row("TDN", "tdn"),
+    # Controls, with the names that they have above.
+    Row("single frame", "tsn", times=0),
+    Row("TDN, segments shuffled", "tdn", {"shuffled": True}),
+    Row("temporal convolution on stacked differences", "tdn", NO_TDM | {"stacked": "diff"}),
+    Row("2D network on stacked differences", "tsn", {"stacked": "diff"}),
+]
+# In no paper, and so no part of TABLES: only the profile that has their setting measures them.
+MORE_TABLES = {
+    "gestures": Table("Pointing gestures, real video", "neither", GESTURES, ("TDN",), setting="gestures"),
 }
 
 # State of the art --------------------------------------------------------------------------------
@@ -212,14 +271,15 @@ COMPARISONS = {
 # By backbone and frames as published; 8+16 is the mean of two networks' scores.
 OURS = {
     ("ResNet50", "8"): Row("TDN, 8 frames", "tdn"),
-    ("ResNet50", "16"): Row("TDN, 16 frames", "tdn", times=2, max_seeds=1),
-    ("ResNet101", "8"): Row("TDN, deeper, 8 frames", "tdn", max_seeds=1, deep=True),
-    ("ResNet101", "16"): Row("TDN, deeper, 16 frames", "tdn", times=2, max_seeds=1, deep=True),
+    ("ResNet50", "16"): Row("TDN, 16 frames", "tdn", times=2),
+    ("ResNet101", "8"): Row("TDN, deeper, 8 frames", "tdn", max_seeds=3, deep=True),
+    ("ResNet101", "16"): Row("TDN, deeper, 16 frames", "tdn", times=2, max_seeds=3, deep=True),
 }
 
 
 def get_table(name: str) -> Table:
     """Raises ValueError with the valid names for one that does not exist."""
-    if name not in TABLES:
-        raise ValueError(unknown_name("table", name, TABLES))
-    return TABLES[name]
+    known = TABLES | MORE_TABLES
+    if name not in known:
+        raise ValueError(unknown_name("table", name, known))
+    return known[name]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import torch
 from torch import nn
@@ -22,11 +23,14 @@ SUMS_OF_NEIGHBOURS = (TemporalConv, TemporalAggregation)
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one view of `segments` x `window` frames at `size` x `size` pixels.
+    """Cost of one view of `segments` x `window` frames at `size` x `size` pixels, in 10^9 operations.
 
-    `gmacs` are 10^9 multiply-adds (the papers' FLOPs) of convolutions and linear layers, without norms, activations,
-    products and sums over neighbouring segments (`neighbour_products`, 0.03 GMACs in the full-size TDN). `params` are
-    in millions. `gmacs_by_module` has the sum of every named submodule.
+    `gmacs` are multiply-adds (the papers' FLOPs) of convolutions and linear layers, `gmacs_by_module` those of every
+    named submodule; `params` are in millions. Some tools count in addition: three multiply-adds for each value of a
+    weighted sum over neighbouring segments (temporal convolutions, TAM, TANet's kernels), `neighbour_products`, 0.03
+    in the full-size TDN; two operations for each value of a batch norm (scale and shift), `norms`; one for each value
+    of the convolutions that have a bias in the released TDN, `biases`: all of the ResNet and of the motion branch,
+    except the branch's stem; those of L-TDM have none. Of other networks, which have none, it means nothing.
     """
 
     gmacs: float
@@ -35,12 +39,19 @@ class Cost:
     window: int
     size: int
     gmacs_by_module: dict[str, float]
+    neighbour_products: float
+    norms: float
+    biases: float
 
 
 def measure_cost(model: nn.Module, size: int = 224) -> Cost:
     """Counts a forward pass of one clip on torch's meta device: no memory, no arithmetic, any size. The model itself
     (weights, device, training mode) is left as it is."""
-    with FlopCounterMode(display=False) as counter:
+    names, outputs = {module: name for name, module in model.named_modules()}, []
+    with (
+        register_module_forward_hook(lambda module, _, output: outputs.append((module, output))),
+        FlopCounterMode(display=False) as counter,
+    ):
         _pass_through(model, size)
     root = type(model).__name__
     operations = {name.removeprefix(f"{root}."): sum(n.values()) for name, n in counter.get_flop_counts().items()}
@@ -52,44 +63,27 @@ def measure_cost(model: nn.Module, size: int = 224) -> Cost:
     gmacs = operations["Global"] / 2e9
     by_module = {name: n / 2e9 for name, n in operations.items() if name not in ("Global", root)}
     params = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    return Cost(gmacs, params, model.num_segments, model.window, size, by_module)
 
+    def values(counts: Callable[[nn.Module], bool]) -> float:
+        return sum(output.numel() for module, output in outputs if counts(module)) / 1e9
 
-def norms_and_biases(model: nn.Module, size: int = 224, biases: bool = True) -> float:
-    """10^9 operations of one view that some tools count in addition: two for each value of a batch norm (scale and
-    shift), one for each bias. In the released TDN every convolution of the ResNet and of the motion branch has a bias,
-    except the branch's stem; those of L-TDM have none. Other networks have no `biases`.
-    """
+    def has_bias(module: nn.Module) -> bool:
+        of_l_tdm_or_stem = ".temporal." in names.get(module, "") or names.get(module) == "s_tdm.1.cnn.conv"
+        return isinstance(module, nn.Conv2d) and not of_l_tdm_or_stem
 
-    def each(name: str, module: nn.Module) -> int:
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d | PointwiseNorm):
-            return 2
-        has_bias = isinstance(module, nn.Conv2d) and ".temporal." not in name and name != "s_tdm.1.cnn.conv"
-        return int(biases and has_bias)
-
-    return _outputs(model, size, each)
-
-
-def neighbour_products(model: nn.Module, size: int = 224) -> float:
-    """10^9 multiply-adds of one view in weighted sums over neighbouring segments (temporal convolutions, TAM, TANet's
-    kernels): three for each value, which `measure_cost` leaves out."""
-    return _outputs(model, size, lambda _, module: 3 * isinstance(module, (*SUMS_OF_NEIGHBOURS, TemporalAdaptive)))
-
-
-def _outputs(model: nn.Module, size: int, each: Callable[[str, nn.Module], int]) -> float:
-    """10^9 values of the modules' outputs, each module's times what `each` gives for it."""
-    outputs = []
-    names = {module: name for name, module in model.named_modules()}
-    with register_module_forward_hook(lambda module, _, out: outputs.append((module, out))):
-        _pass_through(model, size)
-    return sum(n * out.numel() for module, out in outputs if (n := each(names[module], module))) / 1e9
+    products = 3 * values(lambda module: isinstance(module, (*SUMS_OF_NEIGHBOURS, TemporalAdaptive)))
+    norms = 2 * values(lambda module: isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d | PointwiseNorm))
+    own = gmacs, params, model.num_segments, model.window, size, by_module
+    return Cost(*own, products, norms, biases=values(has_bias))
 
 
 def _pass_through(model: nn.Module, size: int) -> None:
     """One clip through the network in eval mode, on the meta device; the model is left as it was."""
     meta = {name: value.to("meta") for name, value in model.state_dict().items()}
     clip = torch.empty(1, model.num_segments, model.window, 3, size, size, device="meta")
-    with in_eval_mode(model), torch.no_grad():
+    # The shape alone matters, and torch computes a batch norm on the meta device in slow Python.
+    no_norms = mock.patch.object(nn.functional, "batch_norm", lambda values, *_, **__: values)
+    with in_eval_mode(model), torch.no_grad(), no_norms:
         torch.func.functional_call(model, meta, (clip,))
 
 

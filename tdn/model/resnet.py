@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tdn.model import temporal
@@ -41,6 +42,12 @@ BETWEEN = {  # after it
 }
 
 
+STACKED = {  # what the first stage of an early fusion reads: (N, T, C', H, W)
+    "concat": lambda clips: clips.flatten(2, 3),
+    "diff": lambda clips: clips.diff(dim=2).flatten(2, 3),
+}
+
+
 class VideoResNet(nn.Module):
     """A 2D ResNet on every segment, temporal modules where asked for, class scores averaged over segments.
 
@@ -52,6 +59,7 @@ class VideoResNet(nn.Module):
         s_tdm_stages: stages with an S-TDM, from 1 on without a gap.
         l_tdm_stages: residual stages whose every block has an L-TDM.
         temporal_conv_stages: residual stages whose every block has a temporal convolution.
+        dilation: a control: how many segments apart its taps are.
         s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None: (0.5, 0.5) for T 8, else (0.75, 0.25).
         s_tdm_input: "diff", or "concat" for the window's frames without subtraction.
         s_tdm_fusion, l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as the two modules.
@@ -62,6 +70,9 @@ class VideoResNet(nn.Module):
         cmm: STM's channel-wise motion module next to every 3x3 convolution.
         conv2: that convolution: "dense", "split" as in Res2Net, or "mta", with TEA's temporal convolutions too.
         td_fraction: fraction of the channels that the TD loss takes, above 0 and up to 1.
+        stacked: a control, early fusion: stage 1 reads all frames of the window ("concat"), or the differences of its
+            neighbours ("diff"), as channels, in place of the middle frame.
+        shuffled: a control: segments in random order, in training drawn for each clip, else one order for all.
         dropout: before the classifier.
 
     Raises:
@@ -78,6 +89,7 @@ class VideoResNet(nn.Module):
         s_tdm_stages: Stages = (),
         l_tdm_stages: Stages = (),
         temporal_conv_stages: Stages = (),
+        dilation: int = 1,
         s_tdm_weights: tuple[float, float] | None = None,
         s_tdm_input: str = "diff",
         s_tdm_fusion: str = "F+H",
@@ -90,6 +102,8 @@ class VideoResNet(nn.Module):
         cmm: bool = False,
         conv2: str = "dense",
         td_fraction: float = 0.5,
+        stacked: str | None = None,
+        shuffled: bool = False,
         dropout: float = 0.5,
     ):
         super().__init__()
@@ -97,13 +111,18 @@ class VideoResNet(nn.Module):
         l_tdm = {"operator": l_tdm_operator, "fusion": l_tdm_fusion}
         l_tdm |= {"multi_scale": l_tdm_multi_scale, "bidirectional": l_tdm_bidirectional}
         require_counts(num_segments, num_classes)
+        if dilation != 1 and not temporal_conv_stages:
+            raise ValueError("dilation would do nothing in this network: temporal_conv_stages is empty")
         _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
         _check_forms("s_tdm", s_tdm_stages, s_tdm)
         _check_forms("l_tdm", l_tdm_stages, l_tdm)
         _check_modules(before, between, cmm, conv2, td_fraction)
 
         self.depth, self.num_segments = depth, num_segments
-        self.window = WINDOW if s_tdm_stages else 1
+        if stacked:
+            require("stacked", stacked, STACKED)
+        self.stacked, self.shuffled = stacked, shuffled
+        self.window = WINDOW if s_tdm_stages or stacked else 1
         block, sizes = BLOCKS[depth]
         block = block if conv2 == "dense" else SPLIT[block]
         # The order of the next lines is that of the random draws: another one gives other networks from a seed.
@@ -112,7 +131,8 @@ class VideoResNet(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
         td_loss = functools.partial(TemporalDiversity, fraction=td_fraction)
         long_term = functools.partial(LongTermTDM, **l_tdm)
-        makers = {**BEFORE, **BETWEEN, "td_loss": td_loss, "conv": temporal.TemporalConv, "l_tdm": long_term}
+        conv = functools.partial(temporal.TemporalConv, dilation=dilation)
+        makers = {**BEFORE, **BETWEEN, "td_loss": td_loss, "conv": conv, "l_tdm": long_term}
         in_stages = {"conv": temporal_conv_stages, "l_tdm": l_tdm_stages}
         self._add_temporal_modules(makers, before, between, in_stages, cmm, conv2 == "mta")
         self._motion_branch(block, sizes, width, s_tdm_stages, **s_tdm)
@@ -120,7 +140,8 @@ class VideoResNet(nn.Module):
 
     def _backbone(self, block: type, sizes: tuple, width: int) -> int:
         """The stages 1 to 5 without temporal modules; returns the channels of the last."""
-        self.stage1, channels = stem(3, width), width
+        frames = {None: 1, "concat": WINDOW, "diff": WINDOW - 1}[self.stacked]
+        self.stage1, channels = stem(3 * frames, width), width
         for number, blocks in enumerate(sizes, start=2):
             planes = width * 2 ** (number - 2)
             setattr(self, f"stage{number}", residual_stage(block, channels, planes, blocks, number))
@@ -174,7 +195,10 @@ class VideoResNet(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         require_clips(clips, self.num_segments, self.window)
         n, t = clips.shape[:2]
-        features = clips[:, :, self.window // 2].flatten(0, 1)  # the middle frame of each window
+        if self.shuffled:
+            clips = self._shuffle(clips)
+        features = STACKED[self.stacked](clips) if self.stacked else clips[:, :, self.window // 2]  # the middle frame
+        features = features.flatten(0, 1)
         motion = self._motion_input(clips) if len(self.s_tdm) else None
         for number, stage in enumerate(self.stages, start=1):
             features = stage(features)
@@ -182,6 +206,13 @@ class VideoResNet(nn.Module):
                 features, motion = self.s_tdm[str(number)](features, motion)
         scores = self.fc(self.dropout(features.mean((2, 3))))
         return scores.unflatten(0, (n, t)).mean(1)
+
+    def _shuffle(self, clips: Tensor) -> Tensor:
+        n, t = clips.shape[:2]
+        if not self.training:
+            return clips[:, torch.randperm(t, generator=torch.Generator().manual_seed(0)).to(clips.device)]
+        order = torch.rand(n, t, device=clips.device).argsort(1)
+        return clips[torch.arange(n, device=clips.device)[:, None], order]
 
     @property
     def stages(self) -> list[nn.Module]:

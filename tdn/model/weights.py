@@ -167,21 +167,28 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
     From a 2D network, the motion branch gets the same weights: the convolution of its stem the mean of the RGB stem
     over the input channels, repeated for its own; its later stages those of the stages that they copy, batch norms
     included. The classifier, the temporal modules and the batch norm of the motion stem, which sees differences, keep
-    their own initialisation. All as released (departures, notebook 02). Raises ValueError where the stages do not fit.
+    their own initialisation. All as released (departures, notebook 02). The stem of an early fusion (`stacked`) gets
+    what the motion stem gets. Raises ValueError where the stages do not fit.
     """
     ours = {key: value for key, value in state.items() if not key.startswith("fc.")}
     whole = {key: value for key, value in model.state_dict().items() if not key.startswith("fc.")}
-    if ours.keys() == whole.keys():
+    stem = ours.get("stage1.conv.weight", torch.empty(0, 0, 0, 0))
+    flat = bool(model.stacked) and stem.shape[1] == 3
+    if ours.keys() == whole.keys() and not flat:
         _require_match(whole, ours, "the pretrained network")
         model.load_state_dict(ours, strict=False)
         return model
     for number in [number for number in model.s_tdm if number != "1"]:
         stage, branch = f"stage{number}.", f"s_tdm.{number}.cnn."
         ours |= {branch + key.removeprefix(stage): ours[key] for key in ours if key.startswith(stage)}
+    mean = stem.mean(1, keepdim=True)
     if "1" in model.s_tdm:
-        mean = ours["stage1.conv.weight"].mean(1, keepdim=True)
         ours["s_tdm.1.cnn.conv.weight"] = mean.repeat(1, model.s_tdm["1"].cnn.conv.in_channels, 1, 1)
-    expected = {key: value for key, value in whole.items() if not any(own in key for own in NOT_IN_2D)}
+    if flat:
+        ours = {key: value for key, value in ours.items() if not key.startswith("stage1.bn.")}
+        ours["stage1.conv.weight"] = mean.repeat(1, model.stage1.conv.in_channels, 1, 1)
+    not_in_2d = (*NOT_IN_2D, "stage1.bn.") if flat else NOT_IN_2D
+    expected = {key: value for key, value in whole.items() if not any(own in key for own in not_in_2d)}
     _require_match(expected, ours, "the 2D network")
     model.load_state_dict(ours, strict=False)
     return model

@@ -1,5 +1,6 @@
 """Every network of every table, by name, with its paper."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tdn.model.cost import measure_cost
+from tdn.model.cost import Cost, measure_cost
 from tdn.model.networks3d import InflatedResNet, SlowFast, SlowOnly, r2plus1d, s3d
 from tdn.model.resnet import BLOCKS, VideoResNet
 from tdn.utils import unknown_name
@@ -119,9 +120,16 @@ def list_models() -> "pd.DataFrame":
     rows = []
     for name, system in SYSTEMS.items():
         name += "_resnet50" if "resnet50" in system.backbones else f"_{system.backbones[0]}"
-        with torch.device("meta"):
-            cost = measure_cost(create_model(name, num_segments=system.segments), system.size)
+        cost = cost_of(name, (), system.segments, system.size)
         shown = (cost.gmacs, cost.params, cost.segments, cost.window, cost.size, ", ".join(system.backbones))
         rows.append((name, system.paper, system.adds, *shown))
     columns = ["name", "paper", "adds", "GMACs", "params (M)", "segments", "window", "size", "backbones"]
     return pd.DataFrame(rows, columns=columns).set_index("name")
+
+
+@functools.lru_cache  # some networks are in several tables
+def cost_of(name: str, options: tuple[tuple[str, Any], ...], segments: int, size: int) -> Cost:
+    """`measure_cost` of a network with 174 classes, by its name and options."""
+    with torch.device("meta"):
+        model = create_model(name, num_segments=segments, **dict(options))
+    return measure_cost(model, size)

@@ -118,7 +118,10 @@ def test_training_steps_are_measured_beside_the_roofs_of_the_device():
         training.measure_training(torch.device("cpu"), 2, {"tiny": training.Scale(10, 8, 48, 2, "adamw")})
     )
     measured = rows[rows["network"].notna()]
-    assert measured["form"].eq("eager").all() and list(measured["precision"].unique()) == ["bfloat16", "float32"]
+    assert measured["form"].eq("eager").all() and list(measured["precision"].unique()) in (
+        ["bfloat16", "float32"],
+        ["float32"],
+    )
     assert list(measured["network"][:3]) == ["TSN", "temporal convolution", "TDN"]
     assert (measured["clips a second"] == 2 * measured["steps a second"]).all()
     assert measured["of the product (%)"].between(0, 110, "neither").all() and (measured["of the copy (%)"] > 0).all()

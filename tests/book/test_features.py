@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from conftest import SPEC
@@ -53,13 +54,39 @@ def test_channels_that_pem_raises_and_lowers():
     torch.testing.assert_close(lowered, before[:, :, [3, 4]].mean(2))
 
 
-def test_change_similarity_and_colours():
+def test_change_is_in_units_of_what_a_channel_varies_by():
+    """Still, of two signs around 0, the same small and far from 0, drawn anew, constant: whatever their mean."""
+    torch.manual_seed(0)
+    turns = torch.tensor([1.0, -1, 1, -1]).view(1, 4, 1, 1).expand(50, 4, 6, 6)
+    still, anew = torch.randn(50, 1, 6, 6).expand(50, 4, 6, 6), torch.randn(50, 4, 6, 6)
+    channels = [still, turns, 5 + 1e-3 * turns, anew, anew - 7, torch.full_like(anew, 0.1)]
+    changes = features.change(torch.stack(channels, 2))
+    assert changes.shape == (50, 6)
+    assert changes.mean(0).tolist() == pytest.approx([0, 2, 2, 2 / np.pi**0.5, 2 / np.pi**0.5, 0], rel=0.02)
+    ends = torch.tensor([0.0, 1, -1, 0]).view(1, 4, 1, 1, 1)  # near the largest that there can be
+    assert 1.8 < features.change(ends).item() < 2 * (4 / 3) ** 0.5
+    assert features.change(torch.randn(3, 8, 2, 4, 4) * 1e-20).isfinite().all()
+
+
+def test_raised_channels_that_change_more():
+    """The PEM raises the channels 0 and 1 of 16, which change in every clip, and lowers 14 and 15, which are still."""
+    pem = ProgressiveEnhancement(16, 4)
+    torch.nn.init.zeros_(pem.restore.weight)
+    with torch.no_grad():
+        pem.restore.bias.copy_(torch.arange(16.0).flip(0))
+    before = torch.rand(9, 1, 16, 5, 5).expand(9, 4, 16, 5, 5).clone()
+    before[:, :, :2] = torch.randn(9, 4, 2, 5, 5)
+    row = features.change_of_raised_and_lowered(pem, before)
+    assert row["raised channels (%)"] == pytest.approx(113, rel=0.1) and row["lowered channels (%)"] == 0
+    assert row["difference"] == pytest.approx(row["raised channels (%)"]) and 0 < row["±"] < 20
+    assert (row["raised against lowered"], row["videos"]) == ("more", 9)
+    row = features.change_of_raised_and_lowered(pem, before.flip(2))
+    assert row["raised against lowered"] == "less" and row["difference"] < 0
+
+
+def test_similarity_and_colours():
     still = torch.rand(2, 1, 6, 4, 4).expand(2, 3, 6, 4, 4)
-    assert features.change(still.mean(2)) == 0 and features.similarity(still) == pytest.approx(1)
-    of_them = features.raised_and_lowered(torch.rand(2, 1, 6).expand(2, 3, 6), still)
-    assert [features.change(part) for part in of_them] == [0, 0], "the same channels in all segments"
-    jumps = torch.ones(1, 4, 3, 3) * torch.tensor([1.0, 3, 1, 3]).view(1, 4, 1, 1)
-    assert features.change(jumps) == pytest.approx(1)  # 2 of 2 on average
+    assert features.similarity(still) == pytest.approx(1)
     picture = features.colours(torch.randn(4, 16, 5, 5))
     assert picture.shape == (4, 3, 5, 5) and picture.min() == 0 and picture.max() == pytest.approx(1)
     assert len(figures.plot_images([("pictures", picture), ("maps", torch.randn(4, 5, 5))]).axes) == 8

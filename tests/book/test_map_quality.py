@@ -12,7 +12,7 @@ from torch import nn
 
 from tdn.book import map_quality
 from tdn.book.features import validation_clips
-from tdn.book.intervals import pooled, verdict
+from tdn.book.intervals import compare, verdict
 from tdn.book.map_quality import FRACTIONS, energy_inside, measure_curves, measure_localisation, object_masks, pointing
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
@@ -28,28 +28,30 @@ def label(name):
 def test_masks_move_and_grow_as_the_classes_say():
     x = np.arange(56)
     for seed in (1, 2, 3):
-        right, left = (pocket.render_mask(label(f"Moving [something] {side}"), seed) for side in ("right", "left"))
-        first, last = ((mask * x).sum() / mask.sum() for mask in (right[0], right[-1]))
-        assert last - first > 12 and np.array_equal(left, right[::-1])
+        for first, second, sign in (("right", "left", 1), ("left", "right", -1)):
+            mask = pocket.render_mask(label(f"Moving [something] {first}, then {second}"), seed)
+            places = (mask * x).sum((1, 2)) / mask.sum((1, 2))
+            assert sign * (places[len(mask) // 2] - places[[0, -1]]).min() > 5, "there and back, beside the camera"
         grows = pocket.render_mask(label("[Something] growing"), seed).sum((1, 2))
-        assert grows[-1] > 3 * grows[0] and (np.diff(grows) > -1).all()
-        runs = pocket.render_mask(label("Letting a pattern run right"), seed)
-        assert (runs == runs[0]).all() and 200 < runs[0].sum() < 800, "the patch does not move"
+        assert grows[len(grows) // 2] > 2 * grows[[0, -1]].max()
+        runs = pocket.render_mask(label("Letting a pattern run right"), seed).sum((1, 2))
+        assert runs.min() > 150 and np.ptp(runs) < 0.05 * runs.max(), "the patch keeps its size"
         shows = pocket.render_mask(label("Showing a square"), seed).sum((1, 2))
-        assert shows[0] < 1 or shows[-1] < 1, "nothing before, between or after"
+        assert 0.25 < (shows < 1).mean() < 0.8, "nothing before, between and after"
 
 
 def test_masks_are_where_the_video_differs_from_its_still_background():
-    """An object that moves away uncovers what was behind it: there, and where it now is, the frames differ."""
-    of_class = label("Moving [something] from one place to another")  # without camera motion
+    """An object that shows up covers what is behind it: there, with a still camera, the frames differ."""
+    of_class = label("Showing a square")
     mask, clip = pocket.render_mask(of_class, 5), pocket.render_clip(of_class, 5).astype(float)
     assert mask.shape == clip.shape[:3] and mask.min() >= 0 and mask.max() <= 1
-    changed, either = np.abs(clip[-1] - clip[0]).mean(-1) > 30, np.maximum(mask[0], mask[-1])
-    assert either[changed].mean() > 0.8 and changed[either < 0.01].mean() < 0.02
+    shown = mask.sum((1, 2)).argmax()
+    changed = np.abs(clip[shown] - clip[0]).mean(-1) > 30
+    assert mask[shown][changed].mean() > 0.8 and changed[mask[shown] < 0.01].mean() < 0.02
 
 
 def test_masks_lie_on_the_frames_that_the_network_sees(data_root):
-    views, video = Views(size=48, scale=48 / 56), label("Moving [something] right")
+    views, video = Views(size=48, scale=48 / 56), label("Moving [something] right, then left")
     (masks,), whole = object_masks(SPEC, [video], 4, 5, views), SPEC.mask(video)
     with open_video(SPEC.videos(data_root)[1].videos[video].path) as opened:
         assert opened.num_frames == len(whole)
@@ -128,13 +130,15 @@ def test_localisation_table(results, data_root):
     assert table.loc[1, "energy inside (%)"] == pytest.approx(100 * of_tdn[whole].mean())
     change = 100 * (of_tdn - reference)[whole]
     half = 1.96 * change.std(ddof=1) / len(change) ** 0.5
-    assert table.loc[1, "energy inside, vs temporal convolution"] == f"{change.mean():+.1f} ± {half:.1f}"
-    assert table.loc[1, "energy inside: verdict"] == verdict(change.mean(), half)
+    points, of_draws = map(float, table.loc[1, "energy inside, vs temporal convolution"].split(" ± "))
+    assert points == pytest.approx(change.mean(), abs=0.06) and of_draws == pytest.approx(half, rel=0.05)
+    assert table.loc[1, "energy inside: verdict"] == verdict(points, of_draws)
     of_two = map_quality.localisation_table({"temporal convolution": [TCONV] * 2, "TDN": [TDN, TCONV]}, *where)
     assert of_two["seeds"].tolist()[:2] == [2, 2] and of_two["seeds"][2:].isna().all()
-    seed_error = pooled([[100 * values[whole].mean() for values in (of_tdn, reference)], [0, 0]])
-    shown = float(of_two.loc[1, "energy inside, vs temporal convolution"].split("± ")[1])
-    assert shown == pytest.approx(np.hypot(half / 2, seed_error), abs=0.06), "of the clips, and of the seed"
+    one, other = np.stack([reference[whole]] * 2, 1), np.stack([of_tdn[whole], reference[whole]], 1)
+    expected = compare(one, other)
+    shown = of_two.loc[1, "energy inside, vs temporal convolution"]
+    assert shown == f"{expected.points:+.1f} ± {expected.half:.1f}", "of the clips, and of the seed"
 
 
 def test_curves_table_and_choice_of_videos(results, data_root):
@@ -147,7 +151,7 @@ def test_curves_table_and_choice_of_videos(results, data_root):
     assert table.loc[3, "vs centre prior"].startswith(f"{area - of_prior:+.1f} ± ")
     assert table.loc[3, "area"] == pytest.approx(area)
     right = map_quality.correct_in_all(list(RUNS.values()), results)
-    assert set(right) <= set(range(18)) and len(right)
+    assert set(right) <= set(range(24)) and len(right)
     labels = pd.Series([0, 1, 0, 2, 1, 3], index=[4, 5, 6, 7, 8, 9])
     assert map_quality.one_per_class(labels, 2) == [4, 9] and map_quality.one_per_class(labels, 9) == [4, 5, 7, 9]
 

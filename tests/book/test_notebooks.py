@@ -69,7 +69,7 @@ def _all_that_it_takes_is_a_parameter(path, sources):
     found = papermill.inspect_notebook(path)
     types = {name: of_one["inferred_type_name"] for name, of_one in found.items()}
     assert types == (OWN if path.stem == "20_your_video" else PARAMETERS)
-    assert all(of_one["help"] for of_one in found.values()) and found["profile"]["default"] == '"pocket"'
+    assert all(of_one["help"] for of_one in found.values()) and found["profile"]["default"] == '"record"'
     top, after = (symtable.symtable("\n".join(cells), path.name, "exec") for cells in (sources, sources[1:]))
     scopes = [top, *top.get_children()]
     read = {
@@ -116,9 +116,9 @@ def started(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(folder))
     render.encode(started / "holiday.mp4", render.render_clip(3, 1))
     network = {"name": "tdn_resnet10", "options": {"width": 8}, "num_segments": 4}
-    model = tdn.create_model(network["name"], 18, 4, **network["options"])
+    model = tdn.create_model(network["name"], 24, 4, **network["options"])
     views = {"size": 48, "scale": 48 / 56}
-    names = [*ODD_NAMES, *(f"Doing {number}" for number in range(len(ODD_NAMES), 18))]
+    names = [*ODD_NAMES, *(f"Doing {number}" for number in range(len(ODD_NAMES), 24))]
     torch.save(
         {"model": model.state_dict(), "network": network, "views": views, "class_names": names}, started / "w.pt"
     )
@@ -135,10 +135,10 @@ def executed_outputs(path):
 
 
 def test_parameters_as_papermill_gives_them(started):
-    given = ("w.pt", "4", "names.txt"), ("w.pt", 4, list(map(str, range(18)))), ("w.pt", None, None)
+    given = ("w.pt", "4", "names.txt"), ("w.pt", 4, list(map(str, range(24)))), ("w.pt", None, None)
     for weights, segments, class_names in given:
         network = load_own_network(weights, segments, class_names)
-        assert network.model.num_segments == 4 and len(network.class_names) == 18
+        assert network.model.num_segments == 4 and len(network.class_names) == 24
     assert load_own_network("w.pt", "4", "names.txt").class_names[2] == "a|b"
     for segments in ("eight", "", "0", 0, -4, 4.5, True):
         with pytest.raises(ValueError, match=r"segments are a number, 1 or more, not"):

@@ -42,7 +42,7 @@ for command in {["", *COMMANDS]}:
     subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS, "data check", "book execute", "book pages"])
+@pytest.mark.parametrize("command", ["", *COMMANDS, "data check", "book execute", "book pages", "book compare"])
 def test_every_command_explains_itself(command, capsys):
     status, out, _ = said(capsys, [*command.split(), "--help"])
     assert status == 0 and out.startswith(f"usage: tdn {command}".strip())
@@ -91,6 +91,8 @@ MISTAKES = [
     ("bench speed", "invalid choice: 'speed'"),
     ("book", "required: COMMAND"),
     ("book execute --profile smok", "did you mean smoke"),
+    ("train --profile pocket:0", "the number of seeds of each row, as in pocket:5"),
+    ("book compare --profile smoke", "compare the profile pocket"),
 ]
 
 

@@ -14,14 +14,14 @@ import tdn
 from tdn.__main__ import main
 from tdn.data.sampling import Views
 
-NAMES = [f"Doing {number}" for number in range(18)]
+NAMES = [f"Doing {number}" for number in range(24)]
 VIEWS = Views(size=48, scale=48 / 56)
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return randomise(tdn.create_model("tdn_resnet10", 18, 4, width=8)).eval()
+    return randomise(tdn.create_model("tdn_resnet10", 24, 4, width=8)).eval()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_mistakes(weights, video, tmp_path, capsys):
         ("cam", ["--layer", "layer4"], "valid: stage1"),
         ("cam", ["--target", "Sleeping"], "no class is called 'Sleeping'"),
         ("cam", ["--target", "²"], "no class is called '²'"),
-        ("cam", ["--target", "18"], "none of the network's 0 to 17"),
+        ("cam", ["--target", "24"], "none of the network's 0 to 23"),
     ):
         assert main([command, str(video), "--weights", str(weights), *arguments]) == 2
         assert [reason in line for line in capsys.readouterr().err.splitlines()] == [True]
@@ -120,9 +120,9 @@ def test_odd_names_of_classes_are_one_line_each(model, weights, video, tmp_path,
         assert len(printed.splitlines()) == 6 and "\x1b" not in printed
         with Image.open(tmp_path / "out/clip_cam.png") as strip:
             assert strip.width < 500 and strip.height < 600, "the figure of one frame stays whole"
-    assert main(["predict", str(video), "--weights", str(weights), "--top", "18"]) == 0
+    assert main(["predict", str(video), "--weights", str(weights), "--top", "24"]) == 0
     printed = capsys.readouterr().out
-    assert len(printed.splitlines()) == 20 and "| 007 " in printed and "| <b> " in printed and "| a|b c " in printed
+    assert len(printed.splitlines()) == 26 and "| 007 " in printed and "| <b> " in printed and "| a|b c " in printed
 
 
 def test_a_name_that_is_not_utf_8(weights, video, tmp_path, capfd):

@@ -109,14 +109,15 @@ def test_test_clips_are_the_middle_of_everything(video_sets):
 
 def test_a_mirrored_clip_has_the_mirrored_label(video_sets):
     train, _ = video_sets
-    left, right = (train.class_names.index(f"Moving [something] {side}") for side in ("left", "right"))
+    names = ("Moving [something] left, then right", "Moving [something] right, then left")
+    left, right = map(train.class_names.index, names)
     alone = VideoSet([Video(train.videos[0].path, 0)], ["Tilting it to the left"])  # a class without a mirror image
     for videos, index, expected in ((train, left, {(False, left), (True, right)}), (alone, 0, {(False, 0)})):
         clips = TrainingClips(videos, 2, 1, seed=0)
         seen = set()
         for epoch in range(12):
             clips.start_epoch(epoch)
-            sample = clips[index]  # of the training set, video i has label i % 18
+            sample = clips[index]  # of the training set, video i has label i % 24
             seen.add((sample.crops[0].flip, sample.label))
         assert seen == expected
 

@@ -120,5 +120,8 @@ def test_a_mirrored_video_changes_its_label_where_the_name_has_a_side():
     mirrored = mirrored_labels(names)
     assert all(mirrored[mirrored[label]] == label for label in range(len(names)))
     moved = {names[a]: names[b] for a, b in enumerate(mirrored) if a != b}
-    assert moved["Turning [something] clockwise"] == "Turning [something] counterclockwise"
-    assert moved["Moving [something] left"] == "Moving [something] right" and len(moved) == 6
+    clockwise, other_way = "clockwise, then counterclockwise", "counterclockwise, then clockwise"
+    assert moved[f"Turning [something] {clockwise}"] == f"Turning [something] {other_way}"
+    assert moved["Moving [something] left, then right"] == "Moving [something] right, then left"
+    right, left = (f"Letting a pattern run up and {side} inside [something]" for side in ("right", "left"))
+    assert moved[right] == left and len(moved) == 10

@@ -88,7 +88,7 @@ def test_views_are_averaged_exactly_and_one_view_keeps_its_scores(views):
 def test_crops_and_clips_are_averaged_alike(video_sets):
     """A view counts the same, whether it is one of three clips, of three crops, or of one clip evaluated alone."""
     torch.manual_seed(0)
-    model, (_, val) = randomise(create_model("tsn_resnet10", 18, 2, width=8)).eval(), video_sets
+    model, (_, val) = randomise(create_model("tsn_resnet10", 24, 2, width=8)).eval(), video_sets
     for views in (Views(3, 1, size=40), Views(1, 3, size=40, scale=0.7), Views(2, 2, size=40, scale=0.7)):
         scores = evaluate(model, TestClips(val, 2, 1, views), torch.device("cpu")).scores
         with torch.no_grad():

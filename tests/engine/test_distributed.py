@@ -42,10 +42,10 @@ class FullDisk(TrainingClips):
 
 def train(name, videos, epochs, micro_batch=2, kind=TrainingClips):
     torch.manual_seed(rank())  # other weights in every process, until they get those of the first
-    model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.5)
+    model = tdn.create_model("tdn_resnet10", 24, 2, width=8, dropout=0.5)
     if rank() == 0:
         torch.manual_seed(0)
-        model = tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.5)
+        model = tdn.create_model("tdn_resnet10", 24, 2, width=8, dropout=0.5)
         model.stage1.bn.running_mean += 3  # as of a network that was trained before
     loader = TrainingLoader(kind(videos, 2, 5, seed=3), 12, micro_batch)
     recipe = Recipe(epochs, 12, 0.01, micro_batch=micro_batch)

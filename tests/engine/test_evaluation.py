@@ -46,17 +46,17 @@ def test_unreadable_videos_are_left_out_and_named(video_sets, broken_videos):
     assert [item.path for item in evaluation.unreadable] == list(broken_videos.values())
     nothing = VideoSet([Video(broken_videos["empty"], 0)], video_sets[1].class_names)
     empty = evaluate(Linear(), TestClips(nothing, 2, 1, VIEWS), CPU)
-    assert empty.scores.shape == (0, 18) and len(empty.unreadable) == 1
+    assert empty.scores.shape == (0, 24) and len(empty.unreadable) == 1
 
 
 @pytest.mark.parametrize("views", [Views(size=48), Views(3, 2, size=40, scale=0.8)])
 def test_the_scores_of_single_videos_are_those_of_the_evaluation(views, video_sets):
     torch.manual_seed(0)
-    model, val = randomise(tdn.create_model("tdn_resnet10", 18, 4, width=8)).train(), video_sets[1]
+    model, val = randomise(tdn.create_model("tdn_resnet10", 24, 4, width=8)).train(), video_sets[1]
     expected = evaluate(model, TestClips(val, 4, 5, views), CPU).scores
     for number in (0, 7):
         scores = tdn.predict(model, val.videos[number].path, views)
-        assert model.training and scores.shape == (18,) and scores.dtype == torch.float32
+        assert model.training and scores.shape == (24,) and scores.dtype == torch.float32
         np.testing.assert_allclose(scores, expected[number], rtol=1e-4, atol=1e-5)
     model.fc.bias.data[3] = torch.inf
     with pytest.raises(FloatingPointError, match="not finite"):

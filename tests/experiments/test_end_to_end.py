@@ -55,7 +55,8 @@ def tiny(data):
     return Run("tdn_resnet10", (("width", 8),), 4, data, 48, (1.0, 0.66), Views(2, 3, 48, 1.0), recipe, 0)
 
 
-LAYOUTS = [*(pytest.param(name, marks=pytest.mark.slow) for name in (*PUBLISHED, "lists")), "folder"]
+WHOLE = [name for name in (*PUBLISHED, "lists") if name != "gestures"]  # of which most clips are missing: test_gestures
+LAYOUTS = [*(pytest.param(name, marks=pytest.mark.slow) for name in WHOLE), "folder"]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -66,7 +67,7 @@ def test_each_layout_trains_two_steps_and_gives_a_row(name, tmp_path, monkeypatc
     metrics = result.metrics
     assert len(result.history) == 1 and len(train) // 2 >= 2, "two steps"
     assert (metrics["videos"], metrics["of"], metrics["train_of"]) == (len(val), len(val), len(train))
-    line = Line(Row("TDN", "tdn"), [result], 35.6, 26.5, [config])
+    line = Line(Row("TDN", "tdn"), [result], [config])
     table = accuracy_table(Table("", "TDN", [line.row], ("TDN",)), [line])
     assert table["videos"].tolist() == [f"{len(val)} of {len(val)}"]
     assert table["measured top-1"].tolist() == [pytest.approx(100 * metrics["top1"])]
@@ -176,11 +177,11 @@ def test_a_released_checkpoint_gives_a_row_beside_the_published_one(tmp_path, mo
 def test_classes_in_another_order_are_put_right_by_their_names(video_sets):
     _, val = video_sets
     names = val.class_names[::-1]
-    assert output_order(val, 18, names) == list(range(18))[::-1] and output_order(val, 18, None) == list(range(18))
-    with pytest.raises(ValueError, match="has 17 classes, the data set 18"):
-        output_order(val, 17, None)
+    assert output_order(val, 24, names) == list(range(24))[::-1] and output_order(val, 24, None) == list(range(24))
+    with pytest.raises(ValueError, match="has 23 classes, the data set 24"):
+        output_order(val, 23, None)
     with pytest.raises(ValueError, match="1 of the data set's classes are none of the network's"):
-        output_order(val, 18, ["something else", *val.class_names[1:]])
+        output_order(val, 24, ["something else", *val.class_names[1:]])
 
 
 def test_the_published_number_is_that_of_the_same_views():

@@ -33,6 +33,8 @@ def test_published_numbers_are_those_of_the_papers_table():
         "tdrl_position": [46.1, 48.7, 49.0, 46.9, 48.4],
         "tdrl_lambda": [46.1, 47.9, 48.4, 47.8, 48.0],
         "beyond": [None] * 3,
+        "controls": [None] * 14,
+        "reach": [None] * 8,
     }
     iclr = {name: [t.published(row, "top1", "iclr2021") for row in t.rows] for name, t in TABLES.items()}
     assert iclr["difference_operator"] == [None] * 4 and iclr["location"] == [45.2, 49.9, 51.3, 50.8]
@@ -67,12 +69,13 @@ def test_costs_are_those_of_the_papers():
 def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
     runs = registry.all_runs(profile, list(TABLES))
     assert len({run.name for run in registry.all_runs(profile)}) == len(registry.all_runs(profile))  # shared rows once
-    assert {run.pretrained for run in runs} == {profile.pretrained("tsn"), profile.pretrained("res2net")}
+    flat = [profile.pretrained(*of) for of in (("tsn",), ("tsn", True), ("res2net",))]  # of two depths
+    assert {run.pretrained for run in runs} == set(flat)
     assert {run.model for run in runs if run.pretrained == profile.pretrained("res2net")} == {"tea_resnet10"}
     assert profile.pretrained().pretrained is None
     same_recipe = {dataclasses.replace(run.recipe, td_lambda=0) for run in runs}
     assert len({(run.data, run.size, run.scales, run.views) for run in runs}) == len(same_recipe) == 1
-    assert {run.num_segments for run in runs} == {profile.num_segments, 5 * profile.num_segments}
+    assert {run.num_segments for run in runs} == {1, *(times * profile.num_segments for times in (1, 2, 3, 5))}
     for run in runs:
         assert (model := run.create_model()).num_segments == run.num_segments
         assert bool(run.recipe.td_lambda) == any(isinstance(module, TemporalDiversity) for module in model.modules())
@@ -83,7 +86,11 @@ def test_every_run_can_be_built_and_differs_only_in_its_network(profile):
 
 def test_a_row_has_at_most_its_own_number_of_seeds_and_one_network_under_two_names_runs_once(monkeypatch):
     rows, table = {row.name: row for row in TEMPORAL_MODULES}, TABLES["temporal_modules"]
-    for profile, name, seeds in (("pocket", "TSM", [0, 1]), ("pocket", "TSM++", [0]), ("smoke", "TSM", [0])):
+    for profile, name, seeds in (
+        ("record", "TSM", [0, 1, 2, 3, 4]),
+        ("record", "TSM++", [0, 1, 2]),
+        ("pocket", "TSM", [0]),
+    ):
         assert [run.seed for run in PROFILES[profile].runs(rows[name], table)] == seeds
     before = registry.all_runs(PROFILES["smoke"])
     spelled_out = Row("TDN, spelled out", "tdn", {"s_tdm_stages": (1, 2), "dropout": 0.0})

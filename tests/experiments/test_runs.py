@@ -11,9 +11,10 @@ import torch
 from conftest import SPEC
 from helpers.runs import TINY, on_the_cpu, weights, with_epochs  # noqa: F401 (a fixture)
 
-from tdn.data.clips import VideoSet
+from tdn.data.clips import TestClips, VideoSet
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
+from tdn.engine.evaluation import evaluate
 from tdn.experiments import runs as experiment
 from tdn.experiments.runs import Run
 
@@ -64,6 +65,9 @@ def test_a_run_leaves_its_files_and_is_not_repeated(tmp_path, data_root):
     assert metrics["top1"] == pytest.approx(evaluation.correct.mean())
     videos, right = zip(*((of["videos"], of["videos"] * of["top1"]) for of in metrics["groups"].values()), strict=True)
     assert (sum(videos), sum(right)) == (19, pytest.approx(19 * metrics["top1"]))
+    train, _ = experiment.videos(TINY.data, data_root)
+    network, clips = experiment.trained(TINY, tmp_path), TestClips(train, TINY.num_segments, 1, TINY.views)
+    assert metrics["train_top1"] == evaluate(network, clips, torch.device("cpu")).top(1), "as at test"
     assert len(result.history) == 4 and result.manifest["seed"] == 0
     assert json.loads((result.folder / "config.json").read_text())["recipe"]["lr"] == 0.01
     assert torch.equal(experiment.trained(TINY, tmp_path).fc.weight, weights(result)["fc.weight"])
@@ -110,7 +114,7 @@ def test_unreadable_videos_are_in_the_metrics(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(VideoSet, "keep_in_memory", lambda *_: False)  # as of a set too large for it
     spec = dataclasses.replace(SPEC, train=18, val=19, seed=7)
     folder = pocket.render_set(tmp_path, spec)
-    sets = pocket.load(folder)  # before they are damaged: a rendered clip would be compared with its digest
+    sets = pocket.load(folder, spec)  # before they are damaged: a rendered clip would be compared with its digest
     monkeypatch.setattr(experiment, "videos", lambda *_: tuple(map(dataclasses.replace, sets)))
     empty, cut = folder / "train/00004.mp4", folder / "val/00011.mp4"
     empty.write_bytes(b"")

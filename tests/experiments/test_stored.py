@@ -99,7 +99,9 @@ def test_a_damaged_file_is_named_with_what_to_do(name, results, data_root):
 
 
 def test_a_training_that_is_done_is_compared(results, monkeypatch, capsys):
-    monkeypatch.setattr("tdn.commands.train._study", lambda _: (SimpleNamespace(name="smoke", results=results), [TINY]))
+    monkeypatch.setattr(
+        "tdn.commands.train._study", lambda _: (SimpleNamespace(argument="smoke", results=results), [TINY])
+    )
     assert main(["train"]) == 0
     path = folder_of(results) / "weights.pt"
     assert main(["train", "--pretrained", str(path)]) == 2 and "did not start from" in capsys.readouterr().err
@@ -116,7 +118,7 @@ def test_flips_of_all_artefacts_are_noticed(results, data_root, tmp_path):
     started = folder_of(results, with_epochs(1)) / "config.json"
     files.append((started, lambda: experiment.run(with_epochs(1), results, data_root)))
     index = [rendered / "index.csv", rendered / "index.csv.sha256", *sorted(rendered.glob("*/*.mp4"))[::12]]
-    files += [(path, lambda: pocket.load(pocket.render_set(rendered.parent, SPEC))) for path in index]
+    files += [(path, lambda: pocket.load(pocket.render_set(rendered.parent, SPEC), SPEC)) for path in index]
     rng, noticed, silent = np.random.default_rng(0), Counter(), []
     for number in range(200):
         path, reader = files[number % len(files)]
@@ -194,7 +196,8 @@ def test_scores_that_no_manifest_lists_are_computed_again(results, data_root):
     files = {name: digest for name, digest in record.pop("files").items() if name != OTHERS}
     del record["sha256"]
     write_record(path.parent / "manifest.json", record, files)
-    dataclasses.replace(experiment.stored(TINY, results).evaluation, scores=before + 1).save(path)
+    of = experiment.stored(TINY, results).evaluation
+    Evaluation(before + 1, of.labels, of.videos).save(path)
     for _ in range(2):
         assert np.array_equal(experiment.scores(TINY, results, TWO_CLIPS, data_root).scores, before)
 
@@ -206,15 +209,15 @@ def test_rendered_files_that_changed_are_named_and_rendered_again(data_root, tmp
     flip(clip, 1000)
     flip(other, 1000)
     with pytest.raises(ValueError, match=f"({clip}|{other}) is damaged.*remove it, it is rendered again"):
-        pocket.load(pocket.render_set(tmp_path, SPEC))
+        pocket.load(pocket.render_set(tmp_path, SPEC), SPEC)
     clip.unlink()
     with pytest.raises(ValueError, match=f"{other} is damaged"):  # it gets no new digest
         pocket.render_set(tmp_path, SPEC, workers=1)
     other.unlink()
-    pocket.load(pocket.render_set(tmp_path, SPEC, workers=1))
+    pocket.load(pocket.render_set(tmp_path, SPEC, workers=1), SPEC)
     assert clip.read_bytes() == whole and index.read_text() == rows
     for fewer in (rows[:2000], "".join(rows.splitlines(True)[:-3]), ""):
         index.write_text(fewer)
-        for reader in (pocket.load, lambda folder: pocket.render_set(folder.parent, SPEC)):
+        for reader in (lambda folder: pocket.load(folder, SPEC), lambda folder: pocket.render_set(folder.parent, SPEC)):
             with pytest.raises(ValueError, match=f"{index} is damaged.*remove {folder}, it is rendered again"):
                 reader(folder)

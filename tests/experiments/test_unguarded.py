@@ -54,7 +54,7 @@ def test_a_script_from_standard_input_is_to_be_saved_as_a_file(line, tmp_path, d
 @pytest.mark.slow
 def test_what_starts_no_worker_needs_no_guard(tmp_path, data_root):
     """Lines in front of the guard, which workers run again: here they find the clips rendered."""
-    line = f"load(render_set(Path(sys.argv[2]), SPEC))\nif __name__ == '__main__':\n    {RENDER}"
+    line = f"load(render_set(Path(sys.argv[2]), SPEC), SPEC)\nif __name__ == '__main__':\n    {RENDER}"
     (tmp_path / "script.py").write_text(SCRIPT + "from conftest import SPEC\n" + line)
     subprocess.run([sys.executable, tmp_path / "script.py", tmp_path, data_root], check=True, timeout=120)
     assert list(tmp_path.glob("pocket-*/index.csv"))

@@ -25,7 +25,7 @@ def training(video_sets, folder, compute, steps=2, micro_batch=12, device=GPU):
     from tdn.engine.trainer import Training
 
     torch.manual_seed(0)
-    model = to_device(tdn.create_model("tdn_resnet10", 18, 2, width=8, dropout=0.0), device).train()
+    model = to_device(tdn.create_model("tdn_resnet10", 24, 2, width=8, dropout=0.0), device).train()
     loader = TrainingLoader(TrainingClips(video_sets[0], 2, 5, (48 / 56,), 3, "even"), 12, micro_batch)
     recipe = Recipe(steps, 12, 0.01, "adamw", micro_batch=micro_batch)
     return Training(model, loader, recipe, 48, folder, device, compute)
@@ -132,7 +132,7 @@ def test_scores_and_maps_are_those_of_the_cpu(video, video_sets):
     from tdn.engine.evaluation import evaluate
 
     torch.manual_seed(0)
-    model, views = tdn.create_model("tdn_resnet10", 18, 4, width=8).eval(), Views(2, 3, 48)
+    model, views = tdn.create_model("tdn_resnet10", 24, 4, width=8).eval(), Views(2, 3, 48)
     scores, maps = [], []
     for device in (torch.device("cpu"), GPU):
         model.to(device)

@@ -93,6 +93,18 @@ def hmdb51(root: Path, folder: str = "hmdb51_org") -> Path:
     return root
 
 
+GESTURES = [
+    f"testvideo_{end}.mp4" for end in ("up_2", "up_3", "up_1", "left_2", "left_22", "left_7", "star_3", "star_9")
+]
+
+
+def gestures(root: Path) -> Path:
+    """Five training and three validation videos of three of ten classes, and one that is of none."""
+    for number, name in enumerate((*GESTURES, "testvideo_unclassified_2.mp4"), 800):
+        video_file(root / "testvideo" / name, number)
+    return root
+
+
 def lists(root: Path, counts: bool = False, names: bool = True) -> Path:
     """Five training and three validation videos: mp4 files and folders of frames, with blanks in their paths."""
     train = {"my videos/take 1.mp4": 2, "my videos/take 2.mp4": 0, "frames/a 3": 1, "frames/b": 1, "c.mp4": 0}

@@ -8,7 +8,7 @@ class Linear(nn.Module):
 
     window = 1
 
-    def __init__(self, classes=18, segments=2):
+    def __init__(self, classes=24, segments=2):
         super().__init__()
         self.fc = nn.Linear(3 * segments, classes)
 

@@ -64,16 +64,18 @@ def silent(module):
     return [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
 
 
-def stored(folder, correct, order=None):
-    """A result whose i-th video is answered right where `correct[i]`; stored in another `order` if told."""
+def stored(folder, correct, order=None, classes=18, **more):
+    """A result whose i-th video is answered right where `correct[i]`, else with the class after it; stored in another
+    `order` if told; with `more` in its metrics."""
     correct = np.array(correct)
     videos = np.arange(len(correct)) if order is None else np.array(order)
-    labels = videos % 18
-    scores = np.zeros((len(correct), 18), np.float32)
-    scores[np.arange(len(videos)), np.where(correct[videos], labels, (labels + 1) % 18)] = 1
+    labels = videos % classes
+    scores = np.zeros((len(correct), classes), np.float32)
+    scores[np.arange(len(videos)), np.where(correct[videos], labels, (labels + 1) % classes)] = 1
     Evaluation(scores, labels, videos).save(folder / "scores.npz")
     total = {"top1": float(correct.mean()), "videos": len(correct)}
-    write_text(folder / "metrics.json", json.dumps({**total, "of": len(correct) + 1, "groups": {"short": total}}))
+    metrics = total | {"of": len(correct) + 1, "groups": {"short": total}} | more
+    write_text(folder / "metrics.json", json.dumps(metrics))
     files = {name: digest_of(folder / name) for name in ("scores.npz", "metrics.json")}
     write_record(folder / "manifest.json", {"run": folder.name}, files)
     return Result(folder)

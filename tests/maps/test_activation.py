@@ -22,7 +22,7 @@ SMALL = Views(size=64)
 
 def network(system="tdn", segments=8, **options):
     torch.manual_seed(0)
-    return randomise(tdn.create_model(f"{system}_resnet10", 18, segments, width=8, **options)).eval()
+    return randomise(tdn.create_model(f"{system}_resnet10", 24, segments, width=8, **options)).eval()
 
 
 def test_maps_are_as_defined_and_every_method_gives_some(video):
@@ -177,7 +177,7 @@ def test_what_does_not_exist_is_answered_with_what_does(video, broken_videos):
         ({"method": "GradCam"}, "did you mean GradCAM"),
         ({"method": "EigenCAM"}, "valid: GradCAM, HiResCAM"),
         ({"frames": "8"}, "'center' or 'all'"),
-        ({"target": 18}, "class 18 is none of the network's 0 to 17"),
+        ({"target": 24}, "class 24 is none of the network's 0 to 23"),
         ({"target": -1}, "class -1"),
         ({"views": Views(10, 3)}, "one view, not of 10x3"),
     ):

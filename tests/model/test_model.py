@@ -57,3 +57,28 @@ def test_names_and_options_that_do_not_exist_are_answered_with_the_nearest():
             tdn.create_model(name, **options)
     with pytest.raises(ValueError, match=r"\(T, L, C\) = \(8, 5, 3\)"):
         VideoResNet(10, s_tdm_stages=(1,))(torch.zeros(1, 8, 1, 3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("depth", "options", "seen"),
+    [
+        (10, {"l_tdm_stages": ()}, range(5, 12)),
+        (10, {}, range(2, 15)),
+        (18, {"l_tdm_stages": ()}, range(2, 15)),
+        (10, {"l_tdm_stages": (), "dilation": 2}, range(2, 15, 2)),
+    ],
+)
+def test_which_segments_a_network_sees(depth, options, seen):
+    """As notebook 24 says of the pocket ResNets: one block, or two, in each of the stages 3 to 5, and L-TDM one segment
+    further in each."""
+    torch.manual_seed(0)
+    network = tdn.create_model(f"tdn_resnet{depth}", 4, 17, width=8, s_tdm_stages=(), **options)
+    network = randomise(network).double().eval()
+    features = []
+    network.stage5.register_forward_hook(lambda module, inputs, output: features.append(output.unflatten(0, (17, -1))))
+    clip = torch.rand(1, 17, network.window, 3, 64, 64, dtype=torch.double)
+    for brighter in (0, 0.5):
+        clip[:, 8] += brighter
+        network(clip)
+    changed = (features[0] - features[1]).abs().flatten(1).amax(1) > 0
+    assert changed.nonzero().flatten().tolist() == list(seen)

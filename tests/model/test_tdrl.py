@@ -96,7 +96,7 @@ def test_a_step_with_the_loss_is_the_gradient_of_equation_2(video_sets, tmp_path
     clips, cpu = TrainingClips(video_sets[0], 4, 1, seed=3), torch.device("cpu")
     loader, recipe = TrainingLoader(clips, 36, 36), Recipe(1, 36, 0.1, weight_decay=0, td_lambda=0.05, clip_norm=1e9)
     torch.manual_seed(0)
-    model = tdn.create_model("tdrl_resnet10", 18, 4, width=8, dropout=0.0)
+    model = tdn.create_model("tdrl_resnet10", 24, 4, width=8, dropout=0.0)
     by_hand = copy.deepcopy(model).train()
     history = fit(model, loader, recipe, 48, tmp_path, cpu).history
 
@@ -110,4 +110,4 @@ def test_a_step_with_the_loss_is_the_gradient_of_equation_2(video_sets, tmp_path
     for (name, mine), expected in zip(model.named_parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(mine, expected - 0.1 * expected.grad, atol=2e-4, rtol=2e-3, msg=name)
     with pytest.raises(ValueError, match=r"td_lambda 0\.05 would do nothing"):
-        fit(tdn.create_model("tsn_resnet10", 18, 4, width=8), loader, recipe, 48, tmp_path, cpu)
+        fit(tdn.create_model("tsn_resnet10", 24, 4, width=8), loader, recipe, 48, tmp_path, cpu)

@@ -11,7 +11,7 @@ from tdn.engine.evaluation import evaluate
 from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
 from tdn.engine.trainer import fit
-from tdn.model.cost import neighbour_products
+from tdn.model.cost import measure_cost
 from tdn.model.zoo import SYSTEMS, create_model, model_names
 
 NAMES = [f"{name}_{'resnet50' if 'resnet50' in s.backbones else s.backbones[0]}" for name, s in SYSTEMS.items()]
@@ -43,7 +43,7 @@ COSTS = {
 def test_costs_are_those_that_others_count(models, system):
     gmacs, params = COSTS[system]
     with torch.device("meta"):
-        counted = neighbour_products(create_model(f"{system}_resnet50"))
+        counted = measure_cost(create_model(f"{system}_resnet50")).neighbour_products
     listed = models.loc[f"{system}_resnet50"]
     assert listed["GMACs"] + counted == pytest.approx(gmacs, abs=0.035)
     assert listed["params (M)"] == pytest.approx(params, abs=0.0051)
@@ -53,7 +53,7 @@ def test_costs_are_those_that_others_count(models, system):
 @pytest.mark.parametrize("name", ["tdrl_resnet50", "tanet_resnet18", "slowfast_resnet50"])
 def test_a_step_and_an_evaluation_on_pocket_clips(name, video_sets, tmp_path):
     torch.manual_seed(0)
-    model = create_model(name, 18, 8, width=8)
+    model = create_model(name, 24, 8, width=8)
     before = {key: value.clone() for key, value in model.named_parameters()}
     some = [VideoSet(videos.videos[:5], videos.class_names) for videos in video_sets]
     recipe = Recipe(1, 4, 0.1, td_lambda=2e-4 if "tdrl" in name else 0)
@@ -63,7 +63,7 @@ def test_a_step_and_an_evaluation_on_pocket_clips(name, video_sets, tmp_path):
     still = [key for key, value in model.named_parameters() if torch.equal(value, before[key])]
     assert not still, "every parameter takes part in the step"
     evaluation = evaluate(model, TestClips(some[1], 8, model.window, Views(size=48)), torch.device("cpu"), batch=3)
-    assert evaluation.scores.shape == (5, 18) and not evaluation.unreadable
+    assert evaluation.scores.shape == (5, 24) and not evaluation.unreadable
 
 
 @pytest.mark.parametrize("name", ["tsn", "tconv", "tsm", "tim", "teinet", "tea", "stm", "tam", "tanet", "tdrl", "tdn"])

@@ -1,4 +1,4 @@
-"""The data sets of the papers, and one's own, where they lie on this machine's disk."""
+"""The data sets of the papers, one more of real video, and one's own, where they lie on this machine's disk."""
 
 import functools
 import hashlib
@@ -25,12 +25,14 @@ CONFIGURATION = ".datasets.toml"  # below home()
 
 
 class Published(NamedTuple):
-    """A published data set: its name in texts, its number of classes and official splits, and its files."""
+    """A published data set: its name in texts, its number of classes and official splits, and its files; the names of
+    its classes where no file of it is needed for them."""
 
     title: str
     num_classes: int
     layout: Layout
     splits: int = 1
+    class_names: tuple[str, ...] = ()
 
 
 PUBLISHED = {
@@ -39,6 +41,9 @@ PUBLISHED = {
     "k400": Published("Kinetics-400", 400, published.K400),
     "ucf101": Published("UCF101", 101, published.UCF101, splits=3),
     "hmdb51": Published("HMDB51", 51, published.HMDB51, splits=3),
+    "gestures": Published(
+        "EgoGestAR's pointing gestures", 10, published.GESTURES, class_names=(*published.GESTURES_VALIDATION,)
+    ),
 }
 _PAGES = {
     "ssv1": "no longer distributed by its authors (https://arxiv.org/abs/1706.04261); V2 is its larger successor",
@@ -46,6 +51,7 @@ _PAGES = {
     "k400": "https://github.com/cvdfoundation/kinetics-dataset",
     "ucf101": "https://www.crcv.ucf.edu/data/UCF101.php",
     "hmdb51": "https://serre.lab.brown.edu/hmdb51.html",
+    "gestures": "git clone --depth 1 https://github.com/varunj/EgoGestAR (220 MB; it states no licence)",
 }
 _CONTENTS = {
     "ssv1": "20bn-something-something-v1/ and something-something-v1-{labels,train,validation}.csv",
@@ -53,6 +59,7 @@ _CONTENTS = {
     "k400": "train/, val/, train.csv and val.csv (these two may lie in annotations/)",
     "ucf101": "UCF-101/ and ucfTrainTestlist/ (the splits for action recognition)",
     "hmdb51": "hmdb51_org/<class>/ and testTrainMulti_7030_splits/",
+    "gestures": "testvideo/testvideo_<class>_<number>.mp4",
 }
 
 
@@ -83,6 +90,20 @@ class DatasetSpec:
                 raise
             return PUBLISHED[self.name].num_classes
 
+    @property
+    def class_names(self) -> list[str]:
+        """Of the annotation; of a published set that is not on disk, where they are known. Raises as `videos`."""
+        try:
+            return list(self.labelled().class_names)
+        except OSError:
+            if not (self.name in PUBLISHED and PUBLISHED[self.name].class_names):
+                raise
+            return list(PUBLISHED[self.name].class_names)
+
+    @property
+    def groups(self) -> None:
+        """Of the classes: none."""
+
     def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
         """Training and validation videos (UCF101, HMDB51: test videos), all that the annotation lists.
 
@@ -96,7 +117,8 @@ class DatasetSpec:
             train, val, notes = stored
         else:
             labelled = self.labelled()
-            train, val = (VideoSet(videos, labelled.class_names) for videos in (labelled.train, labelled.val))
+            about = {"class_names": labelled.class_names, "mirrored": labelled.mirrored}
+            train, val = (VideoSet(videos, **about) for videos in (labelled.train, labelled.val))
             notes = check.notes(labelled)
         first = os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
         if notes and first:  # once for all processes, torchrun's and ours

@@ -81,7 +81,8 @@ def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoS
             sizes.append(outcome.frames * outcome.height * outcome.width * 3)
             if outcome.problem and not _changed(root / path, outcome):
                 problems[index] = f"{outcome.problem} (tdn data check, {state['date']})"
-        sets.append(VideoSet(videos, state["class_names"], known_unreadable=problems, sizes=sizes))
+        about = {"known_unreadable": problems, "sizes": sizes, "mirrored": state.get("mirrored", True)}
+        sets.append(VideoSet(videos, state["class_names"], **about))
     return *sets, state["notes"]
 
 
@@ -147,7 +148,7 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
     if len(problems) > SHOWN:
         lines.append(f"  and {len(problems) - SHOWN} more, all in the index")
     lines += [f"{what}: none" for what, paths in _repeated(labelled).items() if not paths]
-    trained, mirrored = {video.label for video in labelled.train}, mirrored_labels(names)
+    trained, mirrored = {video.label for video in labelled.train}, mirrored_labels(names, labelled.mirrored)
     lines.append(f"classes without training videos: {_counted(n for i, n in enumerate(names) if i not in trained)}")
     exchanged = sum(other not in (None, label) for label, other in enumerate(mirrored))
     lines.append(f"classes that mirroring exchanges for another: {exchanged}")
@@ -275,6 +276,7 @@ def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked
         "videos": len(labelled.train) + len(labelled.val),
         "date": date.today().isoformat(),
         "class_names": labelled.class_names,
+        "mirrored": labelled.mirrored,
         "reader": reader,
         "notes": notes(labelled, checked),
     }

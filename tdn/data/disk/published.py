@@ -8,13 +8,14 @@ import csv
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tdn.data.clips import Video
-from tdn.data.disk.lists import lines, read_text, wrong
+from tdn.data.disk.lists import lines, read_text, some, wrong
 
 # Of files in a folder of videos; where the user names the file, any that FFmpeg can open is a video.
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".insv", ".avi", ".divx"}
@@ -26,12 +27,13 @@ VIDEO_SUFFIXES |= {".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".265", ".hevc",
 
 class Labelled(NamedTuple):
     """The content of an annotation: names of the classes, and the videos of both sets, whether on disk or not; `notes`
-    are sentences on what was left out or is doubtful."""
+    are sentences on what was left out or is doubtful, `mirrored` as in `VideoSet`."""
 
     class_names: list[str]
     train: list[Video]
     val: list[Video]
     notes: Sequence[str] = ()
+    mirrored: bool = True
 
 
 class Layout(NamedTuple):
@@ -191,6 +193,31 @@ def _read_hmdb51(root: Path, sources: list[Path]) -> Labelled:
     return Labelled(names, sets["1"], sets["2"])
 
 
+def _gestures_sources(root: Path, split: int) -> list[Path]:
+    """The folder of the clips: testvideo/ of a checkout, or `root`; of copies in train/<class>/ and val/<class>/ all of
+    these folders."""
+    parts = [root / part for part in ("train", "val") if (root / part).is_dir()]
+    below = sorted(Path(entry.path) for part in parts for entry in visible(part) if entry.is_dir())
+    folders = [root / "testvideo"] if (root / "testvideo").is_dir() else below or [root]
+    if not any(_GESTURE.fullmatch(entry.name) for folder in folders for entry in visible(folder)):
+        raise FileNotFoundError(f"there is no testvideo_<class>_<number>.mp4 in {root / 'testvideo'} or in {root}")
+    return folders
+
+
+def _read_gestures(root: Path, sources: list[Path]) -> Labelled:
+    """The split is that of the names, wherever the files lie."""
+    on_disk = {entry.name: Path(entry.path) for folder in sources for entry in visible(folder)}
+    sets: dict[str, list[Video]] = {"train": [], "val": []}
+    for label, (name, validation) in enumerate(GESTURES_VALIDATION.items()):
+        for number in range(1, GESTURES_OF_A_CLASS + 1):
+            part, file = "val" if number in validation else "train", f"testvideo_{name}_{number}.mp4"
+            expected = sources[0] if len(sources) == 1 else root / part / name  # where a missing clip would be
+            sets[part].append(Video(on_disk.pop(file, expected / file), label))
+    others = sorted(filter(_GESTURE.fullmatch, on_disk))  # of the class "unclassified", which is no gesture
+    notes = [f"clips of none of the {len(GESTURES_VALIDATION)} gestures, left out: {len(others)} ({some(others)})"]
+    return Labelled(list(GESTURES_VALIDATION), sets["train"], sets["val"], notes if others else (), mirrored=False)
+
+
 def is_video_file(entry: os.DirEntry) -> bool:
     return os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES and not entry.is_dir()
 
@@ -224,6 +251,21 @@ def _json(file: Path, kind: type) -> dict | list:
     return content
 
 
+# Numbers of the validation clips of each gesture; the other clips were filmed by other people, with other devices.
+GESTURES_VALIDATION = {
+    "carret": (1, *range(7, 16)),
+    "circlecc": (1, 8, 12, *range(14, 21)),
+    "del": (1, 2, *range(8, 16)),
+    "down": (1, *range(7, 16)),
+    "left": (1, *range(7, 16)),
+    "right": (1, *range(8, 16)),
+    "square": (1, 6, *range(8, 16)),
+    "star": (1, *range(7, 16)),
+    "tick": (1, 5, *range(8, 16)),
+    "up": (1, *range(7, 16)),
+}
+GESTURES_OF_A_CLASS = 22
+_GESTURE = re.compile(r"testvideo_[a-z]+_\d+\.mp4")
 _PARTS = ("labels", "train", "validation")
 _UCF101_LISTS = ["classInd.txt", "trainlist{:02d}.txt", "testlist{:02d}.txt"]
 
@@ -232,3 +274,4 @@ SSV2 = Layout(partial(_files, names=[f"something-something-v2-{part}.json {part}
 K400 = Layout(partial(_files, names=["train.csv", "val.csv validate.csv"]), _read_k400)
 UCF101 = Layout(partial(_files, names=_UCF101_LISTS, below=("ucfTrainTestlist",)), _read_ucf101)
 HMDB51 = Layout(_hmdb51_sources, _read_hmdb51)
+GESTURES = Layout(_gestures_sources, _read_gestures)
