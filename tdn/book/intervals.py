@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from tdn.data.pocket.render import CLASSES, PocketSpec
 from tdn.engine.evaluation import Answers
 from tdn.experiments.profiles import Profile
 from tdn.experiments.runs import Result, stored
 
-Z = stats.norm.ppf(0.975)
+Z = special.ndtri(0.975)
 DRAWS = 2000
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 SMALLER = "excludes the published size"
@@ -44,8 +44,8 @@ class Difference(NamedTuple):
     def p(self, true: float = 0.0) -> float:
         """Two-sided p-value of a true difference of so many points: below 0.05 where the interval excludes it. NaN
         where nothing was measured."""
-        off, unit = abs(self.points - true), stats.t.ppf(0.975, self.freedom)
-        return float(2 * stats.t.sf(off / self.half * unit, self.freedom) if self.half else off == 0)
+        off, unit = abs(self.points - true), special.stdtrit(self.freedom, 0.975)
+        return float(2 * special.stdtr(self.freedom, -off / self.half * unit) if self.half else off == 0)
 
 
 UNKNOWN = Difference(np.nan, np.nan, np.nan)
@@ -82,7 +82,7 @@ def seed_error(study: Profile, family: str | None = None) -> float:
     another pretraining would change is not included: all seeds are initialised from one network.
     """
     spread, freedom = seed_spread(study, family)
-    return float(stats.t.ppf(0.975, freedom) * spread) if freedom else 0.0
+    return float(special.stdtrit(freedom, 0.975) * spread) if freedom else 0.0
 
 
 def seed_spread(study: Profile, family: str | None = None) -> tuple[float, int]:
@@ -106,7 +106,7 @@ def accuracy(measured: Measured, seed_error: float = 0.0) -> tuple[float, float,
     (right,) = _right(measured)
     of_seeds = np.mean(_seed_effects(right) ** 2) / len(evaluations) if len(evaluations) > 1 else (seed_error / Z) ** 2
     freedom = _freedom((50 * (high - low) / Z) ** 2 + of_seeds, right)
-    wider, top1 = stats.t.ppf(0.975, freedom) / Z, 100 * fraction
+    wider, top1 = special.stdtrit(freedom, 0.975) / Z, 100 * fraction
     low, high = (wider * np.hypot(top1 - 100 * end, Z * np.sqrt(of_seeds)) for end in (low, high))
     return float(top1), float(max(top1 - low, 0)), float(min(top1 + high, 100))
 
@@ -134,7 +134,7 @@ def compare(first: np.ndarray, second: np.ndarray, seed_error: float = 0.0) -> D
     repeated = _repeated((first, second), seed_error)
     error = float(np.std(repeated[:, 1] - repeated[:, 0], ddof=1))
     freedom = _freedom(error**2, first, second)
-    return Difference(float(100 * (second.mean() - first.mean())), stats.t.ppf(0.975, freedom) * error, freedom)
+    return Difference(float(100 * (second.mean() - first.mean())), special.stdtrit(freedom, 0.975) * error, freedom)
 
 
 def verdict(points: float, half: float) -> str:
@@ -173,10 +173,12 @@ def rank_correlation(
     """Spearman's rank correlation of published and measured top-1 of rows, and its 95 % interval: the percentiles over
     the module's repetitions. The rows are taken as given. Repeating a noisy order adds noise to it, so the interval
     leans towards 0."""
-    right, ranks = _right(*measured), stats.rankdata(published)[None]
+    from scipy.stats import pearsonr, rankdata  # a second to load, for this function alone
+
+    right, ranks = _right(*measured), rankdata(published)[None]
     now, repeated = np.array([[row.mean() for row in right]]), _repeated(right, seed_error)
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NaN: all equal, no order
-        now, repeated = (stats.pearsonr(ranks, stats.rankdata(of, axis=1), axis=1).statistic for of in (now, repeated))
+        now, repeated = (pearsonr(ranks, rankdata(of, axis=1), axis=1).statistic for of in (now, repeated))
         return float(now[0]), *np.nanquantile(repeated, [0.025, 0.975])
 
 

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy.special import stdtrit
 
 from tdn.book.intervals import verdict
 from tdn.book.lines import Line
@@ -33,7 +33,7 @@ def gap_table(lines: Sequence[Line]) -> pd.DataFrame:
         own, is_reference = _by_seed(line), line.row.name == line.table.references[0]
         (reference,) = (of for of in lines if of.table == line.table and of.row.name == line.table.references[0])
         more = (own["gap"] - _by_seed(reference)["gap"]).dropna()
-        points, half = more.mean(), stats.t.ppf(0.975, max(len(more) - 1, 1)) * more.sem()  # of one seed NaN
+        points, half = more.mean(), stdtrit(max(len(more) - 1, 1), 0.975) * more.sem()  # of one seed NaN
         answer = verdict(points, half)
         row = {"table": line.table.title, "network": line.row.name, **own.mean()}
         row |= {"vs reference": np.nan, "±": np.nan} if is_reference else {"vs reference": points, "±": half}

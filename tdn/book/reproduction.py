@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy.special import stdtrit
 
 from tdn.book.figures import save_figure
 from tdn.book.intervals import CONTRADICTED, SUPPORTED, seed_error, seed_spread
@@ -83,7 +83,7 @@ def reproduction_table(own: Rows, theirs: Rows, spread: float, freedom: int) -> 
             continue
         seen.add(one.runs[0])
         (top1, expected), m, n = map(_top1, (one, other)), len(one.results), len(other.results)
-        half = stats.t.ppf((1 + LEVEL) / 2, freedom) * spread * np.sqrt(1 / n + 1 / m) if freedom else np.nan
+        half = stdtrit(freedom, (1 + LEVEL) / 2) * spread * np.sqrt(1 / n + 1 / m) if freedom else np.nan
         place = UNKNOWN if not freedom else INSIDE if abs(top1 - expected) < half + 1e-9 else OUTSIDE
         cells = {"table": one.table.title, "network": one.row.name, "top-1": top1, "record top-1": expected}
         cells |= {"99% low": expected - half, "99% high": expected + half, "top-1 is": place}

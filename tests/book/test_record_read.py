@@ -79,9 +79,8 @@ def test_notebook_reads_a_record(number, checkout, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_book_opens_on_the_committed_record_and_leaves_it_as_it_is(tmp_path):
     """Every notebook, where nothing has been trained or rendered."""
-    for name in ("tdn", "notebooks", "results"):
-        ignored = shutil.ignore_patterns("__pycache__", "runs", "lab", "pocket", "smoke", "tuning")
-        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=ignored)
+    for name in ("tdn", "notebooks", "results/record", "results/bench"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "runs"))
     before = {path: path.read_bytes() for path in tmp_path.glob("results/**/*") if path.is_file()}
     command = [sys.executable, "-m", "tdn", "book", "execute", "--profile", "record"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TDN_")}

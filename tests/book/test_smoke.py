@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from helpers.pages import check_page
 
+from tdn.book.lengths import measured_lengths
 from tdn.book.printed_costs import published_costs
 from tdn.experiments.profiles import get_profile
 from tdn.experiments.registry import all_runs, with_pretrained
@@ -66,7 +67,8 @@ def test_the_book_runs_and_a_second_time_trains_nothing(made):
     assert {name: (len(tables[name]), tables[name]["measured top-1"].count()) for name in compared} == compared
     assert tables["transfer"]["measured top-1"].count() == 2
     shown = {path.stem for path in (results / "figures").iterdir()}
-    assert shown >= {*TABLES, "overview_claims", "overview_claims_tdrl", "overview_order", "tdrl_pem", "tdrl_td_loss"}
+    assert shown >= {*TABLES} - {"reach"} | {"overview_claims", "overview_claims_tdrl", "overview_order", "witnesses"}
+    assert shown >= {"tdrl_pem", "tdrl_td_loss", "tdrl_gap", "beyond_gap", "lengths"}
     assert shown >= {"something_something", "kinetics", "kinetics_views", "transfer", "accuracy_cost"}
     assert shown >= {"cam_centre", "cam_centre_stage2", "cam_places", "cam_curves", "cam_all_1", "your_video"}
     times = tables["running_time"].set_index("network")
@@ -82,9 +84,10 @@ def test_every_page_shows_its_tables_and_figures(made, browser):
     executed, site = made / "results/smoke/notebooks", made / "results/smoke/book"
     assert str(site / "index.html") in tdn(made, "book", "pages", "--profile", "smoke")
     assert {path.name for path in site.iterdir()} == {"index.html", *(f"{path.stem}.html" for path in NOTEBOOKS)}
+    without = {"17_cam_centre_frames"} | ({"25_trained_long_enough"} if measured_lengths().empty else set())
     for source in NOTEBOOKS:
         tables, images = check_page(browser, site / f"{source.stem}.html", executed / source.name)
-        assert images and (tables or source.stem == "17_cam_centre_frames"), source.name
+        assert images and (tables or source.stem in without), source.name
 
 
 def test_paper_without_data_shows_what_is_published_and_what_runs_the_rest(tmp_path):

@@ -204,10 +204,10 @@ def test_torchrun_trains_named_runs_together(tmp_path, monkeypatch):
     refused, done = (subprocess.run([*command, *more], **how) for more in ([], ["--device-batch", "8"]))
     assert refused.returncode != 0 and "has only 1" in refused.stderr
     assert done.returncode == 0, done.stderr
-    assert "batch 32 in micro-batches of 8 over 2 processes, learning rate 0.01 for that batch" in done.stdout
+    assert "batch 64 in micro-batches of 8 over 2 processes, learning rate 0.1 for that batch" in done.stdout
     result = experiment.Result(tmp_path / "results/smoke/runs" / name)
     assert result.manifest["processes"] == 2 and result.manifest["device_batch"] == 8
-    assert (result.metrics["videos"], result.metrics["of"]) == (18, 18)
+    assert (result.metrics["videos"], result.metrics["of"]) == (6, 6)
     alone = experiment.run(SMOKE.pretrained(), tmp_path / "alone", tmp_path / ".data", Compute(device_batch=8))
     assert result.history["loss"].tolist() == pytest.approx(alone.history["loss"].tolist(), abs=1e-4)
     np.testing.assert_allclose(result.evaluation.scores, alone.evaluation.scores, atol=1e-3)

@@ -9,7 +9,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 RENDER = "render_set(folder, PocketSpec(4, 2), workers=2)"
 TRAIN = "experiment.run(TINY, folder / 'results', Path(sys.argv[2]))"
-SCORE = "evaluate(Linear(), TestClips(load(next(Path(sys.argv[2]).glob('pocket-*/')))[1], 2, 1, TINY.views), CPU)"
+SCORE = "evaluate(Linear(), TestClips(load(render_set(Path(sys.argv[2]), SPEC), SPEC)[1], 2, 1, TINY.views), CPU)"
 QUEUE = "queue.train(registry.plan([TINY], folder / 'results'), folder / 'results', Path(sys.argv[2]), jobs=2)"
 CHECK = "check_videos(Labelled(['a'], [Video(folder, 0)], []), folder / 'index.csv', folder, '', 1)"
 SCRIPT = f"""
@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(TESTS)!r})
 import torch
+from conftest import SPEC
 from helpers.networks import Linear
 from helpers.runs import TINY
 from tdn.data.clips import TestClips, Video, VideoSet
@@ -55,6 +56,6 @@ def test_a_script_from_standard_input_is_to_be_saved_as_a_file(line, tmp_path, d
 def test_what_starts_no_worker_needs_no_guard(tmp_path, data_root):
     """Lines in front of the guard, which workers run again: here they find the clips rendered."""
     line = f"load(render_set(Path(sys.argv[2]), SPEC), SPEC)\nif __name__ == '__main__':\n    {RENDER}"
-    (tmp_path / "script.py").write_text(SCRIPT + "from conftest import SPEC\n" + line)
+    (tmp_path / "script.py").write_text(SCRIPT + line)
     subprocess.run([sys.executable, tmp_path / "script.py", tmp_path, data_root], check=True, timeout=120)
     assert list(tmp_path.glob("pocket-*/index.csv"))
