@@ -99,8 +99,7 @@ def shown_with(name: str, study: Profile) -> str | None:
 def our_lines(name: str, study: Profile) -> list[Line]:
     """Our networks of a comparison, each with its first seed. Trains as `train_or_load`."""
     train_missing(list(our_runs(name, study).values()), study)
-    table = comparison_table(name)
-    return [measured(dataclasses.replace(row, max_seeds=1), table, study) for row in OURS.values()]
+    return [measured(dataclasses.replace(row, max_seeds=1), comparison_table(name), study) for row in OURS.values()]
 
 
 def our_runs(name: str, study: Profile) -> dict[Network, Run]:
@@ -205,5 +204,4 @@ def front(top1: pd.Series, gmacs: pd.Series) -> pd.Series:
 
 def total_gmacs(published: str) -> float:
     """`67x30` is 67 GMACs for each of 30 views; NaN where that is not known."""
-    factors = pd.to_numeric(pd.Series(published.split("x")), errors="coerce")
-    return float(factors.prod(skipna=False))
+    return float(pd.to_numeric(pd.Series(published.split("x")), errors="coerce").prod(skipna=False))

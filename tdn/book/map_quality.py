@@ -145,8 +145,7 @@ def _measured(
 def _clips_and_maps(config: Run, network: nn.Module, videos: Sequence[int], layer: str, data: Path) -> tuple:
     """Clips `(N, T, L, C, H, W)` on the device, and the maps `(N, T, h, w)` of their true classes."""
     clips = validation_clips(config, videos, data)[1].to(device())
-    targets = [video % config.data.num_classes for video in videos]
-    return clips, activation_maps(network, clips, targets, layer)[0]
+    return clips, activation_maps(network, clips, [video % config.data.num_classes for video in videos], layer)[0]
 
 
 def correct_in_all(configs: Sequence[Run], results: Path) -> pd.Series:

@@ -187,8 +187,7 @@ def how_to_run(names: str | Sequence[str], study: Profile) -> str:
     commands, what = [listed], "them and their commands"
     if not set(names) <= set(study.tables):  # few, and long to train
         commands, what = [*commands, *(command(config, study, 8) for config in missing)], "them, and to train each"
-    reasons = dict.fromkeys(todo.impossible.values())
-    lacking = "\n".join(f"- {escaped_text(reason)}" for reason in reasons)
+    lacking = "\n".join(f"- {escaped_text(reason)}" for reason in dict.fromkeys(todo.impossible.values()))
     text = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(missing) + len(todo.done)} runs. To list {what}:"
     return "\n\n".join(["", text, "\n".join(["```", *commands, "```"]), lacking])
 

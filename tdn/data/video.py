@@ -36,10 +36,9 @@ BROADCAST = ("mpegts", "mpeg")  # recordings begin and end anywhere, and promise
 def open_video(path: str | PathLike, reader: str = "pyav") -> VideoReader:
     """Opens a video file, or a folder that holds frames as JPEG or PNG files in the order of their numbers.
 
-    The frames are those that FFmpeg shows (see above). `reader`, for files, is "pyav" or "decord" (else
-    ValueError; ImportError where decord is not installed). A decoder that hangs is given up after `frames.SECONDS`,
-    with its thread, its open file and its memory: nothing can stop it but the end of the process, which it does not
-    delay.
+    The frames are those that FFmpeg shows (see above). `reader`, for files, is "pyav" or "decord" (else ValueError;
+    ImportError where decord is not installed). A decoder that hangs is given up after `frames.SECONDS`, with its
+    thread, its open file and its memory: nothing can stop it but the end of the process, which it does not delay.
 
     Raises VideoError where the file can't be opened in time, is no whole video, its first frame can't be decoded, or 40
     of its frames would take more than 4 GB (or, if set, than `TDN_VIDEO_GB` in the environment says).

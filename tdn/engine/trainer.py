@@ -147,8 +147,7 @@ class Training:
 
     def __post_init__(self):
         file = self.folder / "checkpoint.pt"
-        on_disk = sealed.load(file) if rank() == 0 and file.exists() else {}
-        state = distributed.broadcast(on_disk)
+        state = distributed.broadcast(sealed.load(file) if rank() == 0 and file.exists() else {})
         if state:
             self.loader.leave_out(state["left_out"])  # the steps stay the same, whatever this machine knows
         self.optimizer, self.warmup, self.decay = _optimizer(self.model, self.recipe, self.loader.steps)
@@ -269,8 +268,7 @@ class Training:
 
     def _no_clips(self, count: int) -> Tensor:
         clips = self.loader.clips
-        shape = count, clips.num_segments, clips.window, 3, self.size, self.size
-        return torch.zeros(shape, device=self.device)
+        return torch.zeros(count, clips.num_segments, clips.window, 3, self.size, self.size, device=self.device)
 
     def _micro_batch(self, samples: Sequence[Sample]) -> Tensor:
         clips, crops = [sample.clip for sample in samples], [sample.crops[0] for sample in samples]

@@ -319,8 +319,7 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     evaluation.save(folder / "scores.npz")
     network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
     about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}
-    weights = {"model": model.state_dict()} | about
-    write_whole(folder / "weights.pt", lambda file: torch.save(weights, file))
+    write_whole(folder / "weights.pt", lambda file: torch.save({"model": model.state_dict()} | about, file))
     seconds = round(sum(row["seconds"] for row in training.history), 1)
     manifest = {"run": config.name, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
     manifest |= {"seed": config.seed, **environment(), "processes": world_size(), **asdict(compute)}

@@ -191,6 +191,7 @@ REACH = [
     for name, options in (("temporal convolution", NO_TDM), ("L-TDM in stages 3-5", {"s_tdm_stages": ()}))
 ]
 REACH += [
+    Row("temporal convolution, ends repeated", "tdn", NO_TDM | {"repeat_ends": True}, max_seeds=3),
     Row("temporal convolution, deeper, 24 frames", "tdn", NO_TDM, times=3, max_seeds=3, deep=True),
     Row("temporal convolution with gaps, 24 frames", "tdn", NO_TDM | {"dilation": 3}, times=3, max_seeds=3),
 ]

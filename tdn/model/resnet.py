@@ -59,7 +59,7 @@ class VideoResNet(nn.Module):
         s_tdm_stages: stages with an S-TDM, from 1 on without a gap.
         l_tdm_stages: residual stages whose every block has an L-TDM.
         temporal_conv_stages: residual stages whose every block has a temporal convolution.
-        dilation: a control: how many segments apart its taps are.
+        dilation, repeat_ends: controls: how many segments apart its taps are, and whether it is padded with zeros.
         s_tdm_weights: (alpha, beta) of `alpha * rgb + beta * motion`; None: (0.5, 0.5) for T 8, else (0.75, 0.25).
         s_tdm_input: "diff", or "concat" for the window's frames without subtraction.
         s_tdm_fusion, l_tdm_operator, l_tdm_fusion, l_tdm_multi_scale, l_tdm_bidirectional: as the two modules.
@@ -90,6 +90,7 @@ class VideoResNet(nn.Module):
         l_tdm_stages: Stages = (),
         temporal_conv_stages: Stages = (),
         dilation: int = 1,
+        repeat_ends: bool = False,
         s_tdm_weights: tuple[float, float] | None = None,
         s_tdm_input: str = "diff",
         s_tdm_fusion: str = "F+H",
@@ -111,8 +112,8 @@ class VideoResNet(nn.Module):
         l_tdm = {"operator": l_tdm_operator, "fusion": l_tdm_fusion}
         l_tdm |= {"multi_scale": l_tdm_multi_scale, "bidirectional": l_tdm_bidirectional}
         require_counts(num_segments, num_classes)
-        if dilation != 1 and not temporal_conv_stages:
-            raise ValueError("dilation would do nothing in this network: temporal_conv_stages is empty")
+        if (dilation != 1 or repeat_ends) and not temporal_conv_stages:
+            raise ValueError("dilation and repeat_ends would do nothing here: temporal_conv_stages is empty")
         _check_stages(s_tdm_stages, l_tdm_stages, temporal_conv_stages)
         _check_forms("s_tdm", s_tdm_stages, s_tdm)
         _check_forms("l_tdm", l_tdm_stages, l_tdm)
@@ -131,7 +132,7 @@ class VideoResNet(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
         td_loss = functools.partial(TemporalDiversity, fraction=td_fraction)
         long_term = functools.partial(LongTermTDM, **l_tdm)
-        conv = functools.partial(temporal.TemporalConv, dilation=dilation)
+        conv = functools.partial(temporal.TemporalConv, dilation=dilation, repeat_ends=repeat_ends)
         makers = {**BEFORE, **BETWEEN, "td_loss": td_loss, "conv": conv, "l_tdm": long_term}
         in_stages = {"conv": temporal_conv_stages, "l_tdm": l_tdm_stages}
         self._add_temporal_modules(makers, before, between, in_stages, cmm, conv2 == "mta")

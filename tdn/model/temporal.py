@@ -29,16 +29,18 @@ class TemporalShift(nn.Module):
 
 
 class TemporalConv(nn.Module):
-    """Depthwise temporal convolution over three neighbouring segments, zero padded; over every `dilation`-th in a
-    control that is in no paper.
+    """Depthwise temporal convolution over three neighbouring segments, zero padded. In controls that are in no paper:
+    over every `dilation`-th, padded with the first and the last segment (`repeat_ends`).
 
     T-Conv (TDN section 3.4 and Table 1f) and, in front of a block, the temporal interaction module TIM of TEINet (Liu
     et al., AAAI 2020). Initialised as a shift, as in the released network: the first `fold` channels (an eighth; TEA
     differs) read the next segment, as many the previous one, the others themselves."""
 
-    def __init__(self, channels: int, num_segments: int, fold: int | None = None, dilation: int = 1):
+    def __init__(
+        self, channels: int, num_segments: int, fold: int | None = None, dilation: int = 1, repeat_ends: bool = False
+    ):
         super().__init__()
-        self.num_segments, self.dilation = num_segments, dilation
+        self.num_segments, self.dilation, self.repeat_ends = num_segments, dilation, repeat_ends
         fold = channels // 8 if fold is None else fold
         weight = torch.zeros(channels, 1, 3)  # taps: previous, this, next segment
         weight[:fold, 0, 2] = 1
@@ -47,16 +49,20 @@ class TemporalConv(nn.Module):
         self.weight = nn.Parameter(weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        return convolve_segments(features, self.weight, self.num_segments, self.dilation)
+        return convolve_segments(features, self.weight, self.num_segments, self.dilation, self.repeat_ends)
 
 
-def convolve_segments(features: Tensor, weight: Tensor, num_segments: int, dilation: int = 1) -> Tensor:
-    """A depthwise convolution over the segments, zero padded; `weight` (C, 1, 3): taps of the previous, this and the
-    next segment (`dilation` segments away). Features that are channels-last in memory are so as images of height T and
-    width H * W too: nothing is moved, where a one-dimensional convolution needs time as the last axis."""
-    images = features.unflatten(0, (-1, num_segments)).transpose(1, 2)  # (N, C, T, H, W)
-    apart = {"padding": (dilation, 0), "dilation": (dilation, 1)}
-    out = F.conv2d(images.flatten(3), weight.unsqueeze(-1), **apart, groups=len(weight))
+def convolve_segments(
+    features: Tensor, weight: Tensor, num_segments: int, dilation: int = 1, repeat_ends: bool = False
+) -> Tensor:
+    """A depthwise convolution over the segments, padded as `TemporalConv`; `weight` (C, 1, 3): taps of the previous,
+    this and the next segment (`dilation` segments away). Features that are channels-last in memory are so as images of
+    height T and width H * W too: nothing is moved, where a 1D convolution needs time as the last axis."""
+    images = features.unflatten(0, (-1, num_segments)).transpose(1, 2).flatten(3)  # (N, C, T, H * W)
+    if repeat_ends:
+        images = F.pad(images, (0, 0, dilation, dilation), mode="replicate")
+    apart = {"padding": (0 if repeat_ends else dilation, 0), "dilation": (dilation, 1)}
+    out = F.conv2d(images, weight.unsqueeze(-1), **apart, groups=len(weight))
     return out.unflatten(3, features.shape[2:]).transpose(1, 2).flatten(0, 1)
 
 

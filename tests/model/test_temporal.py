@@ -47,6 +47,10 @@ def test_tsm_shifts_and_the_learned_ones_are_initialised_as_shifts(segments):
     assert torch.equal(temporal.TemporalShift(16, segments)(x), shifted(x, segments, 2)) and torch.equal(x, kept)
     assert torch.equal(temporal.TemporalConv(16, segments)(x), shifted(x, segments, 2))  # T-Conv, TIM
     assert torch.equal(temporal.FullTemporalConv(16, segments)(x), x)
+    at, last = per_segment(x, segments), segments - 1
+    parts = [(at[min(t + 1, last)][:, :2], at[max(t - 1, 0)][:, 2:4], at[t][:, 4:]) for t in range(segments)]
+    repeated = temporal.TemporalConv(16, segments, repeat_ends=True)
+    assert torch.equal(repeated(x), joined([torch.cat(part, 1) for part in parts]))
     at = per_segment(x, segments)  # STM: quarters of the channels, the previous segment first
     parts = [(at[t - 1][:, :4], at[t][:, 4:12], at[t + 1][:, 12:]) for t in range(segments)]
     assert torch.equal(temporal.ChannelSpatiotemporal(16, segments)(x), joined([torch.cat(p, 1) for p in parts]))
