@@ -280,8 +280,7 @@ class Training:
             inputs = to_input([clip.to(self.device) for clip in clips], crops, self.size)
         network = self.graphed if self.graphed and len(samples) == self.loader.batch else self.network
         scores, td_loss = network(inputs)
-        smoothing = self.recipe.label_smoothing
-        loss = F.cross_entropy(scores.float(), labels, label_smoothing=smoothing, reduction="sum")
+        loss = F.cross_entropy(scores.float(), labels, label_smoothing=self.recipe.label_smoothing, reduction="sum")
         # Gradients are averaged over processes where the sum is wanted.
         factor = world_size() / self.recipe.batch
         self.scaler.scale((loss + self.recipe.td_lambda * td_loss) * factor).backward()

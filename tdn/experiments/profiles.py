@@ -143,6 +143,8 @@ class Profile:
 
 @functools.lru_cache
 def _td_channels(model: str, options: tuple[tuple[str, Any], ...]) -> int:
+    if not any("td_loss" in dict(options).get(place, ()) for place in ("before", "between")):
+        return 0
     with torch.device("meta"):
         network = create_model(model, **dict(options))
     return sum(module.channels for module in network.modules() if isinstance(module, TemporalDiversity))

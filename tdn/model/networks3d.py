@@ -47,8 +47,7 @@ def _stage(channels: int, planes: int, inflation: tuple[int, ...], stride: int) 
     blocks += [Bottleneck(outputs, planes, Conv3DNoTemporal) for _ in inflation[1:]]
     for block, inflated in zip(blocks, inflation, strict=True):
         if inflated:
-            inputs = block.conv1[0].in_channels
-            block.conv1[0] = nn.Conv3d(inputs, planes, (3, 1, 1), padding=(1, 0, 0), bias=False)
+            block.conv1[0] = nn.Conv3d(block.conv1[0].in_channels, planes, (3, 1, 1), padding=(1, 0, 0), bias=False)
     return nn.Sequential(*blocks)
 
 

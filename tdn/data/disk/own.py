@@ -105,8 +105,7 @@ def _read_lists(root: Path, sources: list[Path]) -> Labelled:
 
 
 def _folder_sources(root: Path, split: int) -> list[Path]:
-    parts = _parts(root)
-    return [root, *sorted(Path(entry.path) for part in parts for entry in visible(part) if entry.is_dir())]
+    return [root, *sorted(Path(entry.path) for part in _parts(root) for entry in visible(part) if entry.is_dir())]
 
 
 def _read_folder(root: Path, sources: list[Path]) -> Labelled:
