@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from torchvision.io import ImageReadMode, decode_image
 
 from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
 from tdn.utils import IN_PLACE, kind_of
@@ -111,8 +112,6 @@ class FolderReader(VideoReader):
             yield from map(self._decoded, names, contents)
 
     def _decoded(self, name: str, content: bytearray) -> np.ndarray:
-        from torchvision.io import ImageReadMode, decode_image  # here for the same reason as in transforms.py
-
         try:
             data = torch.frombuffer(content, dtype=torch.uint8)
             image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=content.startswith(JPEG))

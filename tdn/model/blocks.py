@@ -112,7 +112,7 @@ def stem(channels: int, width: int) -> nn.Sequential:
 
 def initialise(model: nn.Module, fc_std: float) -> None:
     """Convolutions as He et al. (ICCV 2015), except those of STM's CMM; the classifier near zero. Batch norms keep 1
-    and 0. Nothing is drawn on the meta device, where torch would load a part of its compiler for it: seconds."""
+    and 0. Nothing is drawn on the meta device, where torch takes long for it."""
     if model.fc.weight.is_meta:
         return
     kept = {conv for module in model.modules() if isinstance(module, ChannelMotion) for conv in module.modules()}
