@@ -172,7 +172,7 @@ def pack(results: Path, of_runs: Iterable[Result], with_weights: Iterable[Result
         of = {"run": name, "classes": evaluation.classes, "others": [*result.others]}
         bad = [[Path(video).name, reason] for video, reason in result.metrics.get("train_unreadable", ())]
         of |= {"metrics": result.metrics | {"train_unreadable": bad}, "manifest": result.manifest}
-        rows.append(json.dumps(of, sort_keys=True))
+        rows.append(json.dumps(of))
         histories.append(result.history.assign(run=name))
     write_whole(results / "answers.npz", lambda file: np.savez_compressed(file, **arrays))
     write_text(results / "runs.jsonl", "".join(f"{row}\n" for row in rows))
