@@ -129,16 +129,8 @@ class Profile:
         weight = row.td_lambda * TD_CHANNELS / channels if channels else 0.0
         recipe = dataclasses.replace(setting.recipe, td_lambda=weight)
         pretrained = self.pretrained("res2net" if dict(options).get("conv2", "dense") != "dense" else "tsn", row.deep)
-        of = (
-            model,
-            options,
-            row.segments(self.num_segments),
-            setting.data,
-            self.size,
-            self.scales,
-            setting.views,
-        )
-        return Run(*of, recipe, seed, pretrained)
+        of = row.segments(self.num_segments), setting.data, self.size, self.scales, setting.views
+        return Run(model, options, *of, recipe, seed, pretrained)
 
 
 @functools.lru_cache
@@ -184,7 +176,7 @@ SMOKE = _pocket("smoke", PocketSpec(train=72, val=24), 64, 4, 8, 1, 1, 1)  # thr
 RECORD = dataclasses.replace(
     POCKET, name="record", seeds=(0, 1, 2, 3, 4), trains_in_notebooks=False, pictures=SMOKE.pictures
 )
-IN_RECORD = ("TSN", "temporal convolution", "S-TDM in stages 1-2", "L-TDM in stages 3-5", "TDN (both)")  # with weights
+IN_RECORD = ("TSN", "temporal convolution", "S-TDM in stages 1-2", "TDN (both)")  # with weights: notebooks 17, 18, 20
 
 # Paper: one clip and the centre crop on Something-Something, ten and three on Kinetics and what comes from it.
 ONE_VIEW, THIRTY_VIEWS = Views(), Views(10, 3, size=256, scale=1.0)

@@ -16,7 +16,8 @@ from tdn.engine.evaluation import Answers, Evaluation
 from tdn.utils import check_digest, digest_of, read_record, write_listed, write_record, write_text, write_whole
 
 RECORD_FILES = ("answers.npz", "runs.jsonl", "history.csv")  # of a record, beside record.json, which has their digests
-RECORD, SHOWN_DIGITS = "record.json", 6
+RECORD, SHOWN_DIGITS = "record.json", 4
+OF_HISTORY = ["epoch", "loss", "train_top1", "td_loss"]  # the rate follows from the recipe, times are the machine's
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def pack(results: Path, of_runs: Iterable[Result], with_weights: Iterable[Result
         bad = [[Path(video).name, reason] for video, reason in result.metrics.get("train_unreadable", ())]
         of |= {"metrics": result.metrics | {"train_unreadable": bad}, "manifest": result.manifest}
         rows.append(json.dumps(of))
-        histories.append(result.history.assign(run=name))
+        histories.append(result.history.filter(OF_HISTORY).assign(run=name))
     write_whole(results / "answers.npz", lambda file: np.savez_compressed(file, **arrays))
     write_text(results / "runs.jsonl", "".join(f"{row}\n" for row in rows))
     text = io.StringIO()
