@@ -72,7 +72,7 @@ test: .venv/.installed  ## lint, check the format, run the fast tests: 5 minutes
 	$(PYTHON) -m ruff format --check .
 	$(PYTEST) -m "not slow"
 
-test-all: test  ## all tests: 15 minutes
+test-all: test  ## all tests: 20 to 30 minutes
 	@echo "test-all: the slow tests, and those that need a GPU"
 	$(PYTEST) -m slow
 	$(PYTEST) -m gpu

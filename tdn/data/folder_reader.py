@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from torchvision.io import ImageReadMode, decode_image
+from torchvision.io import ImageReadMode, decode_image  # up here: loaded after decord it reads no PNG
 
 from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
 from tdn.utils import IN_PLACE, kind_of
