@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ and "gpu" not in sys.argv:
 
 import pytest
 import torch
+import torchvision  # noqa: F401  before decord, which some tests import: after it, it reads no PNG
 
 try:
     from helpers import layouts

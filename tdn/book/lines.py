@@ -12,7 +12,7 @@ from tdn.experiments.registry import plan
 from tdn.experiments.runs import Result, Run, changed_data, stored
 from tdn.experiments.tables import Row, Table, get_table
 from tdn.model.cost import Cost
-from tdn.model.zoo import cost_of
+from tdn.model.zoo import Asked, cost_of
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,11 @@ def computable(lines: Iterable[Line]) -> bool:
     return all(line.results and not any(isinstance(of, Recorded) for of in line.results) for line in lines)
 
 
-def full_size_cost(row: Row, size: int = 224) -> Cost:
-    """The cost of one view of the row's network as in the paper (ResNet-50 or 101, 8 segments, five times as many for a
-    `++` row)."""
+def full_size(row: Row, size: int = 224) -> Asked:
+    """One view of the network as in the paper: ResNet-50 or 101, 8 segments, five times as many for a `++` row."""
     options = tuple(sorted(row.options.items()))
-    return cost_of(f"{row.system}_resnet{101 if row.deep else 50}", options, row.segments(8), size)
+    return f"{row.system}_resnet{101 if row.deep else 50}", options, row.segments(8), size
+
+
+def full_size_cost(row: Row, size: int = 224) -> Cost:
+    return cost_of(*full_size(row, size))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from tdn.experiments.tables import CSV_FOLDER
+from tdn.book.lines import full_size
+from tdn.experiments.tables import CSV_FOLDER, MORE_TABLES, OURS, TABLES, get_table
 from tdn.model.resnet import VideoResNet
-from tdn.model.zoo import SYSTEMS, cost_of
+from tdn.model.zoo import SYSTEMS, Asked, cost_of, listed
 
 TDN_FILES = ("tdn_temporal_modules.csv", "tdn_something_v1.csv", "tdn_kinetics400.csv", "tdn_something_v2.csv")
 TDRL_FILES = ("tdrl_something.csv", "tdrl_kinetics400.csv")
@@ -46,6 +47,14 @@ def published_costs() -> list[PublishedCost]:
             of = (line["network"], segments, int(line["counted_at"]), tuple((name, int(n)) for name, n in pairs))
             costs.append(PublishedCost(paper, method, frames, gmacs, *of, line["cost_note"]))
     return costs
+
+
+def all_asked() -> list[Asked]:
+    """Every network whose cost the book shows."""
+    rows = [row for table in (*TABLES, *MORE_TABLES) for row in get_table(table).rows]
+    ours = [full_size(row) for row in rows] + [full_size(row, size) for row in OURS.values() for size in (224, 256)]
+    sizes = [(of, size) for of in published_costs() for size in (of.size, 224, 256)]
+    return [*listed(), *ours, *((of.network, of.options, t, size) for of, size in sizes for t in of.segments)]
 
 
 def compare_costs() -> pd.DataFrame:

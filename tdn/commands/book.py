@@ -3,6 +3,7 @@
 import argparse
 
 from tdn.book.pages import make_pages
+from tdn.book.printed_costs import all_asked
 from tdn.book.reproduction import compare, reproduced, summary
 from tdn.book.runner import execute, select
 from tdn.experiments.profiles import get_profile, weights_of
@@ -10,6 +11,7 @@ from tdn.experiments.queue import default_jobs
 from tdn.experiments.record import RECORD, pack
 from tdn.experiments.registry import all_runs, plan
 from tdn.experiments.runs import stored
+from tdn.model.zoo import keep_costs
 from tdn.utils import CHECKOUT
 
 NOTEBOOKS = CHECKOUT / "notebooks"
@@ -19,6 +21,9 @@ def run(options: argparse.Namespace) -> int:
     """The exit status: 1 where a comparison finds more rows outside than chance explains."""
     profile = get_profile(options.profile)
     results = profile.output
+    if options.action == "costs":
+        keep_costs(all_asked())
+        return 0
     if options.action == "record":
         runs = [stored(config, profile.results) for config in all_runs(profile)]
         kept = [result for result in runs if result.complete]

@@ -187,6 +187,7 @@ def book_options(parser: argparse.ArgumentParser) -> None:
     actions = {"execute": "execute the notebooks", "pages": "make a site of the executed notebooks"}
     actions["compare"] = "compare a study with the record; status 1 where more than one row in twenty differs"
     actions["record"] = "keep the answers, histories and manifests of all runs as a record, in few files"
+    actions["costs"] = "count the costs of all networks again, into tdn/model/costs.json: after a change of tdn/model"
     for action, what in actions.items():
         one = parts.add_parser(action, help=what, description=f"{what.capitalize()}.")
         add_profile(one)

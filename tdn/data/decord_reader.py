@@ -16,6 +16,8 @@ class DecordReader(VideoReader):
 
     def __init__(self, path: Path, num_frames: int, height: int, width: int, fit: bool):
         """With what PyAV finds of the file: number and size of its frames, upright, and whether decord shows them."""
+        import torchvision  # noqa: F401  before decord: loaded after it, it reads no PNG
+
         try:
             import decord  # here, as it is optional: not every machine has a wheel
         except ImportError as error:

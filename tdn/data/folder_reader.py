@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,6 @@ import torch
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from torchvision.io import ImageReadMode, decode_image  # up here: loaded after decord it reads no PNG
 
 from tdn.data.frames import CLIP, CLIP_GB, VideoError, VideoReader, check_memory, in_time
 from tdn.utils import IN_PLACE, kind_of
@@ -112,10 +112,16 @@ class FolderReader(VideoReader):
             yield from map(self._decoded, names, contents)
 
     def _decoded(self, name: str, content: bytearray) -> np.ndarray:
+        from torchvision.io import ImageReadMode, decode_image  # it takes seconds to load
+
         try:
             data = torch.frombuffer(content, dtype=torch.uint8)
             image = decode_image(data, ImageReadMode.RGB, apply_exif_orientation=content.startswith(JPEG))
         except (RuntimeError, ValueError) as error:
+            first = next(module for module in sys.modules if module in ("decord", "torchvision"))
+            if first == "decord" and content.startswith(PNG):
+                text = "decord was imported before torchvision, which then reads no PNG: import torchvision first"
+                raise ImportError(text) from error
             kind = "too large for the memory" if "allocate memory" in str(error) else kind_of(content, KINDS)
             raise VideoError(self.path, f"{name} is {kind}") from error
         if image.dtype == torch.uint16:

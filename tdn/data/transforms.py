@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tv
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as torchvision's weights expect
 SAMPLINGS = ("released", "even")  # how training clips are drawn, `random_crop` and `sampling.training_windows`
@@ -80,6 +79,8 @@ def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tenso
     for into, clip, crop in zip(inputs, clips, crops, strict=True):
         square = crop.of(clip)
         if (crop.height, crop.width) != (size, size):
+            from torchvision.transforms.v2 import functional as tv  # seconds to load, with torch's compiler
+
             square = tv.resize(square.flatten(0, 1), [size, size], antialias=True).unflatten(0, clip.shape[:2])
         mean, std = _mean_and_std(device)
         into.copy_(square.flip(-1) if crop.flip else square).sub_(mean).div_(std)  # clip by clip: in a CPU's cache

@@ -1,13 +1,12 @@
 """What a result was made with."""
 
+import importlib.metadata
 import os
 import platform
 import subprocess
 from typing import Any
 
-import numpy as np
 import torch
-import torchvision
 
 from tdn.engine.distributed import device
 from tdn.utils import CHECKOUT
@@ -23,7 +22,7 @@ def environment() -> dict[str, Any]:
             commit += " with uncommitted changes in tdn/"
     except (OSError, subprocess.CalledProcessError):
         commit = os.environ.get("GIT_COMMIT") or "unknown: not a git checkout"
-    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__}
+    versions = {"torch": torch.__version__} | {of: importlib.metadata.version(of) for of in ("torchvision", "numpy")}
     about = {"commit": commit, "device": f"CPU, {torch.get_num_threads()} threads"}
     if torch.cuda.is_available():
         about["device"] = torch.cuda.get_device_name(device())

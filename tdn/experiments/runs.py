@@ -1,5 +1,6 @@
 """One run: its configuration, its identity and its stored result."""
 
+import functools
 import hashlib
 import json
 import shlex
@@ -66,14 +67,18 @@ class Run:
     @property
     def name(self) -> str:
         """The model and ten digits of a hash over all fields."""
-        versions = {"result": RESULT_VERSION, "render": pocket.RENDER_VERSION}
-        text = json.dumps(asdict(self) | versions, sort_keys=True)
-        return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        return f"{self.model}-{_digits(self, RESULT_VERSION, pocket.RENDER_VERSION)}"
 
     def create_model(self) -> VideoResNet:
         """The network with this run's initialisation."""
         torch.manual_seed(self.seed)
         return create_model(self.model, self.data.num_classes, self.num_segments, **dict(self.options))
+
+
+@functools.cache  # tables ask thousands of times
+def _digits(config: Run, result: int, render: int) -> str:
+    text = json.dumps(asdict(config) | {"result": result, "render": render}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def stored(config: Run, results: Path) -> Result:

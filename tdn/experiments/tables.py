@@ -48,12 +48,9 @@ class Table:
         """`top1` (% on Something-Something V1) or `gmacs` of a row in an edition (default: the final one); None where
         it has none."""
         for file in self.files:
-            lines = _csv(file)
-            lines = lines[lines["row"] == row.name]
-            if len(lines):
-                lines = lines[lines["edition"].isin(editions or FINAL)]
-                known = lines[column].dropna() if column in lines else ()
-                return float(known.iloc[0]) if len(known) else None
+            if lines := _by_row(file).get(row.name):
+                known = [line.get(column) for line in lines if line["edition"] in (editions or FINAL)]
+                return next((float(of) for of in known if not pd.isna(of)), None)
         return None
 
 
@@ -61,6 +58,11 @@ def published(file: str, *editions: str, **values: str) -> pd.DataFrame:
     """The lines of paper/<file> in these editions (default: the final one) that have these values, all as text."""
     table = _csv(file)
     return table[(table[list(values)] == pd.Series(values)).all(axis=1) & table["edition"].isin(editions or FINAL)]
+
+
+@functools.cache
+def _by_row(file: str) -> dict[str, list[dict[str, str]]]:
+    return {row: lines.to_dict("records") for row, lines in _csv(file).groupby("row")}
 
 
 @functools.cache

@@ -1,22 +1,27 @@
 """Every network of every table, by name, with its paper."""
 
 import functools
+import hashlib
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from tdn.model.cost import Cost, measure_cost
 from tdn.model.networks3d import InflatedResNet, SlowFast, SlowOnly, r2plus1d, s3d
 from tdn.model.resnet import BLOCKS, VideoResNet
-from tdn.utils import unknown_name
+from tdn.utils import unknown_name, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+COSTS = Path(__file__).with_name("costs.json")  # `tdn book costs` writes it
 R50, SLOWFAST, TEINET = ("resnet50",), "Feichtenhofer et al., ICCV 2019", "Liu et al., AAAI 2020"
 
 
@@ -96,13 +101,18 @@ def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
         others = ", ".join(n for n in model_names() if SYSTEMS[n.rsplit("_", 1)[0]].network is not VideoResNet)
         raise ValueError(unknown_name("model", name, model_names(), f"{plain}, each with {every}; {others}"))
     system = SYSTEMS[name.rsplit("_", 1)[0]]
-    parameters = inspect.signature(system.network).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    defaults = _defaults(system.network)
     for option in options:
         if option not in defaults:
             raise ValueError(unknown_name("model option", option, list(defaults)))
     merged = {**system.options, **options}
     return {key: merged[key] for key in sorted(merged) if key in system.options or merged[key] != defaults[key]}
+
+
+@functools.cache
+def _defaults(network: Callable[..., nn.Module]) -> dict[str, Any]:
+    parameters = inspect.signature(network).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def model_names() -> list[str]:
@@ -113,23 +123,55 @@ def model_names() -> list[str]:
 def list_models() -> "pd.DataFrame":
     """One row per system of `tdn.create_model`, at the size that its cost is usually reported for: `paper`, what it
     `adds` to the plain network, `GMACs` of one view of so many `segments` x `window` frames at `size` pixels, `params
-    (M)` with 174 classes, and the `backbones` that a name can end in. Takes some seconds: costs are counted anew.
+    (M)` with 174 classes, and the `backbones` that a name can end in.
     """
     import pandas as pd  # a quarter of a second, for this table alone
 
     rows = []
-    for name, system in SYSTEMS.items():
-        name += "_resnet50" if "resnet50" in system.backbones else f"_{system.backbones[0]}"
-        cost = cost_of(name, (), system.segments, system.size)
+    for name, _, segments, size in listed():
+        system, cost = SYSTEMS[name.rsplit("_", 1)[0]], cost_of(name, (), segments, size)
         shown = (cost.gmacs, cost.params, cost.segments, cost.window, cost.size, ", ".join(system.backbones))
         rows.append((name, system.paper, system.adds, *shown))
     columns = ["name", "paper", "adds", "GMACs", "params (M)", "segments", "window", "size", "backbones"]
     return pd.DataFrame(rows, columns=columns).set_index("name")
 
 
+Asked = tuple[str, tuple[tuple[str, Any], ...], int, int]  # name, options, segments, size
+
+
+def listed() -> list[Asked]:
+    """What `list_models` asks."""
+    ends = {name: "resnet50" if "resnet50" in of.backbones else of.backbones[0] for name, of in SYSTEMS.items()}
+    return [(f"{name}_{ends[name]}", (), of.segments, of.size) for name, of in SYSTEMS.items()]
+
+
 @functools.lru_cache  # some networks are in several tables
-def cost_of(name: str, options: tuple[tuple[str, Any], ...], segments: int, size: int) -> Cost:
-    """`measure_cost` of a network with 174 classes, by its name and options."""
+def cost_of(*asked: Any) -> Cost:
+    """`measure_cost`, less `gmacs_by_module`, of the network with 174 classes that is `Asked`: as `COSTS` keeps it, or
+    counted where it does not."""
+    return _kept_costs().get(str(asked)) or _counted(*asked)
+
+
+def keep_costs(asked: Iterable[Asked]) -> None:
+    """Counts all of these anew, and writes them into `COSTS`."""
+    lines = [
+        f"{json.dumps(str(of))}: {json.dumps(_counted(*of).__dict__)}" for of in tqdm(sorted(set(asked)), "counting")
+    ]
+    write_text(COSTS, f'{{"sources": "{_sources()}", "costs": {{\n' + ",\n".join(lines) + "\n}}\n")
+
+
+def _counted(name: str, options: tuple[tuple[str, Any], ...], segments: int, size: int) -> Cost:
     with torch.device("meta"):
         model = create_model(name, num_segments=segments, **dict(options))
-    return measure_cost(model, size)
+    return replace(measure_cost(model, size), gmacs_by_module={})
+
+
+@functools.cache
+def _kept_costs() -> dict[str, Cost]:
+    """None where a file of tdn/model has changed since."""
+    content = json.loads(COSTS.read_text())
+    return {key: Cost(**of) for key, of in content["costs"].items() if content["sources"] == _sources()}
+
+
+def _sources() -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(COSTS.parent.glob("*.py")))).hexdigest()

@@ -5,6 +5,7 @@ import pytest
 
 from tdn.book import figures, printed_costs
 from tdn.book.printed_costs import published_costs
+from tdn.model import zoo
 from tdn.model.zoo import model_names
 from tdn.utils import CHECKOUT
 
@@ -18,6 +19,16 @@ def test_every_published_cost_names_a_network_of_this_book_and_what_is_not_expla
     table = pd.read_csv(CHECKOUT / "results/record/tables/costs.csv")
     not_explained = table["comes from"].str.startswith("not explained")
     assert len(table) == len(costs) and table["method"][not_explained].tolist() == ["S3D-G"]
+
+
+def test_the_costs_that_are_kept_are_of_these_networks_and_those_of_others_are_counted(monkeypatch):
+    """Where this fails after a change of tdn/model: `tdn book costs`."""
+    kept, asked = zoo._kept_costs(), printed_costs.all_asked()
+    assert {str(of) for of in asked} == set(kept)
+    for some in asked[::40]:
+        assert zoo._counted(*some) == kept[str(some)] == zoo.cost_of(*some)
+    monkeypatch.setattr(zoo, "_sources", lambda: "of other networks")
+    assert not zoo._kept_costs.__wrapped__()
 
 
 @pytest.mark.slow

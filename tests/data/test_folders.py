@@ -1,6 +1,8 @@
 """Folders of frames: which of the images are frames, in which order, and with how many bits."""
 
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -34,6 +36,16 @@ def test_every_group_of_digits_counts_and_gaps_are_no_frames(tmp_path):
     for index, (shot, frame) in enumerate([(2, 9), (2, 10), (10, 1), (10, 20)]):
         cv2.imwrite(str(tmp_path / "v" / f"shot{shot}_{frame}.png"), CLIP[index, ..., ::-1])
     assert torch.equal(read(tmp_path / "v"), as_tensor(CLIP[:4]))
+
+
+def test_png_files_of_which_decord_robs_torchvision_are_not_called_damaged(tmp_path):
+    """Whichever module is loaded first keeps its zlib: here tdn loads torchvision first, there a script did not."""
+    write_folder(tmp_path / "v", CLIP, "{}.png")
+    for first, told in [("pass", ""), ("import decord", "decord was imported before torchvision, which then reads no")]:
+        script = f"{first}; import numpy, sys; from tdn.data.video import open_video\n"
+        script += "with open_video(sys.argv[1]) as video: video.read(numpy.arange(3))"
+        ran = subprocess.run([sys.executable, "-c", script, tmp_path / "v"], capture_output=True, text=True)
+        assert bool(ran.returncode) == bool(told) and told in ran.stderr, ran.stderr
 
 
 @pytest.mark.parametrize("names", [("1.png", "1.jpg"), ("01.png", "1.png"), ("img_7.png", "IMG_7.jpeg")])
