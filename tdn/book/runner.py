@@ -41,6 +41,7 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
     """Execute notebooks in order, `jobs` at a time, as `run_notebook`; the copies go to `results`/notebooks. Returns
     the verdict, a line. The first error ends all; a notebook that did not come to its end leaves no copy."""
     folder, start, workers = results / "notebooks", time.monotonic(), []
+    threads = max(1, (os.cpu_count() or 1) // jobs)
 
     def report(done: int, *name: str) -> None:  # a live bar would mix with the bars that cells print
         meter = tqdm.format_meter(done, len(paths), time.monotonic() - start, ncols=70, unit=" notebooks")
@@ -53,7 +54,8 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
     report(0)
     try:
         with worker_pool(min(jobs, len(paths))) as pool:
-            waiting = {pool.submit(run_notebook, path, folder / path.name, parameters, root): path for path in paths}
+            of_all = parameters, root, threads
+            waiting = {pool.submit(run_notebook, path, folder / path.name, *of_all): path for path in paths}
             workers += [process.pid for process in multiprocessing.active_children()]
             for done, future in enumerate(as_completed(waiting), start=1):
                 future.result()
@@ -67,17 +69,19 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
     return f"{counts[0]} ran, {counts[1]} and {counts[2]} in {results}; nothing failed"
 
 
-def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Path) -> None:
-    """Execute the notebook `path` in directory `root` and keep the executed copy as `output`. What the cells print is
-    passed on to this process's stdout and stderr as it comes. Raises ValueError where the cell tagged ``parameters``
-    does not define a parameter, NotebookError where a cell raised or the kernel died: `output` is the copy up to there.
-    """
+def run_notebook(path: Path, output: Path, parameters: dict[str, Any], root: Path, threads: int | None = None) -> None:
+    """Execute the notebook `path` in directory `root`, on so many `threads` if told, and keep the executed copy as
+    `output`. What the cells print is passed on to this process's stdout and stderr as it comes. Raises ValueError where
+    the cell tagged ``parameters`` does not define a parameter, NotebookError where a cell raised or the kernel died:
+    `output` is the copy up to there."""
     path, output = Path(path).resolve(), Path(output).resolve()
     valid = list(papermill.inspect_notebook(path))
     for name in set(parameters) - set(valid):  # papermill only warns
         raise ValueError(f"{path.name}: {unknown_name('parameter', name, valid)}")
     # A user-level kernel of the same name must not replace the one of this environment.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    if threads:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     output.parent.mkdir(parents=True, exist_ok=True)
     # Named by process: two runners may execute the same notebook at the same time.
     unfinished = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
