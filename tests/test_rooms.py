@@ -124,7 +124,7 @@ def test_files_are_short():
     assert max(lines.values()) <= 350, max(lines, key=lines.get)
     package, tests = (sum(lines[path] for path in paths) for paths in (FILES.values(), TESTS))
     print(f"tdn/ has {package} lines, tests/ {tests}")
-    assert package <= 12_600 and tests <= 10_200
+    assert package <= 12_700 and tests <= 10_300
 
 
 TESTS = sorted(Path(__file__).parent.rglob("*.py"))

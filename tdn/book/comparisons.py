@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tdn.book.intervals import UNKNOWN, accuracy, difference
+from tdn.book.intervals import NOT_KNOWN, UNKNOWN, SeedError, accuracy, difference
 from tdn.book.lines import Line, full_size_cost, measured, train_missing
 from tdn.book.report import MEASURED, judged
 from tdn.data.sampling import Views
@@ -54,7 +54,7 @@ def published_rows(comparison: Comparison) -> dict[Published, list[str]]:
     return rows
 
 
-def comparison(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
+def comparison(name: str, study: Profile, seed_error: SeedError = NOT_KNOWN) -> pd.DataFrame:
     """One row for each published one, with ours next to TDN's of the final text.
 
     `published in` names the editions that have the row as it is; published top-1 and top-5 in %, GMACs as published.
@@ -82,7 +82,7 @@ def comparison(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFra
     return pd.DataFrame(rows).drop(columns=[] if any(ours.values()) else ["measured top-5", "videos"])
 
 
-def _accuracy(evaluation: Answers, seed_error: float = 0.0) -> dict[str, object]:
+def _accuracy(evaluation: Answers, seed_error: SeedError = NOT_KNOWN) -> dict[str, object]:
     interval = dict(zip(MEASURED, accuracy(evaluation, seed_error), strict=True))
     return interval | {"measured top-5": 100 * evaluation.top(5)}
 
@@ -125,7 +125,7 @@ def _views(name: str, study: Profile) -> Views:
     return study.many_views if setting == "k400" else study.settings[setting].views
 
 
-def gains(name: str, study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
+def gains(name: str, study: Profile, seed_error: SeedError = NOT_KNOWN) -> pd.DataFrame:
     """What more frames, the mean of two networks' scores and more layers give, as `report.claims`, paired over the
     videos; where nothing was run `verdict` says so. Networks are named as published."""
     of, other = COMPARISONS[name], shown_with(name, study)
@@ -181,7 +181,9 @@ def cost_of_views(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def accuracy_and_cost(name: str, study: Profile, seed_error: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def accuracy_and_cost(
+    name: str, study: Profile, seed_error: SeedError = NOT_KNOWN
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Figure 1: published top-1 against GMACs over all views, one row per method (`GMACs` empty where none is
     published); and ours where it was run, with the cost of the full-size network."""
     table = comparison(name, study, seed_error).rename(columns={"frames x clips x crops": "frames"})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tdn.book.intervals import Family, difference
+from tdn.book.intervals import NOT_KNOWN, Family, SeedError, difference
 from tdn.book.lines import Line
 
 ENOUGH = 3  # seeds of a row: with fewer a sentence is preliminary
@@ -14,7 +14,10 @@ OTHER_MODULES = ("T-Conv", "TSM", "TEINet", "TEA", "TAM", "STM", "TANet")
 
 
 def five_sentences(
-    measured: Mapping[str, Sequence[Line]], families: Sequence[Family], seed_error: float = 0.0, of_real: float = 0.0
+    measured: Mapping[str, Sequence[Line]],
+    families: Sequence[Family],
+    seed_error: SeedError = NOT_KNOWN,
+    of_real: SeedError = NOT_KNOWN,
 ) -> str:
     """The five sentences, markdown, from the lines of all tables, by name, "gestures" among them. In place of one whose
     rows are not all measured it says so, and which is preliminary. The seed errors, of rendered and of real video, are
@@ -41,8 +44,8 @@ class _Numbers:
 
     lines: Mapping[tuple[str, str], Line]  # by table and row
     families: Mapping[str, Family]
-    seed_error: float
-    of_real: float
+    seed_error: SeedError
+    of_real: SeedError
     seeds: list[int] = field(default_factory=list)  # of the rows that were asked for
 
     def line(self, table: str, row: str) -> Line:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from tdn.book.intervals import CONTRADICTED, INCONCLUSIVE, SMALLER, SUPPORTED, UNTRAINED, accuracy
+from tdn.book.intervals import CONTRADICTED, INCONCLUSIVE, NOT_KNOWN, SMALLER, SUPPORTED, UNTRAINED, SeedError, accuracy
 from tdn.book.labels import label_points
 from tdn.book.lines import Line
 from tdn.book.real_video import WITNESSES
@@ -107,7 +107,7 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
     return _with_legend(figure)
 
 
-def plot_order(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> Figure:
+def plot_order(measured: Mapping[str, Sequence[Line]], seed_error: SeedError = NOT_KNOWN) -> Figure:
     """Published top-1 against measured top-1 with its interval, one colour per table (by name)."""
     figure, axis = plt.subplots(figsize=(7, 4.5))
     for name, lines in measured.items():

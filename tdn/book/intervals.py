@@ -3,12 +3,17 @@
 `accuracy`, `difference` and `rank_correlation` take what was measured of a network (a row of a table): a `Result` of a
 run or an `Answers` (`Evaluation` of an ensemble, or of other views), or several of one kind, one per seed.
 
-A measurement is repeated by a bootstrap: other videos are drawn (the same for all rows) and other seeds (of each row).
-Draws of n seeds (or videos) vary too little, by sqrt((n - 1) / n), so their effects are enlarged by its inverse, and
-half widths are standard errors times Student's t (Hesterberg, What Teachers Should Know About the Bootstrap, The
-American Statistician 69(4), 2015), with Welch's and Satterthwaite's degrees of freedom. Drawing both ways counts twice
-what chance does to each seed in each video (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007):
-it is taken out of the effects of seeds. A row with a single seed has a normal effect, its spread pooled over others.
+A measurement is repeated: by a bootstrap other videos, the same for all rows, and for each row the effect of other
+seeds. Draws of n videos vary too little, by sqrt((n - 1) / n), so what they do is enlarged by its inverse (Hesterberg,
+What Teachers Should Know About the Bootstrap, The American Statistician 69(4), 2015). The half width of the seeds, by
+Student's t, and that of the videos are added as lengths at a right angle. Both together count twice what chance does to
+each seed in each video (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007): it is taken out of
+the variance between seeds.
+
+Two or three seeds that happen to agree say little of the next one. So a row's variance between seeds is averaged with
+what the study's other networks let one expect of it (`seed_error`), each with its degrees of freedom; of a single seed
+that is all there is (Smyth, Linear models and empirical Bayes methods, Statistical Applications in Genetics and
+Molecular Biology 3(1), 2004).
 """
 
 import functools
@@ -19,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special
+from scipy import optimize, special
 
 from tdn.data.pocket.render import CLASSES, PocketSpec
 from tdn.engine.evaluation import Answers
@@ -51,13 +56,29 @@ class Difference(NamedTuple):
 UNKNOWN = Difference(np.nan, np.nan, np.nan)
 
 
+class SeedError(NamedTuple):
+    """What is expected of top-1 between seeds: the standard deviation, in points, and its degrees of freedom: few
+    where networks differ in it."""
+
+    spread: float = 0.0
+    freedom: float = np.inf
+
+    @property
+    def half(self) -> float:
+        """Half width of the 95 % interval of one run."""
+        return float(special.stdtrit(self.freedom, 0.975) * self.spread)
+
+
+NOT_KNOWN = SeedError()  # then intervals are for the choice of videos, and for a row's own seeds where it has several
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of classes: its labels, and the `seed_error` of top-1 in it."""
 
     name: str
     labels: tuple[int, ...]
-    seed_error: float = 0.0
+    seed_error: SeedError = NOT_KNOWN
 
     def part(self, measured: Measured) -> list[Answers]:
         """Its videos alone, per seed."""
@@ -74,40 +95,49 @@ def families(study: Profile) -> list[Family]:
     return [Family(name, tuple(labels.index[labels == name]), seed_error(study, name)) for name in labels.unique()]
 
 
-def seed_error(study: Profile, family: str | None = None) -> float:
-    """Half width of the 95 % interval of one run's top-1 over seeds, in points of 100, for rows with a single seed.
-
-    Student's t times the `seed_spread`. The part of it that shows in single videos is counted again with them, so it is
-    rather too wide. 0 where no network has a second seed: then intervals are for the choice of videos alone. What
-    another pretraining would change is not included: all seeds are initialised from one network.
+def seed_error(study: Profile, family: str | None = None) -> SeedError:
+    """Of top-1 (of a `family`, if told), from the variances of all networks of the study that have several seeds:
+    scaled F variables whose scale and second degrees of freedom have the moments of their logarithms (Smyth 2004,
+    section 6.2). `NOT_KNOWN` where none has a second seed. What another pretraining would change is not included.
     """
-    spread, freedom = seed_spread(study, family)
-    return float(special.stdtrit(freedom, 0.975) * spread) if freedom else 0.0
+    top1 = _top1_of_seeds(study, family)
+    freedom, variances = np.array([len(row) - 1 for row in top1]), np.array([np.var(row, ddof=1) for row in top1])
+    if not variances.any():
+        return NOT_KNOWN
+    least = 1e-4 * np.median(variances[variances > 0])  # two seeds with equally many right answers have no logarithm
+    logs = np.log(np.maximum(variances, least)) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    more = np.var(logs, ddof=1) - special.polygamma(1, freedom / 2).mean() if len(logs) > 1 else 0.0
+    if more <= 0:  # networks differ no more than chance makes them
+        return SeedError(float(np.sqrt(variances @ freedom / freedom.sum())), float(freedom.sum()))
+    half = optimize.brentq(lambda half: special.polygamma(1, half) - more, 1e-3, 1e6)
+    return SeedError(float(np.exp((logs.mean() + special.digamma(half) - np.log(half)) / 2)), 2 * half)
 
 
-def seed_spread(study: Profile, family: str | None = None) -> tuple[float, int]:
-    """Standard deviation of one run's top-1 (of a `family`, if told) between seeds, in points of 100, and its degrees
-    of freedom. It is taken to be the same for every network and so pooled over all of the study that have several
-    seeds; 0 and 0 where none has."""
-    networks = dict.fromkeys(tuple(study.runs(row, table)) for table in study.tables.values() for row in table.rows)
-    results = [[stored(config, study.results) for config in runs] for runs in networks]
-    metrics = [[of.metrics for of in of_network if of.complete] for of_network in results]
-    top1 = [[100 * (of["groups"][family] if family else of)["top1"] for of in row] for row in metrics if len(row) > 1]
+def seed_spread(study: Profile) -> tuple[float, int]:
+    """Standard deviation of one run's top-1 between seeds, in points of 100, pooled over all networks of the study that
+    have several, and its degrees of freedom; 0 and 0 where none has."""
+    top1 = _top1_of_seeds(study)
     freedom, squares = sum(len(row) - 1 for row in top1), sum(len(row) * np.var(row) for row in top1)
     return (float(np.sqrt(squares / freedom)), freedom) if freedom else (0.0, 0)
 
 
-def accuracy(measured: Measured, seed_error: float = 0.0) -> tuple[float, float, float]:
+def _top1_of_seeds(study: Profile, family: str | None = None) -> list[list[float]]:
+    networks = dict.fromkeys(tuple(study.runs(row, table)) for table in study.tables.values() for row in table.rows)
+    results = [[stored(config, study.results) for config in runs] for runs in networks]
+    metrics = [[of.metrics for of in of_network if of.complete] for of_network in results]
+    return [[100 * (of["groups"][family] if family else of)["top1"] for of in row] for row in metrics if len(row) > 1]
+
+
+def accuracy(measured: Measured, seed_error: SeedError = NOT_KNOWN) -> tuple[float, float, float]:
     """Top-1 in %, mean over seeds, and the ends of its 95 % interval: Wilson's for the number of videos, widened for
-    the seeds (a single one: by `seed_error`, as the function of this name)."""
+    the seeds."""
     evaluations = _evaluations(measured)
     fraction = np.mean([evaluation.top(1) for evaluation in evaluations])
     low, high = wilson(fraction, len(evaluations[0].labels))
     (right,) = _right(measured)
-    of_seeds = np.mean(_seed_effects(right) ** 2) / len(evaluations) if len(evaluations) > 1 else (seed_error / Z) ** 2
-    freedom = _freedom((50 * (high - low) / Z) ** 2 + of_seeds, right)
-    wider, top1 = special.stdtrit(freedom, 0.975) / Z, 100 * fraction
-    low, high = (wider * np.hypot(top1 - 100 * end, Z * np.sqrt(of_seeds)) for end in (low, high))
+    variance, freedom = _of_all_seeds([right], seed_error)
+    of_seeds, top1 = special.stdtrit(freedom, 0.975) * np.sqrt(variance), 100 * fraction
+    low, high = (np.hypot(top1 - 100 * end, of_seeds) for end in (low, high))
     return float(top1), float(max(top1 - low, 0)), float(min(top1 + high, 100))
 
 
@@ -118,23 +148,23 @@ def wilson(fraction: float, videos: int) -> tuple[float, float]:
     return float(centre - half), float(centre + half)
 
 
-def difference(first: Measured, second: Measured, seed_error: float = 0.0) -> Difference:
+def difference(first: Measured, second: Measured, seed_error: SeedError = NOT_KNOWN) -> Difference:
     """How much more `second` gets right than `first`, both tested on the same videos, as `compare`. A network does not
     differ from itself. An ensemble counts as one run, though it depends less on the seed."""
     one, other = ([of.ranks.tobytes() + of.answers.tobytes() for of in _evaluations(row)] for row in (first, second))
     return Difference(0.0, 0.0, np.inf) if one == other else compare(*_right(first, second), seed_error)
 
 
-def compare(first: np.ndarray, second: np.ndarray, seed_error: float = 0.0) -> Difference:
+def compare(first: np.ndarray, second: np.ndarray, seed_error: SeedError = NOT_KNOWN) -> Difference:
     """How much higher the values `(videos, seeds)`, 0 to 1, of `second` are than those of `first`, over the same
-    videos; `seed_error` of rows with a single seed, in points. The interval is by the module's bootstrap; NaN for less
-    than two videos."""
+    videos. The interval is by the module's bootstrap; NaN for less than two videos."""
     if len(first) < 2:  # of one video nothing is known of others
         return Difference(float(100 * (second.mean() - first.mean())) if len(first) else np.nan, np.nan, np.nan)
-    repeated = _repeated((first, second), seed_error)
-    error = float(np.std(repeated[:, 1] - repeated[:, 0], ddof=1))
-    freedom = _freedom(error**2, first, second)
-    return Difference(float(100 * (second.mean() - first.mean())), special.stdtrit(freedom, 0.975) * error, freedom)
+    of_videos = np.var(np.diff(_other_videos((first, second))), ddof=1)
+    of_seeds, freedom = _of_all_seeds((first, second), seed_error)
+    half = np.hypot(Z * np.sqrt(of_videos), special.stdtrit(freedom, 0.975) * np.sqrt(of_seeds))
+    freedom *= ((of_videos + of_seeds) / of_seeds) ** 2 if of_seeds else 1
+    return Difference(float(100 * (second.mean() - first.mean())), float(half), float(freedom))
 
 
 def verdict(points: float, half: float) -> str:
@@ -168,7 +198,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def rank_correlation(
-    published: Sequence[float], measured: Sequence[Measured], seed_error: float = 0.0
+    published: Sequence[float], measured: Sequence[Measured], seed_error: SeedError = NOT_KNOWN
 ) -> tuple[float, float, float]:
     """Spearman's rank correlation of published and measured top-1 of rows, and its 95 % interval: the percentiles over
     the module's repetitions. The rows are taken as given. Repeating a noisy order adds noise to it, so the interval
@@ -189,16 +219,18 @@ def _right(*rows: Measured) -> list[np.ndarray]:
     return np.split(table, np.cumsum([len(row) for row in of_rows])[:-1], axis=1)
 
 
-def _repeated(rows: Sequence[np.ndarray], seed_error: float) -> np.ndarray:
+def _repeated(rows: Sequence[np.ndarray], seed_error: SeedError) -> np.ndarray:
     """Means of rows of values `(videos, seeds)` in repeated measurements, in points, `(DRAWS, rows)`."""
-    rng, means = np.random.default_rng(1), np.stack([row.mean(1) for row in rows], axis=1)
+    rng, repeated = np.random.default_rng(1), _other_videos(rows)
+    errors = [np.sqrt(_of_seeds(row, seed_error)[0] / row.shape[1]) for row in rows]
+    return repeated + rng.normal(0, errors, repeated.shape)
+
+
+def _other_videos(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """The same of other videos, with these seeds."""
+    means = np.stack([row.mean(1) for row in rows], axis=1)
     drawn, wider = _drawn_videos(len(means)), np.sqrt(len(means) / (len(means) - 1))
-    repeated = 100 * (means.mean(0) + wider * (drawn @ (means - means.mean(0)).astype(np.float32)))
-    for column, row in enumerate(rows):
-        seeds = row.shape[1]
-        drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
-        repeated[:, column] += drawn @ _seed_effects(row) if seeds > 1 else rng.normal(0, seed_error / Z, DRAWS)
-    return repeated
+    return 100 * (means.mean(0) + wider * (drawn @ (means - means.mean(0)).astype(np.float32)))
 
 
 @functools.lru_cache(maxsize=4)  # all videos and three families
@@ -208,23 +240,28 @@ def _drawn_videos(videos: int) -> np.ndarray:
     return (times / videos).astype(np.float32)
 
 
-def _seed_effects(values: np.ndarray) -> np.ndarray:
-    """How much more each seed of a row `(videos, seeds)`, two or more, has than their mean, in points: scaled so that
-    draws of them spread as new seeds would, without what chance does in single videos."""
+def _of_seeds(values: np.ndarray, seed_error: SeedError) -> tuple[float, float]:
+    """Variance between the seeds of a row `(videos, seeds)`, in points squared, and its degrees of freedom: its own,
+    averaged with what is expected. Of several seeds what chance does in single videos is taken out."""
     videos, seeds = values.shape
-    effects = 100 * (values.mean(0) - values.mean())
-    chance = 100 * (values - values.mean(1, keepdims=True)) - effects
+    freedom = seeds - 1
+    own = 1e4 * values.mean(0).var(ddof=1) if freedom else 0.0
+    if seed_error.spread:
+        part = freedom / (freedom + seed_error.freedom)
+        own, freedom = part * own + (1 - part) * seed_error.spread**2, freedom + seed_error.freedom
+    if seeds == 1:
+        return own, freedom
+    chance = 100 * (values - values.mean(1, keepdims=True) - values.mean(0) + values.mean())
     of_chance = (chance**2).sum() / ((seeds - 1) * (videos - 1) * videos)  # variance of one seed's mean
-    spread = effects.var(ddof=1)
-    return effects * np.sqrt(max(1 - of_chance / spread, 0) * seeds / (seeds - 1)) if spread else effects
+    return max(own - of_chance, 0.0), freedom
 
 
-def _freedom(variance: float, *rows: np.ndarray) -> float:
-    """Degrees of freedom of an estimated `variance`, points squared, with part from seeds (Welch and Satterthwaite);
-    infinitely many where seeds have no part, or each row `(videos, seeds)` has one."""
-    several = [row for row in rows if row.shape[1] > 1 and _seed_effects(row).any()]
-    squares = sum((1e4 * row.mean(0).var(ddof=1) / row.shape[1]) ** 2 / (row.shape[1] - 1) for row in several)
-    return variance**2 / squares if squares and variance else np.inf
+def _of_all_seeds(rows: Sequence[np.ndarray], seed_error: SeedError) -> tuple[float, float]:
+    """Variance of the sum of the rows' means over their seeds, in points squared, and its degrees of freedom: of the
+    row that has the fewest. With as few as these are, Welch's sum of them gives intervals that hold 77 to 92 of 100
+    true values."""
+    parts = [(variance / row.shape[1], of) for row in rows for variance, of in [_of_seeds(row, seed_error)] if variance]
+    return sum(variance for variance, _ in parts), min((of for _, of in parts), default=np.inf)
 
 
 def _evaluations(measured: Measured) -> list[Answers]:

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tdn.book.intervals import INCONCLUSIVE, UNKNOWN, Difference, accuracy, difference, holm, verdict
+from tdn.book.intervals import (
+    INCONCLUSIVE,
+    NOT_KNOWN,
+    UNKNOWN,
+    Difference,
+    SeedError,
+    accuracy,
+    difference,
+    holm,
+    verdict,
+)
 from tdn.book.lines import Line
 from tdn.engine.evaluation import Answers
 from tdn.experiments.record import Result
@@ -37,7 +47,7 @@ QUESTIONS = (  # is the second row better than the first?
 ANSWERS = {"better": "yes", "worse": "no, the other way round", INCONCLUSIVE: INCONCLUSIVE}
 
 
-def findings(lines: Sequence[Line], num_classes: int, seed_error: float = 0.0) -> str:
+def findings(lines: Sequence[Line], num_classes: int, seed_error: SeedError = NOT_KNOWN) -> str:
     """The `QUESTIONS` with their answers, and whether a single frame, and segments without order, are above chance: one
     sentence each, markdown. "Yes" and "no" where the 95 % interval excludes zero, or chance; `seed_error` as in
     `intervals.difference`."""
@@ -88,7 +98,7 @@ def _answered(line: Line, labels: Sequence[int], wanted: np.ndarray) -> tuple[fl
 
 
 def order_on_both(
-    rendered: Sequence[Line], real: Sequence[Line], seed_errors: tuple[float, float] = (0.0, 0.0)
+    rendered: Sequence[Line], real: Sequence[Line], seed_errors: tuple[SeedError, SeedError] = (NOT_KNOWN, NOT_KNOWN)
 ) -> pd.DataFrame:
     """One row per pair of `WITNESSES`: how many points of top-1 the first has more, with its 95 % interval and verdict,
     on rendered clips and on real video. `same order` is "yes" or "no", and "inconclusive" where one verdict is."""
@@ -106,5 +116,5 @@ def order_on_both(
     return pd.DataFrame(rows)
 
 
-def _difference(first: Sequence[Result], second: Sequence[Result], seed_error: float) -> Difference:
+def _difference(first: Sequence[Result], second: Sequence[Result], seed_error: SeedError) -> Difference:
     return difference(first, second, seed_error) if first and second else UNKNOWN

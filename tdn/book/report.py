@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import Image, Markdown
 
 from tdn.book import intervals
-from tdn.book.intervals import UNKNOWN, Difference, Family, accuracy, difference, verdict
+from tdn.book.intervals import NOT_KNOWN, UNKNOWN, Difference, Family, SeedError, accuracy, difference, verdict
 from tdn.book.lengths import untrained
 from tdn.book.lines import Line, full_size_cost
 from tdn.data.pocket.render import PANNED
@@ -23,12 +23,12 @@ MOVES, STILL = "pans and sways", "stands still"
 CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", "after Holm", "seeds")
 
 
-def accuracy_table(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> pd.DataFrame:
+def accuracy_table(table: Table, lines: Sequence[Line], seed_error: SeedError = NOT_KNOWN) -> pd.DataFrame:
     """One row per line: published and measured top-1 in %, by family too, and the cost of the full-size network.
 
     Measured columns are means over seeds, `seed spread` their standard deviation. `vs <reference>` is the paired
     difference to the first of the table's references in points, `±` the half width of its 95 % interval. Intervals are
-    over the choice of videos and over seeds; `seed_error` (`intervals.seed_error`) is for rows with a single seed.
+    over the choice of videos and over seeds, of which `seed_error` (`intervals.seed_error`) says what is expected.
     """
     numbers = _accuracy(table, lines, seed_error)
     numbers["published GMACs"] = [line.published_as("gmacs") for line in lines]
@@ -36,7 +36,7 @@ def accuracy_table(table: Table, lines: Sequence[Line], seed_error: float = 0.0)
     return numbers.drop(columns=[] if numbers["published GMACs"].notna().any() else "published GMACs")
 
 
-def _accuracy(table: Table, lines: Sequence[Line], seed_error: float) -> pd.DataFrame:
+def _accuracy(table: Table, lines: Sequence[Line], seed_error: SeedError) -> pd.DataFrame:
     """`accuracy_table` without the costs."""
     reference = next(line for line in lines if line.row.name == table.references[0])
     numbers = pd.DataFrame([_accuracy_row(line, reference, seed_error) for line in lines])
@@ -48,7 +48,7 @@ def _accuracy(table: Table, lines: Sequence[Line], seed_error: float) -> pd.Data
     return numbers.drop(columns=empty)
 
 
-def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, object]:
+def _accuracy_row(line: Line, reference: Line, seed_error: SeedError) -> dict[str, object]:
     """Numbers; NaN or 0 where nothing was run."""
     metrics = [result.metrics for result in line.results]
     top1 = [100 * of["top1"] for of in metrics]
@@ -67,7 +67,7 @@ def _accuracy_row(line: Line, reference: Line, seed_error: float) -> dict[str, o
 
 
 def claims(
-    table: Table, lines: Sequence[Line], seed_error: float = 0.0, families: Sequence[Family] = ()
+    table: Table, lines: Sequence[Line], seed_error: SeedError = NOT_KNOWN, families: Sequence[Family] = ()
 ) -> pd.DataFrame:
     """What the paper's table claims and what was measured: one row per pair of a reference and another row, or of
     `table.pairs`.
@@ -113,7 +113,7 @@ def _later(row: pd.Series) -> str:
 
 
 def all_claims(
-    measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0, families: Sequence[Family] = ()
+    measured: Mapping[str, Sequence[Line]], seed_error: SeedError = NOT_KNOWN, families: Sequence[Family] = ()
 ) -> pd.DataFrame:
     """The `claims` of all tables (by name), Holm's correction within each; two networks that several tables compare are
     here once."""
@@ -147,7 +147,7 @@ def _pairs(table: Table, lines: Sequence[Line]) -> list[tuple[Line, Line, str, f
     return pairs
 
 
-def findings(table: Table, lines: Sequence[Line], seed_error: float = 0.0) -> str:
+def findings(table: Table, lines: Sequence[Line], seed_error: SeedError = NOT_KNOWN) -> str:
     """`claims` as sentences, markdown, and which rows were not run."""
     absent = [escaped_text(line.row.name) for line in lines if not line.results]
     not_run = f"- {NOT_RUN}: {', '.join(absent)}." if absent else ""
@@ -168,11 +168,14 @@ def sentences(claims: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def describe_seed_error(seed_error: float) -> str:
+def describe_seed_error(seed_error: SeedError) -> str:
     """What `intervals.seed_error` found, as a sentence."""
-    if not seed_error:
+    if not seed_error.spread:
         return "no network has a second seed: intervals are for the choice of videos alone"
-    return f"another seed alone moves a single run by up to {seed_error:.1f} points (95 %)"
+    half = f"another seed alone moves a single run by up to {seed_error.half:.1f} points (95 %)"
+    return (
+        f"{half}: most by less than {2 * seed_error.spread:.1f}, some by far more" if seed_error.freedom < 4 else half
+    )
 
 
 def how_to_run(names: str | Sequence[str], study: Profile) -> str:
@@ -192,7 +195,7 @@ def how_to_run(names: str | Sequence[str], study: Profile) -> str:
     return "\n\n".join(["", text, "\n".join(["```", *commands, "```"]), lacking])
 
 
-def all_rows(measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0) -> pd.DataFrame:
+def all_rows(measured: Mapping[str, Sequence[Line]], seed_error: SeedError = NOT_KNOWN) -> pd.DataFrame:
     """The rows of all tables (by name) below each other, with the columns that they share, without the costs."""
     tables = []
     for name, lines in measured.items():
@@ -215,7 +218,7 @@ def cost_table(lines: Sequence[Line]) -> pd.DataFrame:
 
 
 def order_table(
-    measured: Mapping[str, Sequence[Line]], seed_error: float = 0.0, families: Sequence[Family] = ()
+    measured: Mapping[str, Sequence[Line]], seed_error: SeedError = NOT_KNOWN, families: Sequence[Family] = ()
 ) -> pd.DataFrame:
     """How well published and measured order agree, one row per table (by name) and one for all networks: Spearman's
     rank correlation with its interval (`intervals.rank_correlation`), and one column for that of top-1 in each family.

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from tdn.book.figures import save_figure
-from tdn.book.intervals import CONTRADICTED, SUPPORTED, seed_error, seed_spread
+from tdn.book.intervals import CONTRADICTED, SUPPORTED, SeedError, seed_error, seed_spread
 from tdn.book.lines import Line, measured
 from tdn.book.report import all_claims, save_table
 from tdn.experiments.profiles import Profile
@@ -31,7 +31,8 @@ def compare(study: Profile, record: Profile) -> tuple[pd.DataFrame, pd.DataFrame
     own, theirs = rows_of_both(study, record)
     rows = reproduction_table(own, theirs, *seed_spread(record))
     error = seed_error(record)
-    verdicts = verdict_table(own, theirs, seed_error(study) or error, error)
+    own_error = seed_error(study)
+    verdicts = verdict_table(own, theirs, own_error if own_error.spread else error, error)
     lines = [line for of_table in own.values() for line in of_table]
     save_table(rows, "reproduction", study, lines)
     save_table(verdicts, "reproduction_verdicts", study, lines)
@@ -100,7 +101,7 @@ def reproduced(rows: pd.DataFrame) -> bool:
     return (rows["top-1 is"] == OUTSIDE).mean() <= MOST_OUTSIDE
 
 
-def verdict_table(own: Rows, theirs: Rows, own_error: float, error: float) -> pd.DataFrame:
+def verdict_table(own: Rows, theirs: Rows, own_error: SeedError, error: SeedError) -> pd.DataFrame:
     """The claims of TDN's and of TDRL's tables (`report.all_claims`, as notebook 21 has them), with what the study and
     what the record measured of each, in points, and both verdicts. `agreement` is "same", "opposite" (one supports what
     the other contradicts), or "other". `own_error` and `error` are the `seed_error` of the study and of the record."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tdn.book.intervals import accuracy, difference
+from tdn.book.intervals import NOT_KNOWN, SeedError, accuracy, difference
 from tdn.book.lines import Line, train_missing
 from tdn.book.report import MEASURED
 from tdn.data.pocket.render import PocketPart
@@ -35,7 +35,7 @@ def transfer_lines(study: Profile) -> dict[tuple[str, bool], Line]:
     return lines
 
 
-def transfer_table(study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
+def transfer_table(study: Profile, seed_error: SeedError = NOT_KNOWN) -> pd.DataFrame:
     """Fine-tuning on each target, from the network of the larger data set and from the 2D network: published top-1 in
     %, where it is of this target; measured top-1, mean over splits, with its interval (`intervals.accuracy`, for the
     videos of one split), of each split, and the standard deviation over splits."""
@@ -59,7 +59,7 @@ def transfer_table(study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
     return table if table["published top-1"].notna().any() else table.drop(columns="published top-1")
 
 
-def transfer_gains(study: Profile, seed_error: float = 0.0) -> pd.DataFrame:
+def transfer_gains(study: Profile, seed_error: SeedError = NOT_KNOWN) -> pd.DataFrame:
     """What the network of the larger data set gives each target, in points of top-1 with the half width of the 95 %
     interval: paired over the videos, mean over splits. Where splits have videos of their own, the half width is the
     mean over splits, which is rather too wide."""

@@ -147,7 +147,8 @@ def test_ours_stand_beside_the_published():
     assert ours["published top-1"].tolist() == [52.3, 53.9, 55.1, 54.1, 55.3, 56.8], "the published stay where they are"
     assert ours["GMACs"]["ResNet50", "8+16"] == pytest.approx(3 * ours["GMACs"]["ResNet50", "8"])
     assert ours["measured on"].tolist()[::3] == ["pocket, ResNet10, 1x1", "pocket, ResNet18, 1x1"]
-    wider = comparisons.comparison("something_v1", pocket, seed_error=20).dropna(subset=["measured top-1"])
+    wider = comparisons.comparison("something_v1", pocket, intervals.SeedError(10.0))
+    wider = wider.dropna(subset=["measured top-1"])
     assert (wider["95% low"].to_numpy() < ours["95% low"].to_numpy() - 5).all()
     gains = comparisons.gains("something_v1", pocket).set_index("claim")
     assert gains.loc["ResNet50: 16 frames better than 8", "measured"] == pytest.approx(100 * 20 / 98)
@@ -155,7 +156,7 @@ def test_ours_stand_beside_the_published():
     assert (same["measured"], same["±"], same["verdict"]) == (0, 0, "excludes the published size")
     assert gains.loc["8+16 frames: ResNet101 better than ResNet50", "verdict"] == "contradicted"
     assert "measured +20.4 ± 7.9: supported, on one seed." in report.sentences(gains.reset_index())
-    uncertain = comparisons.gains("something_v1", pocket, seed_error=100)
+    uncertain = comparisons.gains("something_v1", pocket, seed_error=intervals.SeedError(50.0))
     assert set(uncertain["verdict"][uncertain["±"] > 0]) == {"inconclusive"}, "but for networks that answer alike"
     published, measured = comparisons.accuracy_and_cost("something_v1", pocket)
     assert len(published) == len(table) and measured["network"].tolist()[2] == "ResNet50, 8+16 frames"

@@ -10,7 +10,7 @@ import pytest
 from helpers.reference import stored
 
 from tdn.book import figures, report
-from tdn.book.intervals import Family
+from tdn.book.intervals import Family, SeedError
 from tdn.book.lines import Line
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.tables import LOCATION, SHORT_VS_LONG, TABLES, TEMPORAL_MODULES, Row
@@ -45,7 +45,8 @@ def test_accuracy_table(lines):
     table = report.accuracy_table(SHORT, three)
     assert table["measured top-1"].tolist() == pytest.approx([60] * 3) and table["seeds"].tolist() == [3] * 3
     assert table["seed spread"].tolist() == pytest.approx([np.std([40, 50, 90], ddof=1)] * 3)
-    assert set(report.accuracy_table(SHORT, lines, seed_error=100)["verdict"]) == {"inconclusive", "reference"}
+    unsure = report.accuracy_table(SHORT, lines, SeedError(50.0))["verdict"]
+    assert set(unsure) == {"inconclusive", "reference"}
 
 
 def test_rows_that_were_not_run_have_the_same_columns(lines):
@@ -76,15 +77,16 @@ def test_claims_compare_every_row_with_every_reference_once(lines):
 
 
 def test_claims_by_family_and_after_holm(lines):
-    halves = [Family("low", tuple(range(9))), Family("high", tuple(range(9, 18)), 100.0)]
-    claims = report.claims(SHORT, lines, 8.0, halves).set_index("claim").loc["temporal convolution better than TSN"]
+    halves = [Family("low", tuple(range(9))), Family("high", tuple(range(9, 18)), SeedError(50.0))]
+    name, error = "temporal convolution better than TSN", SeedError(8.0 / 1.96)
+    claims = report.claims(SHORT, lines, error, halves).set_index("claim").loc[name]
     assert claims["measured"] == pytest.approx(10) and claims["±"] == pytest.approx(np.hypot(5.9, 8 * 2**0.5), rel=0.04)
     assert claims["verdict"] == "excludes the published size" and claims["low"].startswith("+9.3 ± ")  # 5 of 54
     assert claims["high"].endswith(", inconclusive"), "with its own seed error"
-    one = report.claims(SHORT, lines, 4.0).set_index("claim").loc["temporal convolution better than TSN"]
+    one = report.claims(SHORT, lines, SeedError(4.0 / 1.96)).set_index("claim").loc[name]
     assert one["verdict"] == "supported" == one["after Holm"]
     close = [line(SHORT_VS_LONG[n], lines[m].results) for n, m in ((1, 0), (4, 1), (3, 1), (5, 1))]
-    text = report.findings(SHORT, close, 5.2)
+    text = report.findings(SHORT, close, SeedError(5.2 / 1.96))
     assert "supported, on one seed; inconclusive after Holm's correction." in text
     pair = report.claims(SHORT, close)["claim"].tolist()[-1]
     assert pair == "S-TDM in stages 1-2 better than L-TDM in stages 3-5"
@@ -128,7 +130,9 @@ def test_overview(lines):
     tsn = line(TEMPORAL_MODULES[0], lines[0].results, TABLES["temporal_modules"])  # not in the final text's table
     both = report.order_table({"short_vs_long": lines, "temporal_modules": [tsn, *lines[1:]]}).set_index("table")
     assert both.loc["all networks", "networks"] == 3, "published in one of its tables is published"
-    every = report.order_table({"short_vs_long": lines}, 0.0, [Family("low", tuple(range(18)))]).set_index("table")
+    every = report.order_table({"short_vs_long": lines}, SeedError(), [Family("low", tuple(range(18)))]).set_index(
+        "table"
+    )
     assert every["rank correlation"].tolist() == pytest.approx([1, 1]) and every["networks"].tolist() == [3, 3]
     assert (every["95% low"] > 0.4).all() and every["low"].str.startswith("1.00 (").all()
     claims = report.all_claims(measured)

@@ -119,7 +119,7 @@ def test_a_study_of_one_seed_takes_the_records_seed_error():
     """Or what a seed does by chance would be decided."""
     one, two = {"TSN": (60,), "temporal convolution": (72,)}, {"TSN": (60, 60), "temporal convolution": (72, 72)}
     _, verdicts = compared(one)
-    assert verdicts["±"].item() > reproduction.seed_error(PROFILES["record"])
+    assert verdicts["±"].item() > reproduction.seed_error(PROFILES["record"]).half
     assert verdicts["±"].item() > compared(two, 2)[1]["±"].item(), "which has its own"
 
 
