@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,6 +56,7 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     hollow = {"marker": "D", "facecolors": "none", "edgecolors": "black", "zorder": 3}
     if published.notna().any():
         left.scatter(published.mask(is_reference), rows, label="published, SSv1", **hollow)
+    _around(left, pd.concat([table[versus], published]))
     left.set_yticks(rows, table["network"] + np.where(is_reference, " (reference)", ""))
     left.set(ylim=(-0.6, len(table) - 0.4), xlabel=f"points of top-1, {versus}")
     left.set_title("Difference, 95 % interval" if table["measured top-1"].notna().any() else "Not run", pad=24)
@@ -100,11 +102,21 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
     for verdict, colour in VERDICT_COLOURS.items():
         of, here = claims[claims["verdict"] == verdict], rows[claims["verdict"] == verdict]
         axis.errorbar(of["measured"], here, xerr=of["±"], fmt="o", color=colour, capsize=3, label=verdict)
+    other = claims["verdict"] != claims["after Holm"]
+    axis.plot(claims["measured"][other], rows[other], "o", color="white", markersize=3)
     axis.scatter(claims["published"], rows, 18, marker="D", facecolors="none", edgecolors="black", label="published")
     axis.set_yticks(rows, claims["claim"], fontsize=8)
     title = "Measured difference, 95 % interval" if claims["measured"].notna().any() else "Not run"
-    axis.set(xlabel="points of top-1", title=title)
-    return _with_legend(figure)
+    axis.set(xlabel="points of top-1 (hollow: another verdict after Holm's correction)", title=title)
+    _around(axis, claims[["measured", "published"]])
+    return _with_legend(figure, loc="upper left", bbox_to_anchor=(1.01, 1))
+
+
+def _around(axis: plt.Axes, points: pd.DataFrame | pd.Series) -> None:
+    """The x-axis shows these points, and of wide intervals the part around them: the rest would flatten all others."""
+    values = np.append(points.to_numpy(float), 0.0)
+    low, high = np.nanmin(values), np.nanmax(values)
+    axis.set_xlim(low - 0.3 * (high - low) - 1, high + 0.3 * (high - low) + 1)
 
 
 def plot_order(measured: Mapping[str, Sequence[Line]], seed_error: SeedError = NOT_KNOWN) -> Figure:
@@ -150,24 +162,6 @@ def plot_training(lines: Sequence[Line]) -> Figure:
         if line.results:
             axis.plot("epoch", "loss", data=line.results[0].history, label=line.row.name)
     axis.set(xlabel="epoch", ylabel="training loss")
-    return _with_legend(figure)
-
-
-def plot_published_costs(table: pd.DataFrame) -> Figure:
-    """The difference of each count of `compare_costs` from the published figure, in %: convolutions and linear layers
-    alone, with sums over neighbours, with norms and biases too. The bar is the rounding of the published figure."""
-    figure, axis = plt.subplots(figsize=(8, 0.2 * len(table) + 1))
-    rows = np.arange(len(table))[::-1]
-    published = table["published GMACs"]
-    rounding = 100 * 0.5 * 10.0 ** -published.map(lambda value: len(f"{value:g}".partition(".")[2])) / published
-    axis.barh(rows, 2 * rounding, left=-rounding, color="0.85")
-    sums, norms = table["sums over neighbours"], table["norms and biases"]
-    labels = ("convolutions and linear layers", "with sums over neighbours", "with norms and biases")
-    for marker, label, more in zip("osD", labels, (0, sums, sums + norms), strict=True):
-        axis.scatter(100 * ((table["GMACs"] + more) / published - 1), rows, marker=marker, s=16, label=label)
-    axis.set_yticks(rows, table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")", fontsize=7)
-    axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
     return _with_legend(figure)
 
 
@@ -318,12 +312,12 @@ def _tight(figure: Figure, pad: float = 1.08) -> Figure:
     return figure
 
 
-def _with_legend(figure: Figure) -> Figure:
+def _with_legend(figure: Figure, **place: Any) -> Figure:
     """The figure of one axis with a legend, or `_not_run` where nothing is drawn."""
     (axis,) = figure.axes
     if not axis.has_data():
         return _not_run(figure)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, **place)
     return figure
 
 

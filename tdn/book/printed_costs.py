@@ -6,7 +6,10 @@ notebook 07 has, and rows that repeat another table's figure or multiply it by v
 
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from tdn.book.lines import full_size
 from tdn.experiments.tables import CSV_FOLDER, MORE_TABLES, OURS, TABLES, get_table
@@ -76,6 +79,25 @@ def compare_costs() -> pd.DataFrame:
             row[f"GMACs at {size}"] = sum(cost_of(cost.network, cost.options, t, size).gmacs for t in cost.segments)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def plot_published_costs(table: pd.DataFrame) -> Figure:
+    """The difference of each count of `compare_costs` from the published figure, in %: convolutions and linear layers
+    alone, with sums over neighbours, with norms and biases too. The bar is the rounding of the published figure."""
+    figure, axis = plt.subplots(figsize=(8, 0.2 * len(table) + 1))
+    rows = np.arange(len(table))[::-1]
+    published = table["published GMACs"]
+    rounding = 100 * 0.5 * 10.0 ** -published.map(lambda value: len(f"{value:g}".partition(".")[2])) / published
+    axis.barh(rows, 2 * rounding, left=-rounding, color="0.85")
+    sums, norms = table["sums over neighbours"], table["norms and biases"]
+    labels = ("convolutions and linear layers", "with sums over neighbours", "with norms and biases")
+    for marker, label, more in zip("osD", labels, (0, sums, sums + norms), strict=True):
+        axis.scatter(100 * ((table["GMACs"] + more) / published - 1), rows, marker=marker, s=16, label=label)
+    axis.set_yticks(rows, table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")", fontsize=7)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
+    axis.legend(fontsize=8)
+    return figure
 
 
 def _explain(cost: PublishedCost, gmacs: float, sums: float, norms: float) -> str:

@@ -189,7 +189,8 @@ def how_to_run(names: str | Sequence[str], study: Profile) -> str:
     listed = f"tdn train --profile {study.argument} --table {' '.join(names)} --list"
     commands, what = [listed], "them and their commands"
     if not set(names) <= set(study.tables):  # few, and long to train
-        commands, what = [*commands, *(command(config, study, 8) for config in missing)], "them, and to train each"
+        gpus, what = 8 if study.name == "paper" else 1, "them, and to train each"
+        commands += [command(config, study, gpus) for config in missing]
     lacking = "\n".join(f"- {escaped_text(reason)}" for reason in dict.fromkeys(todo.impossible.values()))
     text = f"**{NOT_RUN.capitalize()}:** {len(missing)} of {len(missing) + len(todo.done)} runs. To list {what}:"
     return "\n\n".join(["", text, "\n".join(["```", *commands, "```"]), lacking])

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from tdn.book import figures, printed_costs
+from tdn.book import printed_costs
 from tdn.book.printed_costs import published_costs
 from tdn.model import zoo
 from tdn.model.zoo import model_names
@@ -48,4 +48,4 @@ def test_figures_are_counted_at_their_own_size_and_like_for_like(monkeypatch):
     assert costs.loc[("R(2+1)D", "32x10x1"), "comes from"] == "convolutions and linear layers"  # 152.36 for 152
     assert "depthwise" in costs.loc[("T-Conv", "8"), "comes from"]
     assert costs.loc[("TANet", "8+16"), "GMACs"] == pytest.approx(3 * 32.71, abs=0.02), "the sum of two clips"
-    assert len(figures.plot_published_costs(costs.reset_index()).axes) == 1
+    assert len(printed_costs.plot_published_costs(costs.reset_index()).axes) == 1

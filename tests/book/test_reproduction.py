@@ -11,7 +11,7 @@ from helpers.reference import stored
 from scipy import stats
 
 from tdn.__main__ import main
-from tdn.book import reproduction
+from tdn.book import report, reproduction
 from tdn.book.reproduction import INSIDE, OPPOSITE, OUTSIDE, SAME
 from tdn.experiments import registry, runs
 from tdn.experiments.profiles import PROFILES, get_profile
@@ -99,7 +99,8 @@ def test_one_row_in_twenty_may_be_outside():
     assert reproduction.reproduced(rows) and not reproduction.reproduced(rows[:19])
 
 
-def test_verdicts_are_compared_claim_by_claim(tmp_path, capsys):
+def test_verdicts_are_compared_claim_by_claim(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(report, "untrained", lambda _: set())
     right = {"TSN": (160,), "temporal convolution": (80,), "L-TDM in stages 3-5": (5,)}
     _, verdicts = compared(right, record=RECORD | {"L-TDM in stages 3-5": (20, 22)})
     pair, same = "temporal convolution better than TSN", "L-TDM in stages 3-5 better than temporal convolution"
