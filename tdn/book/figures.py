@@ -103,7 +103,7 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
         of, here = claims[claims["verdict"] == verdict], rows[claims["verdict"] == verdict]
         axis.errorbar(of["measured"], here, xerr=of["±"], fmt="o", color=colour, capsize=3, label=verdict)
     other = claims["verdict"] != claims["after Holm"]
-    axis.plot(claims["measured"][other], rows[other], "o", color="white", markersize=3)
+    axis.plot(claims["measured"][other], rows[other], "o", color="white", markersize=3, zorder=4)
     axis.scatter(claims["published"], rows, 18, marker="D", facecolors="none", edgecolors="black", label="published")
     axis.set_yticks(rows, claims["claim"], fontsize=8)
     title = "Measured difference, 95 % interval" if claims["measured"].notna().any() else "Not run"

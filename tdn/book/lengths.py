@@ -67,7 +67,7 @@ def plot_lengths(table: pd.DataFrame) -> Figure:
         axis.grid(color="0.9")
     axes[0].set_ylabel("top-1 (%)")
     if len(table):
-        axes[0].legend(fontsize=8)
+        axes[1].legend(fontsize=8, loc="lower right")
     else:
         figure.suptitle("Not measured")
     figure.tight_layout()

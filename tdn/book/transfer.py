@@ -78,6 +78,6 @@ def transfer_gains(study: Profile, seed_error: SeedError = NOT_KNOWN) -> pd.Data
 
 
 def _initialised_from(study: Profile, transferred: bool) -> str:
-    if study.trains_in_notebooks:
+    if isinstance(study.transfer.source.data, PocketPart):
         return "TDN on the other families" if transferred else "the 2D network"
     return "TDN on Kinetics-400" if transferred else "ImageNet"
