@@ -1,6 +1,7 @@
 """The tables of the notebooks, and how they are kept."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from tdn.data.pocket.render import PANNED
 from tdn.experiments.manifest import environment
 from tdn.experiments.profiles import Profile
 from tdn.experiments.registry import all_runs, command, plan
+from tdn.experiments.runs import stored
 from tdn.experiments.tables import FINAL, Table, get_table
 from tdn.utils import NOT_RUN, escaped_text, markdown, write_text
 
@@ -176,6 +178,16 @@ def describe_seed_error(seed_error: SeedError) -> str:
     return (
         f"{half}: most by less than {2 * seed_error.spread:.1f}, some by far more" if seed_error.freedom < 4 else half
     )
+
+
+def describe_training(study: Profile) -> str:
+    """How many runs of each seed were computed in which precision and started from which weights (the first digits of
+    their sha256), a line each: machines compute, and train what others start from, each in its own way."""
+    results = [result for config in all_runs(study) if (result := stored(config, study.results)).complete]
+    made = Counter()
+    for of in (result.manifest for result in results):
+        made[of["seed"], of["precision"], str(of.get("pretrained")).partition("sha256 ")[2][:4] or "none"] += 1
+    return "\n".join(f"seed {seed}: {n} in {of}, from weights {start}" for (seed, of, start), n in sorted(made.items()))
 
 
 def how_to_run(names: str | Sequence[str], study: Profile) -> str:
