@@ -80,7 +80,7 @@ def test_numbers_are_those_of_the_record():
     record = get_profile("record")
     (full,) = (row for row in record.tables["short_vs_long"].rows if row.name == "TDN (both)")
     run = record.runs(full, record.tables["short_vs_long"])[0]
-    assert f"TDN's is\n`results/record/weights/{run.name}.pt`" in README
+    assert f"TDN's is `results/record/weights/{run.name}.pt`" in README
     for said, profile in ("The record has {} of {} networks", "record"), ("the gestures' {} of {}", "record/gestures"):
         results = [stored(config, get_profile(profile).results) for config in all_runs(get_profile(profile))]
         assert said.format(sum(result.complete for result in results), len(results)) in text

@@ -95,9 +95,9 @@ def _differences(of: _Numbers) -> str:
     return (
         f"**The subtraction does it, more than the module.** With the same frames, not subtracted, TDN changes by "
         f"{of.more(*without)} points ({of.published(*without)} in the paper), and differences as the input of a plain "
-        f"temporal convolution get {of.top1(*fused, 'short'):.1f} % of *short*, S-TDM "
-        f"{of.more(*fused, 'S-TDM in stages 1-2', 'short')} points more; what the branch of its own adds shows on "
-        f"*order*: {of.more(*fused, 'S-TDM in stages 1-2', 'order')} points."
+        f"temporal convolution get {of.top1(*fused, 'short'):.1f} % of *short*, which S-TDM changes by "
+        f"{of.more(*fused, 'S-TDM in stages 1-2', 'short')} points; what the branch of its own adds shows on *order*: "
+        f"{of.more(*fused, 'S-TDM in stages 1-2', 'order')} points."
     )
 
 

@@ -41,7 +41,7 @@ def test_the_frames_between_tell(measured):
     assert interval(measured, "short_vs_long", *pair)[0] > 5.7 and short / 3 > 0.8 * every, "nearly all of it"
     for name in OTHER_MODULES:
         for result in measured["temporal_modules", name].results:
-            low, high = intervals.wilson(result.metrics["groups"]["short"]["top1"], 960)
+            low, high = (100 * of for of in intervals.wilson(result.metrics["groups"]["short"]["top1"], 960))
             assert low < 12.5 + 1.5 and high > 12.5 - 1.5, f"{name} stays at chance"
 
 
