@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,18 +146,18 @@ def listed() -> list[Asked]:
 
 
 @functools.lru_cache  # some networks are in several tables
-def cost_of(*asked: Any) -> Cost:
-    """`measure_cost`, less `gmacs_by_module`, of the network with 174 classes that is `Asked`: as `COSTS` keeps it, or
-    counted where it does not."""
+def cost_of(name: str, options: tuple[tuple[str, Any], ...], segments: int, size: int) -> Cost:
+    """`measure_cost`, less `gmacs_by_module`, of a network with 174 classes: as `COSTS` keeps it, or counted where it
+    does not."""
+    asked = name, options, segments, size
     return _kept_costs().get(str(asked)) or _counted(*asked)
 
 
 def keep_costs(asked: Iterable[Asked]) -> None:
     """Counts all of these anew, and writes them into `COSTS`."""
-    lines = [
-        f"{json.dumps(str(of))}: {json.dumps(_counted(*of).__dict__)}" for of in tqdm(sorted(set(asked)), "counting")
-    ]
-    write_text(COSTS, f'{{"sources": "{_sources()}", "costs": {{\n' + ",\n".join(lines) + "\n}}\n")
+    costs = {str(of): asdict(_counted(*of)) for of in tqdm(sorted(set(asked)), "counting")}
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(cost)}" for key, cost in costs.items())
+    write_text(COSTS, f'{{"sources": "{_sources()}", "costs": {{\n{lines}\n}}}}\n')
 
 
 def _counted(name: str, options: tuple[tuple[str, Any], ...], segments: int, size: int) -> Cost:
@@ -168,9 +168,10 @@ def _counted(name: str, options: tuple[tuple[str, Any], ...], segments: int, siz
 
 @functools.cache
 def _kept_costs() -> dict[str, Cost]:
-    """None where a file of tdn/model has changed since."""
+    """Empty where a file of tdn/model has changed since they were counted."""
     content = json.loads(COSTS.read_text())
-    return {key: Cost(**of) for key, of in content["costs"].items() if content["sources"] == _sources()}
+    current = content["sources"] == _sources()
+    return {key: Cost(**of) for key, of in content["costs"].items()} if current else {}
 
 
 def _sources() -> str:
