@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 import papermill
 import psutil
+import torch
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
@@ -41,7 +42,8 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
     """Execute notebooks in order, `jobs` at a time, as `run_notebook`; the copies go to `results`/notebooks. Returns
     the verdict, a line. The first error ends all; a notebook that did not come to its end leaves no copy."""
     folder, start, workers = results / "notebooks", time.monotonic(), []
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    jobs = min(jobs, len(paths))
+    threads = max(1, torch.get_num_threads() // jobs)  # side by side on all of them, each waits for the others
 
     def report(done: int, *name: str) -> None:  # a live bar would mix with the bars that cells print
         meter = tqdm.format_meter(done, len(paths), time.monotonic() - start, ncols=70, unit=" notebooks")
@@ -53,7 +55,7 @@ def execute(paths: Sequence[Path], results: Path, parameters: dict[str, Any], ro
             left.unlink(missing_ok=True)
     report(0)
     try:
-        with worker_pool(min(jobs, len(paths))) as pool:
+        with worker_pool(jobs) as pool:
             of_all = parameters, root, threads
             waiting = {pool.submit(run_notebook, path, folder / path.name, *of_all): path for path in paths}
             workers += [process.pid for process in multiprocessing.active_children()]

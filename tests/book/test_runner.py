@@ -61,6 +61,13 @@ def test_success(tmp_path, capfd):
         run_notebook(source, output, {"profil": "smoke"}, tmp_path)
 
 
+def test_one_notebook_of_several_gets_its_part_of_the_cores(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")  # the tests' own, which would count
+    source = write_notebook(tmp_path / "a.ipynb", "import os; print(os.environ['OMP_NUM_THREADS'])")
+    run_notebook(source, tmp_path / "b.ipynb", {}, tmp_path, threads=3)
+    assert printed(tmp_path / "b.ipynb") == "3\n"
+
+
 def test_failing_notebook_and_dead_kernel(tmp_path, capsys):
     write_notebook(tmp_path / "notebooks/01_good.ipynb")
     write_notebook(tmp_path / "notebooks/02_bad.ipynb", "x = 1", "y = 0\nprint('a')\nx / y", "print('never')")
