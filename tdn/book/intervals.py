@@ -222,8 +222,9 @@ def _right(*rows: Measured) -> list[np.ndarray]:
 def _repeated(rows: Sequence[np.ndarray], seed_error: SeedError) -> np.ndarray:
     """Means of rows of values `(videos, seeds)` in repeated measurements, in points, `(DRAWS, rows)`."""
     rng, repeated = np.random.default_rng(1), _other_videos(rows)
-    errors = [np.sqrt(_of_seeds(row, seed_error)[0] / row.shape[1]) for row in rows]
-    return repeated + rng.normal(0, errors, repeated.shape)
+    variances, freedoms = zip(*(_of_seeds(row, seed_error) for row in rows), strict=True)
+    errors = np.sqrt([variance / row.shape[1] for variance, row in zip(variances, rows, strict=True)])
+    return repeated + errors * rng.standard_t(np.clip(freedoms, 0.5, 1e6), repeated.shape)  # finite, to normal
 
 
 def _other_videos(rows: Sequence[np.ndarray]) -> np.ndarray:
