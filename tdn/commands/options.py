@@ -53,7 +53,8 @@ def add_network(parser: argparse.ArgumentParser, required: bool = True) -> argpa
     """The options of a trained network, as `load_network` takes them. `classes` is a list of names, or None."""
     options = parser.add_argument_group("the network")
     add = options.add_argument
-    add("--weights", type=given_path, required=required, metavar="FILE", help="weights of ours or of the authors")
+    what = "weights of ours or of the authors, or the folder of results that a training on your videos made"
+    add("--weights", type=given_path, required=required, metavar="FILE", help=what)
     add("--segments", type=positive, metavar="T", help="segments, where the file does not hold them: 8 or 16")
     what = "names of the classes, one per line, in the order of the outputs"
     add("--classes", type=text_file, metavar="FILE", help=what)

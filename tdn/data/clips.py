@@ -216,7 +216,7 @@ class TrainingClips(Dataset):
 
     Everything random about a clip is drawn from (seed, epoch, video), whatever process reads it and in whatever order:
     call `start_epoch` before each epoch. `scales`: sides of the crop as fractions of the video's shorter side.
-    `sampling` draws frames and crop, as `training_windows` and `random_crop`.
+    `sampling` draws frames and crop, as `training_windows` (with `stride`) and `random_crop`.
     """
 
     def __init__(
@@ -227,10 +227,11 @@ class TrainingClips(Dataset):
         scales: Sequence[float] = (0.875,),
         seed: int = 0,
         sampling: str = "released",
+        stride: int = 1,
     ):
         self.videos, self.num_segments, self.window = videos, num_segments, window
         self.scales, self.seed, self.epoch = tuple(scales), seed, 0
-        self.sampling = sampling
+        self.sampling, self.stride = sampling, stride
         self.frames: Tensor | None = None  # of all videos (`move_to`)
         self._unreadable: dict[str, str] = {}
         self._mirrored = mirrored_labels(videos.class_names, videos.mirrored)
@@ -263,7 +264,8 @@ class TrainingClips(Dataset):
         mirrored = self._mirrored[label]
         try:
             with self.videos.open(index) as video:
-                windows = training_windows(video.num_frames, self.num_segments, self.window, rng, self.sampling)
+                segments = video.num_frames, self.num_segments, self.window
+                windows = training_windows(*segments, rng, self.sampling, self.stride)
                 crop = random_crop(rng, video.height, video.width, self.scales, mirrored is not None, self.sampling)
                 if self.frames is not None:
                     clip, crops = self.videos.numbers(index, windows), (crop,)

@@ -1,4 +1,4 @@
-"""Which frames of a video a network sees: T segments, a window of L consecutive frames in each."""
+"""Which frames of a video a network sees: T segments, a window of L frames in each, consecutive or `stride` apart."""
 
 import re
 from collections.abc import Mapping
@@ -10,27 +10,34 @@ import numpy as np
 from tdn.data.transforms import Crop, require_sampling
 
 
-def sample_windows(num_frames: int, num_segments: int, window: int, offset: float | np.ndarray = 0.5) -> np.ndarray:
+def sample_windows(
+    num_frames: int, num_segments: int, window: int, offset: float | np.ndarray = 0.5, stride: int = 1
+) -> np.ndarray:
     """Indices of frames `(T, L)`, 0-based and in order of time (TSN sampling; TDN section 3.1).
 
     The possible starts of a window are cut into T equal parts; each gives one start, at `offset` of its part (of each
-    its own, where there are T), 0 to below 1, by default in its middle.
+    its own, where there are T), 0 to below 1, by default in its middle. Frames of a window are `stride` apart.
 
     Short videos: where fewer windows fit than there are segments, windows may run over the end and repeat the last
     frame, just so far that there are as many starts as segments; a video with fewer frames than segments spreads the
     segments over all its frames. (The released code has all segments on the first frame: departures, notebook 02.)
     Raises ValueError for a number below 1.
     """
-    _require_positive(num_frames, num_segments, window)
-    possible_starts = max(num_frames - window + 1, min(num_frames, num_segments))
+    _require_positive(num_frames, num_segments, window, stride)
+    possible_starts = max(num_frames - (window - 1) * stride, min(num_frames, num_segments))
     starts = ((np.arange(num_segments) + offset) * possible_starts / num_segments).astype(int)
-    return _windows(starts, window, num_frames)
+    return _windows(starts, window, stride, num_frames)
 
 
 def training_windows(
-    num_frames: int, num_segments: int, window: int, rng: np.random.Generator, sampling: str = "released"
+    num_frames: int,
+    num_segments: int,
+    window: int,
+    rng: np.random.Generator,
+    sampling: str = "released",
+    stride: int = 1,
 ) -> np.ndarray:
-    """Random indices of frames `(T, L)`, 0-based and in order of time.
+    """Random indices of frames `(T, L)`, 0-based and in order of time; those of a window are `stride` apart.
 
     "released", as the authors' code: segments of floor((frames - L + 1) / T) starts, one drawn from each, so that up to
     T - 1 starts at the end of a video are never drawn. Of a shorter video, which has not one start for each segment,
@@ -38,10 +45,10 @@ def training_windows(
     each start drawn from its part; all starts are possible, and short videos are spread over their frames (departures,
     notebook 02). Raises ValueError for a number below 1 and another `sampling`.
     """
-    _require_positive(num_frames, num_segments, window)
+    _require_positive(num_frames, num_segments, window, stride)
     if require_sampling(sampling) == "even":
-        return sample_windows(num_frames, num_segments, window, rng.random(num_segments))
-    possible_starts = max(num_frames - window + 1, 1)
+        return sample_windows(num_frames, num_segments, window, rng.random(num_segments), stride)
+    possible_starts = max(num_frames - (window - 1) * stride, 1)
     length = possible_starts // num_segments
     if length > 0:
         starts = np.arange(num_segments) * length + rng.integers(length, size=num_segments)
@@ -49,16 +56,16 @@ def training_windows(
         starts = np.sort(rng.integers(possible_starts, size=num_segments))
     else:
         starts = np.zeros(num_segments, int)
-    return _windows(starts, window, num_frames)
+    return _windows(starts, window, stride, num_frames)
 
 
-def _windows(starts: np.ndarray, window: int, num_frames: int) -> np.ndarray:
-    return np.minimum(starts[:, None] + np.arange(window), num_frames - 1)
+def _windows(starts: np.ndarray, window: int, stride: int, num_frames: int) -> np.ndarray:
+    return np.minimum(starts[:, None] + np.arange(window) * stride, num_frames - 1)
 
 
-def _require_positive(num_frames: int, num_segments: int, window: int) -> None:
-    if min(num_frames, num_segments, window) < 1:
-        raise ValueError(f"need at least one of each: {num_frames=}, {num_segments=}, {window=}")
+def _require_positive(num_frames: int, num_segments: int, window: int, stride: int) -> None:
+    if min(num_frames, num_segments, window, stride) < 1:
+        raise ValueError(f"need at least one of each: {num_frames=}, {num_segments=}, {window=}, {stride=}")
 
 
 @dataclass(frozen=True)
@@ -67,19 +74,20 @@ class Views:
 
     Nothing is drawn: the clips lie evenly between each other, one clip in the middle of the segments, and are
     distinct as far as the video has frames. The crops lie evenly along the longer side, one in the middle; `scale` is
-    their side as a fraction of the shorter side (224 of 256 is 0.875). (The released code draws the clips, and gives a
+    their side as a fraction of the shorter side (224 of 256 is 0.875). Frames of a window are `stride` apart. (The released code draws the clips, and gives a
     portrait video three times the centre crop: departures, notebook 02.)
 
-    Raises ValueError for less than one clip, crop or pixel, and a scale outside 0 to 1.
+    Raises ValueError for less than one clip, crop, pixel or stride, and a scale outside 0 to 1.
     """
 
     clips: int = 1
     crops: int = 1
     size: int = 224
     scale: float = 0.875
+    stride: int = 1
 
     def __post_init__(self):
-        if min(self.clips, self.crops, self.size) < 1 or not 0 < self.scale <= 1:
+        if min(self.clips, self.crops, self.size, self.stride) < 1 or not 0 < self.scale <= 1:
             raise ValueError(f"views are 1 or more clips and crops of 1 or more pixels, scale above 0 to 1: {self!r}")
 
     @property
@@ -91,7 +99,7 @@ class Views:
 
     def windows(self, num_frames: int, num_segments: int, window: int, clip: int) -> np.ndarray:
         """Indices of frames `(T, L)` of clip `clip`, 0-based."""
-        return sample_windows(num_frames, num_segments, window, (clip + 0.5) / self.clips)
+        return sample_windows(num_frames, num_segments, window, (clip + 0.5) / self.clips, self.stride)
 
     def squares(self, height: int, width: int) -> tuple[Crop, ...]:
         """The crops of a video of this size, from left to right or from top to bottom."""
@@ -114,6 +122,6 @@ def parse_views(text: str, size: int | None = None, of_file: Mapping[str, Any] |
     try:
         known = Views(**of_file or {})
     except TypeError:
-        raise ValueError(f"the views of a weights file are clips, crops, size and scale, not {of_file!r}") from None
+        raise ValueError(f"the views of a weights file are clips, crops, size, scale and stride, not {of_file!r}") from None
     scale = known.scale if crops == known.crops else 0.875 if crops == 1 else 1.0
-    return Views(clips, crops, size or round(scale * known.size / known.scale), scale)
+    return Views(clips, crops, size or round(scale * known.size / known.scale), scale, known.stride)

@@ -21,6 +21,7 @@ from tdn.model.weights import load_model
 
 NOT_FINITE = "the network's scores are not finite: broken weights, or numbers too large for their precision"
 ONE_VIEW = Views()
+WEIGHTS = "weights.pt"  # in a folder of results
 Source = str | os.PathLike | Tensor  # of a video, as `network_input` has it
 
 
@@ -100,13 +101,14 @@ def load_network(
     size: int | None = None,
     views: str | None = None,
 ) -> Network:
-    """The network of a weights file.
+    """The network of a weights file, or of the folder of results that holds its `weights.pt`.
 
     `segments` is needed where the file does not hold it. By default the class names (in the order of the outputs) and
     the crop's size in pixels are the file's, else "class 0", "class 1" and so on, and as `parse_views`. `views` is as
     "10x3". Raises as `load_model` and `parse_views`; ValueError where the names are not as many as the classes.
     """
-    model, name, names, of_file = load_model(Path(weights), segments)
+    path = Path(weights)
+    model, name, names, of_file = load_model(path / WEIGHTS if (path / WEIGHTS).is_file() else path, segments)
     classes = model.fc.out_features
     names = class_names or names or [f"class {index}" for index in range(classes)]
     if len(names) != classes:

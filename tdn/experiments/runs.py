@@ -77,7 +77,10 @@ class Run:
 
 @functools.cache  # tables ask thousands of times
 def _digits(config: Run, result: int, render: int) -> str:
-    text = json.dumps(asdict(config) | {"result": result, "render": render}, sort_keys=True)
+    fields = asdict(config)
+    if config.views.stride == 1:  # names are older than strides
+        del fields["views"]["stride"]
+    text = json.dumps(fields | {"result": result, "render": render}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -305,7 +308,7 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
             initialise_from(model, read_weights(pretrained))
         elif config.pretrained == IMAGENET:
             load_imagenet(model)
-    drawn = config.scales, config.seed, config.recipe.sampling
+    drawn = config.scales, config.seed, config.recipe.sampling, config.views.stride
     train_clips = TrainingClips(train_set, config.num_segments, model.window, *drawn)
     val_clips = TestClips(val_set, config.num_segments, model.window, config.views)
     plateau_clips = val_clips if config.recipe.schedule == "plateau" else None

@@ -47,7 +47,7 @@ def test_views_are_written_as_in_the_papers():
         with pytest.raises(ValueError, match="clips x crops"):
             parse_views(text)
     for wrong in (dict(clips=0), dict(crops=0), dict(size=0), dict(scale=0), dict(scale=1.1), dict(side=48)):
-        with pytest.raises(ValueError, match=r"1 or more|clips, crops, size and scale, not {'side': 48}"):
+        with pytest.raises(ValueError, match=r"1 or more|clips, crops, size, scale and stride, not {'side': 48}"):
             parse_views("1x1", None, wrong)
 
 
