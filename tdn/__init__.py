@@ -5,8 +5,8 @@ data/frames.py, data/sampling.py, data/clips.py (read), data/transforms.py, mode
 
 A training sample, from `make reproduce` to the gradient: Makefile, __main__.py, commands/train.py; experiments:
 registry.py, queue.py, runs.py; engine: trainer.py, loading.py; data: clips.py, sampling.py, transforms.py; model/.
-On the way they use experiments/record.py (is it done?); data: video.py, frames.py, pocket/render.py;
-engine/distributed.py; utils.py.
+On the way they use experiments/record.py (is it done?); data: video.py, frames.py, resident.py,
+pocket/render.py; engine/distributed.py; utils.py.
 """
 
 import importlib

@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "accuracy of a weights file on a data set; ensembles of scores",
     "predict": "the likeliest classes of videos",
     "cam": "where a network looks in a video, as pictures",
+    "export": "a trained network as a file that runs without tdn",
     "data": "list the data sets; check that their videos can be read",
     "bench": "measure reading, memory and the running time of networks",
     "book": "execute the notebooks; make a static site of them",
@@ -26,8 +27,7 @@ MOST_USED = """\
 most used:
   tdn predict VIDEO --weights FILE             what happens in a video
   tdn cam VIDEO --weights FILE --frames all    where the network looks
-  tdn train --dataset FOLDER                   train on your own videos
-  tdn book execute --profile smoke             run every notebook at the smallest scale
+  tdn train FOLDER                             train on your own videos
 
 `tdn COMMAND --help` shows the options of a command, with examples."""
 ASKED_WRONGLY = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -78,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ASKED_WRONGLY as error:
         answer, status = error, 2
     except ImportError as error:
-        answer, status = f"{error} (pip install 'tdn[book]' brings what the study book needs)", 1
+        remedy = "" if "pip install" in str(error) else " (pip install 'tdn[book]' brings what the study book needs)"
+        answer, status = f"{error}{remedy}", 1
     except (OSError, RuntimeError, FloatingPointError) as error:
         if isinstance(error, BrokenPipeError) and _silenced():  # else it is the pipe of a worker
             return 141  # as of a program that SIGPIPE ends

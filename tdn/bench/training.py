@@ -83,7 +83,7 @@ def step_of(training: Training) -> Callable[[], Any]:
         Sample(torch.from_numpy(c).to(training.device), index % 24, crops, index) for index, c in enumerate(clips)
     ]
     shard: Shard = [(samples, [])]
-    return functools.partial(training._train_step, shard, 0)
+    return functools.partial(training.train_step, shard, 0)
 
 
 def roofs(device: torch.device, precision: str, rounds: int = 5) -> tuple[float, float]:

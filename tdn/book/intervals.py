@@ -96,11 +96,14 @@ def families(study: Profile) -> list[Family]:
 
 
 def seed_error(study: Profile, family: str | None = None) -> SeedError:
-    """Of top-1 (of a `family`, if told), from the variances of all networks of the study that have several seeds:
-    scaled F variables whose scale and second degrees of freedom have the moments of their logarithms (Smyth 2004,
-    section 6.2). `NOT_KNOWN` where none has a second seed. What another pretraining would change is not included.
-    """
-    top1 = _top1_of_seeds(study, family)
+    """Of top-1 (of a `family`, if told), as `expected_seed_error` of all networks of the study that have several seeds.
+    What another pretraining would change is not included."""
+    return expected_seed_error(_top1_of_seeds(study, family))
+
+
+def expected_seed_error(top1: Sequence[Sequence[float]]) -> SeedError:
+    """From the top-1 of networks, each of several seeds: their variances are scaled F variables whose scale and second
+    degrees of freedom have the moments of their logarithms (Smyth 2004, section 6.2). `NOT_KNOWN` without a network."""
     freedom, variances = np.array([len(row) - 1 for row in top1]), np.array([np.var(row, ddof=1) for row in top1])
     if not variances.any():
         return NOT_KNOWN

@@ -9,6 +9,7 @@ from tdn.data.disk.catalog import dataset_named
 from tdn.data.sampling import parse_views
 from tdn.engine.distributed import process_group, rank
 from tdn.engine.evaluation import Evaluation, ensemble
+from tdn.engine.inference import weights_file
 from tdn.utils import home, markdown
 
 NEAR_CHANCE = 3  # times the accuracy of guessing: below that the classes are likely in another order
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
         videos, runs = dataset_named(options.dataset, options.split), home() / "results/paper/runs"
         network = options.segments, options.classes, options.size
         computed = options.precision, options.batch, options.reader
-        table = evaluate_weights(options.weights, videos, options.views, runs, *network, *computed)
+        table = evaluate_weights(weights_file(options.weights), videos, options.views, runs, *network, *computed)
         if rank() == 0:
             print(markdown(table, 1))
             if (table["top-1"] < NEAR_CHANCE * table["by chance"]).any():

@@ -25,6 +25,11 @@ def given_path(text: str) -> Path:
     return Path(given(text))
 
 
+def devices(text: str) -> int | str:
+    """The type of an option that is a number of devices, or cpu."""
+    return text if text == "cpu" else positive(text)
+
+
 def text_file(path: str) -> list[str]:
     """The type of an option that is a list of names of classes, as `class_names`."""
     try:
@@ -55,24 +60,56 @@ def add_network(parser: argparse.ArgumentParser, required: bool = True) -> argpa
     add = options.add_argument
     what = "weights of ours or of the authors, or the folder of results that a training on your videos made"
     add("--weights", type=given_path, required=required, metavar="FILE", help=what)
+    add_not_in_file(options)
+    return options
+
+
+def add_not_in_file(options: argparse._ActionsContainer) -> None:
+    """What a weights file may not hold, as `load_network` takes it."""
+    add = options.add_argument
     add("--segments", type=positive, metavar="T", help="segments, where the file does not hold them: 8 or 16")
     what = "names of the classes, one per line, in the order of the outputs"
     add("--classes", type=text_file, metavar="FILE", help=what)
     add("--size", type=positive, metavar="PIXELS", help="side of the crop that the network sees")
-    return options
 
 
 def train_options(parser: argparse.ArgumentParser) -> None:
-    """tdn train                                                   all of the pocket benchmark
-    tdn train --profile paper --table temporal_modules --list   what there is to train, with a command for each run
-    tdn train --dataset ./mine --pretrained weights.pt          one network on your videos
-    torchrun --nproc-per-node 8 -m tdn train --profile paper    every run on 8 GPUs together
+    """tdn train ./mine                                          a network on your videos, ./mine/<class>/<video>
+    tdn train ./mine --compare                                is it motion that tells your classes apart?
+    tdn train                                                 all of the pocket benchmark
+    tdn train --profile paper --table temporal_modules --list what there is to train, with a command for each run
+    torchrun --nproc-per-node 8 -m tdn train --profile paper  every run on 8 GPUs together
 
     On a cluster, with one folder (TDN_HOME) for all machines; small runs dealt to 8 of them, large ones on 2 together:
     sbatch --array=1-8 --wrap 'tdn train --shard $SLURM_ARRAY_TASK_ID/8'
     sbatch --nodes 2 --ntasks-per-node 1 --wrap 'srun torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d \
         --rdzv-endpoint $(hostname):29500 -m tdn train --profile paper'"""
     # No option may begin one of torchrun's, which would take it (`--run-path`, ...).
+    own = parser.add_argument_group("your own videos (what is not chosen follows from their number and the device)")
+    add = own.add_argument
+    what = "a folder of your videos, or the name of a data set; without it, the study is trained"
+    add("folder", nargs="?", type=given, metavar="FOLDER", help=what)
+    what = "folder of the result (default: results/own/<name of FOLDER>)"
+    add("--out", type=given_path, metavar="FOLDER", help=what)
+    add("--recipe", type=given_path, metavar="FILE", help="recipe.toml of another result, for what is not chosen here")
+    what = "also train TSN, a temporal convolution, S-TDM, a single frame and shuffled segments, with as many seeds"
+    add("--compare", nargs="?", type=positive, const=3, metavar="SEEDS", help=f"{what} (default: %(const)s)")
+    add("--model", metavar="NAME", help="tdn, tsn, tsm, tea, ... (default: tdn)")
+    add("--depth", type=positive, help="layers of the ResNet (default: 10 from random weights, 18 or 50 from ImageNet)")
+    add("--width", type=positive, help="channels of its stem (default: 24 from random weights, 64 from ImageNet)")
+    add("--size", type=positive, metavar="PIXELS", help="side of the input (default: 96; from ImageNet 112, GPU 224)")
+    add("--segments", type=positive, metavar="T", help="default: 8")
+    add("--window-stride", type=positive, metavar="FRAMES", help="between the frames of a window (default: 1)")
+    add("--epochs", type=positive, help="default: 10 to 60, fewer for more videos")
+    add("--lr", type=float, help="learning rate (default: 0.002 for 16 clips; 0.0025 of SGD from ImageNet)")
+    add("--batch", type=positive, help="clips in a step (default: 16)")
+    add("--seed", type=int, help="default: 0")
+    what = "scratch, record, imagenet or a weights file (default: scratch; imagenet on a GPU or from 1,000 videos on)"
+    add("--from", dest="initialised_from", type=given, metavar="WEIGHTS", help=what)
+    add("--patience", type=positive, metavar="EPOCHS", help="end after so many without a better validation top-1")
+    what = "mirror half of the clips; left and right in names exchange classes, pairs A=B others (default: none)"
+    add("--mirror", nargs="*", metavar="A=B", help=what)
+    add("--tensorboard", action="store_true", help="write a log for it, into the folder of the result")
     study = parser.add_argument_group("the study")
     add_profile(study)
     add = study.add_argument
@@ -81,24 +118,17 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add("--runs", nargs="+", default=[], help="only these runs and those they are initialised from, by name")
     add("--shard", default="1/1", metavar="I/N", help="every n-th of all runs, from the i-th on (1 to n)")
     add("--list", action="store_true", help="print the runs with their commands and train nothing")
-    add = parser.add_argument_group("your own data").add_argument
-    what = "train on this data set, by its name or folder, with the recipe of the profile paper"
-    add("--dataset", type=given, help=what)
-    add("--model", default="tdn_resnet50", help="default: %(default)s")
-    add("--segments", type=positive, default=8, help="default: %(default)s")
-    training = parser.add_argument_group("how it is trained")
-    add = training.add_argument
-    what = "weights file to initialise from, not ImageNet's or another run's; none, with --dataset: random weights"
-    add("--pretrained", type=given, metavar="FILE|none", help=what)
-    add_precision(training, None)
+    add("--pretrained", type=given_path, metavar="FILE", help="weights to initialise from, in place of the study's")
+    computed = parser.add_argument_group("how it is computed")
+    add = computed.add_argument
+    add_precision(computed, None)
     add("--compile", action="store_true", help="networks by torch.compile")
     add("--device-batch", type=positive, help="clips on a device at once, where a micro-batch is too large for it")
-    add(
-        "--jobs",
-        type=positive,
-        help="runs at a time (default: 1 per core, up to 6 on each GPU, as the memory allows)",
-    )
-    add_reader(training)
+    what = "runs at a time (default: 1 per core, up to 6 on each GPU, as the memory allows)"
+    add("--jobs", type=positive, help=what)
+    what = "how many processes train on FOLDER, each on its own GPU; or cpu: on no GPU (default: one, on the first GPU)"
+    add("--devices", type=devices, metavar="N|cpu", help=what)
+    add_reader(computed)
     parser.set_defaults(interrupted="the same command resumes from the last checkpoint")
 
 
@@ -123,13 +153,21 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 def predict_options(parser: argparse.ArgumentParser) -> None:
     """tdn predict clip.mp4 --weights weights.pt
     tdn predict *.mp4 --weights weights.pt --views 10x3 --json
-    tdn predict clip.mp4 --weights released.pth.tar --segments 8 --classes names.txt"""
+    tdn predict clip.mp4 --weights released.pth.tar --segments 8 --classes names.txt
+    tdn predict long.mp4 --weights weights.pt --sliding 4 -o out"""
     add = parser.add_argument
     add("videos", nargs="+", type=given, metavar="VIDEO", help="video files, or folders of JPEG or PNG frames")
     add("--top", type=positive, default=5, help="number of classes to print (default: %(default)s)")
     add("--json", action="store_true", help="print json with the scores of all classes")
     add_reader(parser)
-    add_network(parser).add_argument("--views", help="clips x crops of a video (default: 1x1)")
+    add = parser.add_argument_group("a long video").add_argument
+    what = "classify stretches of so many seconds, one after the other, of one video file"
+    add("--sliding", type=float, metavar="SECONDS", help=what)
+    what = "from the start of a stretch to that of the next (default: half a stretch)"
+    add("--stride", type=float, metavar="SECONDS", help=what)
+    what = "also write the stretches as csv, a timeline as png, and the video with its classes as mp4"
+    add("-o", "--output", type=given_path, metavar="FOLDER", help=what)
+    add_network(parser).add_argument("--views", help="clips x crops of a video, or of a stretch (default: 1x1)")
 
 
 def cam_options(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +185,22 @@ def cam_options(parser: argparse.ArgumentParser) -> None:
     methods = ("GradCAM", "HiResCAM", "GradCAMElementWise", "GradCAMPlusPlus", "XGradCAM", "LayerCAM")
     add("--method", default="GradCAM", choices=methods, help="default: %(default)s")
     add_network(parser)
+
+
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """tdn export results/mine --onnx               model.onnx, model.json and stream.py into the folder
+    tdn export weights.pt --torch-export -o ./out
+    python results/mine/stream.py clip.mp4       runs the network on a video, or on a webcam: stream.py 0"""
+    add = parser.add_argument
+    what = "a weights file, or the folder of results that holds weights.pt"
+    add("weights", type=given_path, metavar="WEIGHTS", help=what)
+    formats = parser.add_mutually_exclusive_group(required=True)
+    for name in ("onnx", "torch-export"):
+        what = "model.onnx, and stream.py, which runs it" if name == "onnx" else "model.pt2, for torch.export.load"
+        formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=what)
+    what = "default: the folder of results; of a weights file, out"
+    add("-o", "--output", type=given_path, metavar="FOLDER", help=what)
+    add_not_in_file(parser.add_argument_group("the network"))
 
 
 def data_options(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,12 @@
 
 import os
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,15 +15,19 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from tdn.data.kept import KeptFrames, KeptVideo
+from tdn.data.resident import Resident, Room
 from tdn.data.sampling import Views, training_windows
+from tdn.data.stretches import Stretch, open_stretch
 from tdn.data.transforms import Crop, crop_sides, mirrored_labels, random_crop
-from tdn.data.video import TensorVideo, VideoError, VideoReader, open_video
-from tdn.utils import SharedMemory, free_memory
+from tdn.data.video import VideoError, VideoReader, open_video
+from tdn.utils import free_memory
 
 
 class Video(NamedTuple):
     path: Path
     label: int
+    stretch: Stretch | None = None  # the part of the file that is meant; None: all of it
 
 
 class Unreadable(NamedTuple):
@@ -32,47 +35,6 @@ class Unreadable(NamedTuple):
 
     path: Path
     reason: str
-
-
-class Resident:
-    """The frames of videos, one after the other in at most `limit` bytes, which processes that are started with this
-    object share."""
-
-    def __init__(self, limit: int):
-        self._memory, self.used = SharedMemory(limit), 0
-        self._on_device: dict[torch.device, Tensor] = {}
-        self._places: dict[int, tuple[int, torch.Size]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_on_device": {}}  # another process has a GPU of its own
-
-    def keep(self, video: int, frames: Tensor) -> None:
-        """A copy of uint8 `(F, C, H, W)`."""
-        self._places[video], self.used = (self.used, frames.shape), self.used + frames.numel()
-        self.open(video).frames.copy_(frames)
-
-    def open(self, video: int) -> TensorVideo:
-        start, shape = self._places[video]
-        frames = torch.frombuffer(self._memory.buffer, dtype=torch.uint8, count=shape.numel(), offset=start)
-        return TensorVideo(frames.view(shape))
-
-    @property
-    def frame_size(self) -> torch.Size | None:
-        """`(C, H, W)` where all videos have one size."""
-        sizes = {shape[1:] for _, shape in self._places.values()}
-        return sizes.pop() if len(sizes) == 1 else None
-
-    def frames(self, device: torch.device) -> Tensor:
-        """Those of all videos, uint8 `(F, C, H, W)` of one size, on a device: copied once."""
-        if device not in self._on_device:
-            frames = torch.frombuffer(self._memory.buffer, dtype=torch.uint8, count=self.used)
-            self._on_device[device] = frames.view(-1, *self.frame_size).to(device)
-        return self._on_device[device]
-
-    def first(self, video: int) -> int:
-        """The number of its first frame in `frames`."""
-        start, shape = self._places[video]
-        return start // shape[1:].numel()
 
 
 @dataclass(eq=False)
@@ -86,6 +48,8 @@ class VideoSet:
     reader: str = "pyav"  # as `open_video`
     sizes: Sequence[int] | None = None  # bytes of each video, decoded, where an index has them; 0 where unreadable
     mirrored: bool = True  # False: flipping changes what a video shows in a way that no name says, so none is flipped
+    twins: Mapping[str, str] = field(default_factory=dict)  # classes that flipping exchanges, but for those by name
+    kept: KeptFrames | None = None  # where decoded frames are kept and read from, in place of the files themselves
     memory: Resident | None = field(default=None, init=False)
     _numbers: Sequence[int] | None = field(default=None, init=False)  # of the videos in memory; None: their indices
 
@@ -98,28 +62,69 @@ class VideoSet:
             raise VideoError(self.videos[index].path, self.known_unreadable[index])
         if self.in_memory:
             return self.memory.open(self._number(index))
-        path = self.videos[index].path
+        path, _, stretch = self.videos[index]
         with suppress(UnicodeEncodeError):
             if b"\0" not in os.fsencode(path):
-                return open_video(path, self.reader)
+                return self._kept(path, stretch) if self.kept else self._opened(path, stretch)
         raise VideoError(path, "no file can have this name")
+
+    def _kept(self, path: Path, stretch: Stretch | None) -> VideoReader:
+        try:
+            file = self.kept.file(path, stretch)
+        except OSError as error:
+            raise VideoError(path, error.strerror) from error
+        if not file.exists():
+            with self._opened(path, stretch) as video:
+                self.kept.keep(video, file)
+        return KeptVideo(path, file)
+
+    def _opened(self, path: Path, stretch: Stretch | None) -> VideoReader:
+        return open_stretch(path, stretch, self.reader) if stretch else open_video(path, self.reader)
 
     @property
     def in_memory(self) -> bool:
         return self.memory is not None
 
+    @property
+    def decoded(self) -> bool:
+        """Whether a clip is only to be copied from memory or `kept`, without a decoder."""
+        return self.in_memory or self.kept is not None
+
+    def decode(self) -> None:
+        """Reads every video into `kept` that is not there yet, one per thread. Those that can't be read join
+        `known_unreadable`; Ctrl-C keeps what is finished. Raises OSError where the disk is full."""
+
+        def decode_one(index: int) -> None:
+            try:
+                with self.open(index):
+                    pass
+            except VideoError as error:
+                self.known_unreadable[index] = error.reason
+
+        pool = ThreadPoolExecutor()
+        try:
+            done = pool.map(decode_one, range(len(self)))
+            for _ in tqdm(done, "decoding", total=len(self), unit="video", leave=False, file=sys.stdout):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+
     def keep_in_memory(self, fraction: float = 0.5) -> bool:
-        """Decodes everything once, if it takes at most this fraction of the free memory; returns whether it did.
+        """Decodes everything once, if it takes at most this fraction of the free memory; returns whether it did. Where
+        frames are `kept` on the disk, they stay there.
 
         The size is that of `sizes`, or estimated from videos all over the set; where the estimate was wrong, decoding
         stops at the limit, and all is read from file as before. Files that can't be read join `known_unreadable`.
         """
         if self.in_memory:
             return True
+        if self.kept:
+            self.decode()
+            return False
         limit = free_memory() * fraction
         if not 0 < self._estimated_size() <= limit:
             return False
-        room, memory = _Room(limit), Resident(int(limit))
+        room, memory = Room(limit), Resident(int(limit))
         with ThreadPoolExecutor() as pool:
             decoded = pool.map(lambda index: self._decode(index, room), range(len(self)))
             bar = tqdm(decoded, "decoding", total=len(self), unit="video", leave=False, file=sys.stdout)
@@ -144,7 +149,7 @@ class VideoSet:
         self, indices: Sequence[int], labels: Sequence[int], class_names: Sequence[str], groups: Sequence[str] | None
     ) -> "VideoSet":
         """The videos of these indices as a set with other labels, in the same memory."""
-        videos = [Video(self.videos[index].path, label) for index, label in zip(indices, labels, strict=True)]
+        videos = [self.videos[index]._replace(label=label) for index, label in zip(indices, labels, strict=True)]
         reasons = {new: self.known_unreadable[old] for new, old in enumerate(indices) if old in self.known_unreadable}
         part = VideoSet(videos, class_names, groups, reasons, self.reader, mirrored=self.mirrored)
         if self.in_memory:
@@ -171,7 +176,7 @@ class VideoSet:
         except VideoError:
             return 0
 
-    def _decode(self, index: int, room: "_Room") -> Tensor | None:
+    def _decode(self, index: int, room: "Room") -> Tensor | None:
         """All frames; None where the video can't be read, or there is no room for it."""
         if room.exceeded:
             return None
@@ -184,19 +189,6 @@ class VideoSet:
             self.known_unreadable[index] = error.reason
             room.take(-size)
             return None
-
-
-class _Room:
-    """Bytes that several threads share; once they did not suffice, nothing is given any more."""
-
-    def __init__(self, limit: float):
-        self.left, self.exceeded, self._lock = limit, False, threading.Lock()
-
-    def take(self, size: int) -> bool:
-        with self._lock:
-            self.left -= size
-            self.exceeded |= self.left < 0
-            return not self.exceeded
 
 
 @dataclass(frozen=True)
@@ -234,7 +226,7 @@ class TrainingClips(Dataset):
         self.sampling, self.stride = sampling, stride
         self.frames: Tensor | None = None  # of all videos (`move_to`)
         self._unreadable: dict[str, str] = {}
-        self._mirrored = mirrored_labels(videos.class_names, videos.mirrored)
+        self._mirrored = mirrored_labels(videos.class_names, videos.mirrored, videos.twins)
 
     def move_to(self, device: torch.device, size: int) -> None:
         """Copies the videos to a GPU, as `frames`, where they are in memory, take at most a tenth of the GPU's (in each
@@ -258,7 +250,7 @@ class TrainingClips(Dataset):
     def __getitem__(self, index: int) -> Sample | Unreadable:
         """A video that can't be read is returned as such, never replaced by another video."""
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        path, label = self.videos.videos[index]
+        path, label, _ = self.videos.videos[index]
         if str(path) in self._unreadable:
             return Unreadable(path, self._unreadable[str(path)])
         mirrored = self._mirrored[label]

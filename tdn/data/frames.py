@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tdn.utils import free_memory, one_line
@@ -49,11 +50,12 @@ class VideoReader:
     def __exit__(self, *error: object) -> None:
         """Closes the file."""
 
-    def read(self, indices: np.ndarray | Sequence, crop: CropSlices | None = None) -> Tensor:
+    def read(self, indices: np.ndarray | Sequence, crop: CropSlices | None = None, side: int | None = None) -> Tensor:
         """Decodes frames: uint8 RGB `(*S, C, H, W)`, the colours of a pixel side by side in memory (channels last).
 
         `indices` are 0-based, in any order and shape `S`, also repeated; `crop` keeps some rows and columns, and only
-        these are kept in memory. Raises VideoError where a frame can't be decoded in time, has another size than the
+        these are kept in memory; `side` shrinks what is kept, frame by frame, to so many pixels on its shorter side
+        (nothing is enlarged). Raises VideoError where a frame can't be decoded in time, has another size than the
         first, or the frames take more memory than there is; IndexError past the end.
         """
         indices = np.asarray(indices)
@@ -61,7 +63,7 @@ class VideoReader:
         if needed[0] < 0 or needed[-1] >= self.num_frames:
             raise IndexError(f"{self.path} has frames 0 to {self.num_frames - 1}, not {needed[0]} to {needed[-1]}")
         rows, columns = crop or (slice(None), slice(None))
-        height, width = len(range(self.height)[rows]), len(range(self.width)[columns])
+        height, width = shrunk(len(range(self.height)[rows]), len(range(self.width)[columns]), side)
         check_memory(self.path, indices.size, height, width)
         try:
             frames = np.empty((indices.size, height, width, 3), np.uint8)
@@ -75,8 +77,11 @@ class VideoReader:
         for number, frame in enumerate(self._frames(needed)):
             if frame.shape[:2] != (self.height, self.width):
                 raise VideoError(self.path, "its frames are not all of one size")
+            part = frame[crop]
+            if part.shape[:2] != frames.shape[1:3]:
+                part = Image.fromarray(part).resize(frames.shape[2:0:-1], Image.Resampling.BILINEAR)
             for index in np.flatnonzero(place == number):
-                frames[index] = frame[crop]
+                frames[index] = part
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:
         """The frames of these indices, which rise, each `(H, W, C)`."""
@@ -96,6 +101,14 @@ class TensorVideo(VideoReader):
         # [] takes twenty times as long; of a part of each frame, too.
         frames = self.frames.index_select(0, indices.flatten()).unflatten(0, indices.shape)
         return frames[..., *crop] if crop else frames
+
+
+def shrunk(height: int, width: int, side: int | None) -> tuple[int, int]:
+    """The height and width of a frame whose shorter side is at most `side` pixels; None leaves it as it is."""
+    shorter = min(height, width)
+    if side is None or shorter <= side:
+        return height, width
+    return tuple(side if length == shorter else round(length * side / shorter) for length in (height, width))
 
 
 def check_memory(path: Path, frames: int, height: int, width: int, at_most: float | None = None) -> None:

@@ -73,9 +73,9 @@ class Views:
     """`clips` x `crops` views of a video, each a square of `size` pixels; a video's probabilities are their means.
 
     Nothing is drawn: the clips lie evenly between each other, one clip in the middle of the segments, and are
-    distinct as far as the video has frames. The crops lie evenly along the longer side, one in the middle; `scale` is
-    their side as a fraction of the shorter side (224 of 256 is 0.875). Frames of a window are `stride` apart. (The released code draws the clips, and gives a
-    portrait video three times the centre crop: departures, notebook 02.)
+    distinct as far as the video has frames; frames of a window are `stride` apart. The crops lie evenly along the
+    longer side, one in the middle; `scale` is their side as a fraction of the shorter side (224 of 256 is 0.875). (The
+    released code draws the clips, and gives a portrait video three times the centre crop: departures, notebook 02.)
 
     Raises ValueError for less than one clip, crop, pixel or stride, and a scale outside 0 to 1.
     """
@@ -122,6 +122,8 @@ def parse_views(text: str, size: int | None = None, of_file: Mapping[str, Any] |
     try:
         known = Views(**of_file or {})
     except TypeError:
-        raise ValueError(f"the views of a weights file are clips, crops, size, scale and stride, not {of_file!r}") from None
+        raise ValueError(
+            f"the views of a weights file are clips, crops, size, scale and stride, not {of_file!r}"
+        ) from None
     scale = known.scale if crops == known.crops else 0.875 if crops == 1 else 1.0
     return Views(clips, crops, size or round(scale * known.size / known.scale), scale, known.stride)

@@ -6,12 +6,15 @@ carried out, so that the same video gets the same crop on any device and in any 
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from tdn.utils import unknown_name
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as torchvision's weights expect
 SAMPLINGS = ("released", "even")  # how training clips are drawn, `random_crop` and `sampling.training_windows`
@@ -117,23 +120,30 @@ def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
 
 
-def mirrored_labels(class_names: Sequence[str], mirrored: bool = True) -> list[int | None]:
+def mirrored_labels(
+    class_names: Sequence[str], mirrored: bool = True, twins: Mapping[str, str] = MappingProxyType({})
+) -> list[int | None]:
     """What each class becomes when its videos are flipped left to right, found from the names; None for all where
-    `mirrored` is False.
+    `mirrored` is False. `twins` are names of classes that become each other, where their names do not tell.
 
     A name without a side keeps its label; "Pushing it from left to right" becomes the class with the sides exchanged,
     its twin; None where no such class exists, and such videos must not be flipped. "right" is also an adverb: alone,
     and without a twin, it is no side ("pulling it right out"), unless a "left" is without its twin too. (The released
-    code exchanges six labels by number: departures, notebook 02.)
+    code exchanges six labels by number: departures, notebook 02.) Raises ValueError for a twin that is no class.
     """
+    given = {**twins, **{other: one for one, other in twins.items()}}
+    if unknown := [name for name in given if name not in class_names]:
+        raise ValueError(unknown_name("class", unknown[0], class_names))
     if not mirrored:
         return [None] * len(class_names)
     names = [OTHER_WAY.sub("Counterclockwise", name) for name in class_names]
     sides = [{side.lower() for side in SIDES.findall(name)} for name in names]
     label_of = {name.lower(): label for label, name in enumerate(names)}
-    twins = [label_of.get(SIDES.sub(lambda word: MIRRORED_WORDS[word[0].lower()], name).lower()) for name in names]
-    left_alone = any("left" in of and twin is None for of, twin in zip(sides, twins, strict=True))
-    return [
+    by_name = [label_of.get(SIDES.sub(lambda word: MIRRORED_WORDS[word[0].lower()], name).lower()) for name in names]
+    left_alone = any("left" in of and twin is None for of, twin in zip(sides, by_name, strict=True))
+    found = [
         label if not of or (twin is None and of == {"right"} and not left_alone) else twin
-        for label, (of, twin) in enumerate(zip(sides, twins, strict=True))
+        for label, (of, twin) in enumerate(zip(sides, by_name, strict=True))
     ]
+    index = {name: label for label, name in enumerate(class_names)}
+    return [index[given[name]] if name in given else label for name, label in zip(class_names, found, strict=True)]

@@ -27,7 +27,7 @@ from tdn.utils import kind_of, unknown_name
 
 __all__ = ["IMAGE_SUFFIXES", "CropSlices", "TensorVideo", "VideoError", "VideoReader", "open_video"]
 
-KEPT = 64 << 20  # bytes: the packets of smaller files stay in memory, those of others are read once more
+KEPT, FAR = 64 << 20, 500  # bytes: packets of smaller files stay in memory; frames to skip, for a jump in these, too
 ONE_EACH = ("h264", "hevc", "av1", "vp9", "mpeg4")  # one packet is one frame, but for the exceptions below
 PACKED = re.compile(rb"DivX\d+(b|Build)\d+p")  # how an encoder of MPEG-4 says that it puts two frames in a packet
 BROADCAST = ("mpegts", "mpeg")  # recordings begin and end anywhere, and promise nothing
@@ -67,19 +67,20 @@ def _through_decord(path: Path) -> VideoReader:
         return DecordReader(path, opened.num_frames, opened.height, opened.width, opened.fit_for_decord)
 
 
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """How often to turn a frame by 90 degrees, counterclockwise, to have it upright. OSError where a player would
-    mirror it, too."""
+def quarter_turns(frame: av.VideoFrame) -> int:
+    """How often to turn a frame by 90 degrees, counterclockwise, to have it upright."""
+    return 0 if frame.rotation % 90 else frame.rotation // 90
+
+
+def _upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Height and width. OSError where a player would mirror it, too."""
+    # Asked once: after a look at its side_data a frame stays in memory until Python collects it.
     matrix = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
     if matrix is not None:
         a, b, _, c, d = struct.unpack_from("<5i", bytes(matrix))  # (x, y) is shown at (a x + c y, b x + d y)
         if a * d < b * c:
             raise OSError(errno.EINVAL, "a player shows it mirrored (display matrix): write it anew, as it is shown")
-    return 0 if frame.rotation % 90 else frame.rotation // 90
-
-
-def _upright_size(frame: av.VideoFrame) -> tuple[int, int]:
-    return (frame.width, frame.height) if _quarter_turns(frame) % 2 else (frame.height, frame.width)
+    return (frame.width, frame.height) if quarter_turns(frame) % 2 else (frame.height, frame.width)
 
 
 @dataclass
@@ -96,9 +97,8 @@ class _Packets:
 
 
 class PyAVReader(VideoReader):
-    """Decodes frame by frame from the start; in large files, where packets can be trusted, from the key frame before.
-    There are as many frames as packets where each is known to be a frame that is shown; else all are decoded to count
-    them."""
+    """Decodes frame by frame from the start; in large files, and far into others, where packets can be trusted, from
+    the key frame before. There are as many frames as packets where each is known to be shown; else all are decoded."""
 
     def __init__(self, path: Path):
         """Demuxes all packets, and decodes the first frame, as only it has the rotation; reading continues from it."""
@@ -161,10 +161,11 @@ class PyAVReader(VideoReader):
             self._busy = False
 
     def _frames(self, needed: np.ndarray) -> Iterator[np.ndarray]:
-        in_order = self._from_key_frames if self.plain and self._packets.jumps else self._from_the_start
+        jumps = self.plain and self._packets.jumps and (self._packets.kept is None or needed[0] > FAR)
+        in_order = self._from_key_frames if jumps else self._from_the_start
         to_rgb = VideoReformatter()  # each frame would make one of its own
         for frame in in_order(needed):
-            yield np.rot90(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), _quarter_turns(frame))
+            yield np.rot90(to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray(), quarter_turns(frame))
 
     def _from_the_start(self, needed: np.ndarray) -> Iterator[av.VideoFrame]:
         frames, self._undecoded = self._undecoded or self._decode(), None
@@ -272,7 +273,7 @@ def _survey(path: Path, file: BinaryIO, container: av.container.InputContainer, 
         and found.pts[0] == found.key_pts[0] != nothing
         and bool((np.diff(found.pts) > 0).all())
     )
-    found.jumps = found.plain and (codec.intra_only or (kind != "avi" and not packed)) and not found.kept
+    found.jumps = found.plain and (codec.intra_only or (kind != "avi" and not packed))
     return found
 
 

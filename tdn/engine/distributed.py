@@ -4,12 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from tdn.utils import refuse_unguarded
 
 LAUNCHED = "LOCAL_RANK" in os.environ  # set by torchrun
 _gpu = int(os.environ.get("LOCAL_RANK", 0))
@@ -86,6 +90,32 @@ def all_reduce(value: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(value)
     return value
+
+
+@contextmanager
+def lock_on_rank0(folder: Path) -> Iterator[None]:
+    """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing.
+    Raises RuntimeError in a script without its guard (`refuse_unguarded`)."""
+    refuse_unguarded()
+    if rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+    lock, seconds = FileLock(folder / ".lock"), 0
+    while not broadcast(lock.is_locked):  # asked again and again, or waiting ranks run into a timeout
+        try:
+            if rank() == 0:
+                lock.acquire(timeout=seconds)
+        except Timeout:
+            if not seconds:
+                print(f"{folder.name} is being trained by another process; waiting for it", flush=True)
+            seconds = 30
+    try:
+        if rank() == 0:
+            for part in folder.glob(".*.part"):  # of a killed process: no other one holds the lock
+                part.unlink()
+        yield
+    finally:
+        if rank() == 0:
+            lock.release()
 
 
 def replicate(model: nn.Module, device: torch.device) -> nn.Module:

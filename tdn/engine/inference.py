@@ -94,6 +94,12 @@ class Answer(NamedTuple):
     probability: float
 
 
+def weights_file(path: str | os.PathLike) -> Path:
+    """The file itself, or that in a folder of results."""
+    path = Path(path)
+    return path / WEIGHTS if (path / WEIGHTS).is_file() else path
+
+
 def load_network(
     weights: str | os.PathLike,
     segments: int | None = None,
@@ -107,8 +113,7 @@ def load_network(
     the crop's size in pixels are the file's, else "class 0", "class 1" and so on, and as `parse_views`. `views` is as
     "10x3". Raises as `load_model` and `parse_views`; ValueError where the names are not as many as the classes.
     """
-    path = Path(weights)
-    model, name, names, of_file = load_model(path / WEIGHTS if (path / WEIGHTS).is_file() else path, segments)
+    model, name, names, of_file = load_model(weights_file(weights), segments)
     classes = model.fc.out_features
     names = class_names or names or [f"class {index}" for index in range(classes)]
     if len(names) != classes:

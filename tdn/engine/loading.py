@@ -75,11 +75,11 @@ class TrainingLoader:
 
 
 def workers(clips: TrainingClips | TestClips) -> dict[str, Any]:
-    """The processes of a DataLoader over `clips`: none where memory only has to be indexed, else one per core that this
+    """The processes of a DataLoader over `clips`: none where clips are only to be copied, else one per core that this
     process may use, at most 16."""
     processes = os.environ.get("LOCAL_WORLD_SIZE")  # torchrun sets this, and one thread for each process
     cores = len(os.sched_getaffinity(0)) // int(processes) if processes else torch.get_num_threads()
-    count = 0 if clips.videos.in_memory else min(max(cores, 1), 16)
+    count = 0 if clips.videos.decoded else min(max(cores, 1), 16)
     if count:
         check_script()
     return {"num_workers": count, "multiprocessing_context": worker_context if count else None}

@@ -77,6 +77,7 @@ def fit(
     val_clips: TestClips | None = None,
     compute: Compute = Compute(),
     on_step: Callable[[int], None] | None = None,
+    on_epoch: Callable[[list[dict[str, float]]], bool] | None = None,
 ) -> "Training":
     """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch: none is chosen by its validation
     accuracy. Videos that can't be read are reported and left out.
@@ -93,7 +94,9 @@ def fit(
     of the clips as they were trained on (NaN if fp16 skipped all); val_top1 (with `val_clips`), seconds.
 
     `loader` has the recipe's batch and `compute.micro_batch(recipe)`. `on_step` is called with the steps since the last
-    call (at first: those done before), in place of a progress bar.
+    call (at first: those done before), in place of a progress bar. `on_epoch` gets the history after each epoch, in
+    every process, before its checkpoint is written, and of a resumed training at once; where it returns True, training
+    ends.
 
     Raises ValueError for plateau without `val_clips`, a `td_lambda` without TD loss, and where no training video can be
     read; FloatingPointError where the loss is not finite.
@@ -108,7 +111,8 @@ def fit(
     with tqdm(initial=done, total=total, unit="step", leave=False, disable=on_step is not None or rank() > 0) as bar:
         on_step = on_step or bar.update
         on_step(done if bar.disable else 0)
-        for epoch in range(len(training.history), recipe.epochs):
+        ended = bool(on_epoch and training.history and on_epoch(training.history))
+        for epoch in range(len(training.history), 0 if ended else recipe.epochs):
             bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
             start = time.monotonic() - training.seconds
             row = {"epoch": epoch + 1, "lr": training.lr, "waiting": training.train_one_epoch(on_step)}
@@ -120,11 +124,15 @@ def fit(
             if val_clips is not None:
                 batch = 2 * compute.micro_batch(recipe)
                 row["val_top1"] = evaluate(model, val_clips, device, batch, compute.dtype).top(1)
+                bar.set_postfix(loss=f"{row['loss']:.3f}", val=f"{row['val_top1']:.1%}", refresh=False)
             if recipe.schedule not in EACH_STEP:
                 training.decay.step(*([row["val_top1"]] if recipe.schedule == "plateau" else []))
             training.history.append(row | {"seconds": round(time.monotonic() - start, 1)})
+            ended = on_epoch is not None and on_epoch(training.history)
             training.begin_epoch()
             training.save()
+            if ended:
+                break
     return training
 
 
@@ -205,7 +213,7 @@ class Training:
                     self.unreadable[str(video.path)] = video.reason
                     tqdm.write(f"left out, unreadable: {video.path}: {video.reason}")
             first = (epoch * loader.steps + self.step) * loader.micro_batches
-            self.totals = self.totals + self._train_step(shard, first)
+            self.totals = self.totals + self.train_step(shard, first)
             self.step += 1
             on_step(1)
             now = time.monotonic()
@@ -229,7 +237,7 @@ class Training:
             possible = clips_a_second / (1 - waiting)
             tqdm.write(f"{waiting:.0%} of the time waits for clips: {clips_a_second:,.0f} a second of {possible:,.0f}")
 
-    def _train_step(self, shard: Shard, first: int) -> Tensor:
+    def train_step(self, shard: Shard, first: int) -> Tensor:
         """Returns the totals of all processes. `first`: index of the step's first micro-batch in the whole training."""
         self.optimizer.zero_grad(set_to_none=True)
         readable = [(first + i * world_size() + rank(), samples) for i, (samples, _) in enumerate(shard) if samples]

@@ -229,13 +229,6 @@ def weights_of(profile: Profile) -> list[Run]:
     return [profile.runs(row, table)[0] for row in table.rows if row.name in IN_RECORD]
 
 
-def own_run(data: DatasetSpec, model: str, num_segments: int, pretrained: str | None = IMAGENET) -> Run:
-    """A network on one's own data, with the recipe and views of Something-Something; `pretrained=None` trains it from
-    scratch. Raises ValueError for an unknown model."""
-    options = tuple(resolve_options(model, {}).items())
-    return Run(model, options, num_segments, data, PAPER.size, PAPER.scales, ONE_VIEW, SOMETHING, 0, pretrained)
-
-
 PROFILES = {profile.name: profile for profile in (RECORD, SMOKE, POCKET, PAPER, GESTURES, GESTURES_RECORD)}
 
 

@@ -4,21 +4,27 @@ import functools
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
 from tdn.data.disk.catalog import PUBLISHED, DatasetSpec
 from tdn.data.pocket import render as pocket
 from tdn.data.sampling import Views
-from tdn.engine.distributed import broadcast, default_precision, device, rank, to_device, world_size
+from tdn.engine.distributed import (
+    broadcast,
+    default_precision,
+    device,
+    lock_on_rank0,
+    rank,
+    to_device,
+    world_size,
+)
 from tdn.engine.evaluation import Answers, Evaluation, ensemble, evaluate
 from tdn.engine.loading import TrainingLoader
 from tdn.engine.recipes import Recipe
@@ -31,7 +37,6 @@ from tdn.model.zoo import SYSTEMS, create_model
 from tdn.utils import (
     digest_of,
     home,
-    refuse_unguarded,
     write_record,
     write_text,
     write_whole,
@@ -46,6 +51,7 @@ FILES = ("config.json", "history.csv", "scores.npz", "weights.pt", "metrics.json
 Data = pocket.PocketSpec | pocket.PocketPart | DatasetSpec
 video_sets: dict[tuple[Data, Path], tuple[VideoSet, VideoSet]] = {}  # those of the last data set (`videos`)
 OnStep = Callable[[int], None] | None
+OnEpoch = Callable[[Path, VideoResNet, list[dict[str, float]]], bool] | None
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,11 @@ class Run:
 
 @functools.cache  # tables ask thousands of times
 def _digits(config: Run, result: int, render: int) -> str:
-    fields = asdict(config)
-    if config.views.stride == 1:  # names are older than strides
-        del fields["views"]["stride"]
+    part = fields = asdict(config)
+    while isinstance(part, dict):  # names are older than strides
+        if part["views"]["stride"] == 1:
+            del part["views"]["stride"]
+        part = part["pretrained"]
     text = json.dumps(fields | {"result": result, "render": render}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -98,8 +106,8 @@ def _command(config: Run, results: Path) -> str:
         seeds = f":{config.seed + 1}" if config.seed else ""  # the profile may have one alone
         within = "record/" if results.parent.name == "record" else ""  # record/gestures
         return f"tdn train --profile {within}{results.name}{seeds} --runs {config.name}"
-    of = f"--model {config.model} --segments {config.num_segments}{'' if config.pretrained else ' --pretrained none'}"
-    return f"tdn train --dataset {shlex.quote(config.data.name)} {of}"
+    folder = shlex.quote(str(results))
+    return f"tdn train {shlex.quote(config.data.name)} --out {folder} --recipe {folder}/recipe.toml"
 
 
 def impossible(config: Run, has_weights: bool = False) -> str | None:
@@ -117,7 +125,7 @@ def impossible(config: Run, has_weights: bool = False) -> str | None:
         lacking = f"for {config.model}, only for networks on {', '.join(IMAGENET_RESNETS)}"
     else:
         return None
-    choice = "--pretrained none (from scratch) or --pretrained FILE (weights to initialise from)"
+    choice = "--pretrained FILE (weights to initialise from)"
     return f"torchvision has no ImageNet weights {lacking}; possible: {choice}"
 
 
@@ -149,12 +157,14 @@ def run(
     compute: Compute = Compute(),  # noqa: B008 (it is frozen)
     on_step: OnStep = None,
     pretrained: Path | None = None,
+    on_epoch: OnEpoch = None,
 ) -> Result:
     """The stored result of `config`. A missing run is trained, an interrupted one resumes from its last checkpoint.
 
     A second process that wants the same run waits for the first. Under torchrun all processes call this, and rank 0
     writes. `compute` and `on_step` as in `fit`; `pretrained` is a weights file to initialise from in place of
-    `config.pretrained`, which the manifest records.
+    `config.pretrained`, which the manifest records. `on_epoch` is as of `fit`, but gets the run's folder, its network
+    and the history, which then has the validation top-1 of each epoch.
     """
     result = stored(config, results)
     if rank() == 0 and (reason := changed_data(config, results) or _other_start(result, pretrained)):
@@ -164,7 +174,7 @@ def run(
             pretrained = run(config.pretrained, results, data, compute).file("weights.pt")
         with lock_on_rank0(result.folder):
             if not broadcast(result.complete):  # another process may have trained it meanwhile
-                _train(config, pretrained, result.folder, data, compute, on_step)
+                _train(config, pretrained, result.folder, data, compute, on_step, on_epoch)
     if rank() == 0:
         (result.folder / "checkpoint.pt").unlink(missing_ok=True)
         for name in FILES if not isinstance(result, Recorded) else ():
@@ -185,32 +195,6 @@ def _other_start(result: Result, weights: Path | None) -> str | None:
     if json.loads(result.file("config.json").read_text())["pretrained_sha256"] == digest_of(weights):
         return None
     return f"{result.folder.name} did not start from {weights}: to train it from there, move {result.folder} elsewhere"
-
-
-@contextmanager
-def lock_on_rank0(folder: Path) -> Iterator[None]:
-    """All processes of this program are inside while rank 0 holds the lock of `folder`, which is made where missing.
-    Raises RuntimeError in a script without its guard (`refuse_unguarded`)."""
-    refuse_unguarded()
-    if rank() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-    lock, seconds = FileLock(folder / ".lock"), 0
-    while not broadcast(lock.is_locked):  # asked again and again, or waiting ranks run into a timeout
-        try:
-            if rank() == 0:
-                lock.acquire(timeout=seconds)
-        except Timeout:
-            if not seconds:
-                print(f"{folder.name} is being trained by another process; waiting for it", flush=True)
-            seconds = 30
-    try:
-        if rank() == 0:
-            for part in folder.glob(".*.part"):  # of a killed process: no other one holds the lock
-                part.unlink()
-        yield
-    finally:
-        if rank() == 0:
-            lock.release()
 
 
 def trained(config: Run, results: Path) -> VideoResNet:
@@ -280,7 +264,22 @@ def val_video(spec: Data, index: int, data: Path = DATA) -> Video:
     return videos(spec, data)[1].videos[index]
 
 
-def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compute: Compute, on_step: OnStep) -> None:
+def save_weights(model: VideoResNet, config: Run, class_names: Sequence[str], file: Path) -> None:
+    """Weights with all that `load_network` wants to know."""
+    network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
+    about = {"network": network, "class_names": list(class_names), "views": asdict(config.views)}
+    write_whole(file, lambda file: torch.save({"model": model.state_dict()} | about, file))
+
+
+def _train(
+    config: Run,
+    pretrained: Path | None,
+    folder: Path,
+    data: Path,
+    compute: Compute,
+    on_step: OnStep,
+    on_epoch: OnEpoch,
+) -> None:
     for video_set in videos(getattr(config.data, "whole", config.data), data):
         video_set.reader = compute.reader
         video_set.keep_in_memory(0.5 / world_size())
@@ -311,10 +310,11 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
     drawn = config.scales, config.seed, config.recipe.sampling, config.views.stride
     train_clips = TrainingClips(train_set, config.num_segments, model.window, *drawn)
     val_clips = TestClips(val_set, config.num_segments, model.window, config.views)
-    plateau_clips = val_clips if config.recipe.schedule == "plateau" else None
+    of_epochs = val_clips if config.recipe.schedule == "plateau" or on_epoch else None
+    watch = functools.partial(on_epoch, folder, model) if on_epoch else None
     micro_batch = compute.micro_batch(config.recipe)
     loader = TrainingLoader(train_clips, config.recipe.batch, micro_batch)
-    training = fit(model, loader, config.recipe, config.size, folder, device(), plateau_clips, compute, on_step)
+    training = fit(model, loader, config.recipe, config.size, folder, device(), of_epochs, compute, on_step, watch)
     evaluation = evaluate(model, val_clips, device(), 2 * micro_batch, compute.dtype)
     one_view = replace(config.views, clips=1, crops=1)
     train_clips = TestClips(train_set, config.num_segments, model.window, one_view)
@@ -325,9 +325,7 @@ def _train(config: Run, pretrained: Path | None, folder: Path, data: Path, compu
         return
     training.save_history()  # a process killed after its last checkpoint has not written it
     evaluation.save(folder / "scores.npz")
-    network = {"name": config.model, "options": dict(config.options), "num_segments": config.num_segments}
-    about = {"network": network, "class_names": val_set.class_names, "views": asdict(config.views)}
-    write_whole(folder / "weights.pt", lambda file: torch.save({"model": model.state_dict()} | about, file))
+    save_weights(model, config, val_set.class_names, folder / "weights.pt")
     seconds = round(sum(row["seconds"] for row in training.history), 1)
     manifest = {"run": config.name, "finished": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": seconds}
     manifest |= {"seed": config.seed, **environment(), "processes": world_size(), **asdict(compute)}

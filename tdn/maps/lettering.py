@@ -1,7 +1,9 @@
 """Names in pictures: letters that a font of this machine has, cut to the room that there is."""
 
 import functools
+import itertools
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -43,6 +45,16 @@ def fitted(text: str, inches: float, size: float, lines: int = 1) -> str:
         rows.append(rest[:at].rstrip())
         rest = rest[at:].lstrip()
     return "\n".join(rows)
+
+
+def by_font(text: str) -> Iterator[tuple[str, str]]:
+    """Parts of a text of `drawable`, each with the file of its font: the first of matplotlib's with the letters."""
+    paths = [findfont(FontProperties(family=[name])) for name in plt.rcParams["font.family"]]
+
+    def path_of(letter: str) -> str:
+        return next((path for path in paths if ord(letter) in _letters(path)), paths[0])
+
+    return (("".join(letters), path) for path, letters in itertools.groupby(text, path_of))
 
 
 def _letters_that_fit(text: str, inches: float, size: float) -> int:

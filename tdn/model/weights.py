@@ -36,7 +36,13 @@ RELEASED_NAMES = [
 ]
 # What no 2D network has, or gives: its own modules, and the batch norm of the motion stem.
 NOT_IN_2D = (".before.", ".temporal.", ".beside.", ".channel_attention.", "s_tdm.1.cnn.bn.")
-LARGEST = {"clips": 1000, "crops": 1000, "size": 2048, "scale": 1}  # views of a file; networks see 224 pixels or so
+LARGEST = {
+    "clips": 1000,
+    "crops": 1000,
+    "size": 2048,
+    "scale": 1,
+    "stride": 1000,
+}  # views of a file; networks see 224 pixels or so
 RELEASED_UNUSED = "base_model.conv1_temp."  # stored in every released file, used by no forward pass
 
 

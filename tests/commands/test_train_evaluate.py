@@ -1,9 +1,6 @@
 """`tdn train`, `tdn evaluate` and `tdn data`."""
 
-import dataclasses
-import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +14,6 @@ from helpers import layouts
 
 import tdn
 from tdn.__main__ import main
-from tdn.data.sampling import Views
-from tdn.engine.recipes import Recipe
 from tdn.experiments import profiles
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.registry import all_runs, with_pretrained
@@ -44,27 +39,6 @@ def test_runs_are_listed_and_those_not_possible_with_the_reason(capsys, home):
     name = all_runs(PROFILES["paper"], ["s_tdm_fusion"])[0].name
     assert main(["train", "--profile", "paper", "--runs", name]) == 2
     assert "Something-Something V1" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_own_videos_are_checked_trained_and_evaluated(tmp_path, home, results, monkeypatch, capsys):
-    def small(*arguments):
-        recipe = Recipe(epochs=1, batch=2, lr=0.01)
-        own_run = profiles.own_run(*arguments)
-        return dataclasses.replace(own_run, options=(("width", 8),), size=48, views=Views(size=48), recipe=recipe)
-
-    monkeypatch.setattr("tdn.commands.train.own_run", small)
-    data = ["--dataset", str(layouts.folder(tmp_path / "mine"))]
-    assert main(["data", "check", data[1], "--reader", "decord"]) == 0
-    assert json.loads(next((home / ".data/index").glob("*.json")).read_text())["reader"] == "decord"
-    assert main(["train", *data, "--model", "tdn_resnet10", "--segments", "4", "--pretrained", "none"]) == 0
-    printed = capsys.readouterr().out
-    (weights,) = results.glob("paper/runs/*/weights.pt")
-    assert f"weights, scores and manifest: {weights.parent}" in printed and "1 epochs, batch 2" in printed
-    assert "pretrained" not in json.loads((weights.parent / "manifest.json").read_text())
-    assert main(["evaluate", *data, "--weights", str(weights), "--views", "1x1", "2x1"]) == 0
-    assert re.search(r"\| 2x1 +\| +48 ", capsys.readouterr().out), "at the size that it was trained for"
-    assert main(["train", *data, "--list"]) == 0 and "without --list" in capsys.readouterr().out
 
 
 def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, capsys):

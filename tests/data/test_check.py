@@ -56,7 +56,7 @@ def test_a_check_reports_what_is_broken_and_its_index_is_used(place, home, capsy
 
     index = csv.DictReader((home / ".data/index/ssv2.csv").read_text().splitlines())
     rows = {Path(row["path"]).name: row for row in index}
-    part, _, *row = rows["201.webm"].values()
+    part, _, _, _, *row = rows["201.webm"].values()
     size = str((videos / "201.webm").stat().st_size)
     assert (part, *row[:4], row[-1], rows["207.webm"]["problem"]) == ("train", "1", L, "12", size, "", "missing")
 

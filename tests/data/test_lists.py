@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tdn.__main__ import main
-from tdn.data.disk.lists import class_names, printable, read_list
+from tdn.data.disk.lists import class_names, printable, read_list, seconds
 
 NAMES = [f"类 {number}" for number in range(18)]
 TEXT = "\n".join(NAMES)
@@ -99,7 +99,7 @@ def test_forms_of_lists(text, expected, tmp_path):
     rows, notes = read_list(tmp_path / "train.csv", tmp_path)
     assert [(row.path, row.label) for row in rows] == expected and not notes
     lines = text.lstrip("\ufeff").splitlines()
-    assert all(path in lines[line - 1] for line, path, _ in rows)
+    assert all(row.path in lines[row.line - 1] for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_two_numbers_that_may_be_something_else_are_doubtful(tmp_path):
     """One-hot `path 1 0` has the label of `path frames label`, too; `take 1 0` may be a path with a blank."""
     (tmp_path / "train.txt").write_text("a 1 0\nb 0 1\n")
     rows, notes = read_list(tmp_path / "train.txt", tmp_path)
-    assert [row[1:] for row in rows] == NUMBERS and re.search("train.txt: .* one-hot", *notes)
+    assert [row[1:3] for row in rows] == NUMBERS and re.search("train.txt: .* one-hot", *notes)
     (tmp_path / "train.txt").write_text("a 1 0\nb 1 1\nc 4 2")
     assert re.search("train.txt: .* numbers of frames", *read_list(tmp_path / "train.txt", tmp_path)[1])
     (tmp_path / "train.txt").write_text("take 1 0\ntake 2 1\n")
     (tmp_path / "take 2").mkdir()
     rows, notes = read_list(tmp_path / "train.txt", tmp_path)
-    assert [row[1:] for row in rows] == [("take 1", "0"), ("take 2", "1")] and not notes
+    assert [row[1:3] for row in rows] == [("take 1", "0"), ("take 2", "1")] and not notes
 
 
 def test_any_text_can_be_printed():
@@ -152,5 +152,9 @@ def test_what_of_a_list_is_not_used_is_said(tmp_path):
     assert [row.label for row in rows] == ["wave", "point"]
     assert note == "train.csv: line 1 is read as titles of the columns: filename | gesture"
     (tmp_path / "train.csv").write_text("path,start,end,label\na.mp4,0,10,walk\na.mp4,20,30,run\n")
-    rows, (note,) = read_list(tmp_path / "train.csv", tmp_path)
-    assert len(rows) == 2 and note == "train.csv: start, end not used: whole videos are read"
+    rows, notes = read_list(tmp_path / "train.csv", tmp_path)
+    assert [row[1:] for row in rows] == [("a.mp4", "walk", "0", "10"), ("a.mp4", "run", "20", "30")] and not notes
+    assert [seconds(text) for text in ("12.5", "1:02.5", "1:00:02")] == [12.5, 62.5, 3602]
+    for text in ("", "1:", "-1", "1:2:3:4", "ten"):
+        with pytest.raises(ValueError, match="no time: seconds"):
+            seconds(text)

@@ -118,8 +118,6 @@ def test_what_is_left_out_is_counted_and_named(tmp_path, home, capsys):
     spec.videos(home / ".data")
     without_index = capsys.readouterr().out.splitlines()
     assert sorted(without_index) == sorted(f"{root}: {note}" for note in expected)
-    assert main(["train", "--dataset", str(root), "--list"]) == 0
-    assert capsys.readouterr().out.splitlines()[: len(expected)] == without_index
     assert main(["data", "check", str(root)]) == 1
     shown = capsys.readouterr().out
     assert all(f"\n  {note}\n" in shown for note in expected)

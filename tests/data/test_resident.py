@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.videos import read
 
-from tdn.data.clips import Resident
+from tdn.data.resident import Resident
 from tdn.utils import worker_pool
 
 FRAMES = torch.arange(2 * 3 * 4 * 6, dtype=torch.uint8).view(2, 3, 4, 6)
@@ -42,6 +42,6 @@ def test_a_part_has_its_own_videos_whether_the_whole_was_decoded_before_or_not(f
 
 def test_room_that_is_not_used_takes_no_memory():
     """A limit may be half of all memory."""
-    program = "from tdn.data.clips import Resident; r = Resident(10**11); r.keep(0, {frames})"
+    program = "from tdn.data.resident import Resident; r = Resident(10**11); r.keep(0, {frames})"
     program = program.format(frames="__import__('torch').ones(1, 3, 8, 8).byte()") + "; print(r.open(0).frames.sum())"
     assert "192" in subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -27,11 +27,11 @@ def test_the_split_is_that_of_the_names_and_what_is_missing_stays_in_it(place, h
     train, val = SPEC.videos(home)
     assert (len(train), len(val)) == (121, 99) and train.class_names == NAMES and SPEC.num_classes == 10
     for videos, validation in ((train, False), (val, True)):
-        for path, label in videos.videos:
+        for path, label, _ in videos.videos:
             name, number = re.fullmatch(r"testvideo_(.+)_(\d+)\.mp4", path.name).groups()
             assert path.parent == root / "testvideo" and NAMES[label] == name
             assert (int(number) in GESTURES_VALIDATION[name]) == validation
-    there = {path.name for videos in (train, val) for path, _ in videos.videos if path.exists()}
+    there = {path.name for videos in (train, val) for path, _, _ in videos.videos if path.exists()}
     assert there == set(layouts.GESTURES) and len(there) == 8
 
 
@@ -40,7 +40,7 @@ def test_left_out_and_missing_clips_are_said_and_none_is_mirrored_also_by_the_in
     for _ in range(2):
         train, val = SPEC.videos(home / ".data")
         assert "clips of none of the 10 gestures, left out: 1 (testvideo_unclassified_2.mp4)" in capsys.readouterr().out
-        left = next(i for i, (path, _) in enumerate(train.videos) if path.name == "testvideo_left_2.mp4")
+        left = next(i for i, video in enumerate(train.videos) if video.path.name == "testvideo_left_2.mp4")
         clips = TrainingClips(train, 4, 1, (1.0,))
         samples = [clips[left] for epoch in range(20) if clips.start_epoch(epoch) is None]
         assert {(sample.label, sample.crops[0].flip) for sample in samples} == {(NAMES.index("left"), False)}
@@ -58,12 +58,12 @@ def test_its_folder_and_copies_by_class_are_the_same_set(copies, place, home, tm
     if copies == "train and val":
         root = tmp_path / "copies"
         for name in layouts.GESTURES:
-            part = "val" if name in {path.name for path, _ in before[1].videos} else "train"
+            part = "val" if name in {path.name for path, _, _ in before[1].videos} else "train"
             layouts.video_file(root / part / name.split("_")[1] / name, 1)
     monkeypatch.setenv("TDN_GESTURES", str(root))
     for videos, others in zip(SPEC.videos(home), before, strict=True):
-        assert [(path.name, label) for path, label in videos.videos] == [(p.name, label) for p, label in others.videos]
-        assert sum(path.exists() for path, _ in videos.videos) == sum(path.exists() for path, _ in others.videos)
+        assert [(v.path.name, v.label) for v in videos.videos] == [(v.path.name, v.label) for v in others.videos]
+        assert sum(path.exists() for path, _, _ in videos.videos) == sum(path.exists() for path, _, _ in others.videos)
 
 
 def test_absent_clips_are_said_with_what_to_do(tmp_path, monkeypatch, capsys):

@@ -11,7 +11,6 @@ from helpers.runs import TINY, on_the_cpu  # noqa: F401 (a fixture)
 
 from tdn.__main__ import main
 from tdn.data.disk.catalog import DatasetSpec
-from tdn.experiments import profiles
 from tdn.experiments import runs as experiment
 from tdn.experiments.registry import plan
 
@@ -95,18 +94,15 @@ def test_the_result_of_other_data_is_not_used(tmp_path, finished, monkeypatch):
     assert plan([config], results).done == [config], "without its data a result can still be read"
 
 
-def test_the_command_says_it_too(tmp_path, home, monkeypatch, capsys):
-    monkeypatch.setattr(profiles, "ROOT", home)
-    monkeypatch.setattr(
-        "tdn.commands.train.own_run", lambda data, *_: dataclasses.replace(TINY, data=data, recipe=RECIPE)
-    )
+def test_the_command_says_it_too(tmp_path, home, capsys):
     root = layouts.folder(tmp_path / "mine")
-    command = ["train", "--dataset", str(root), "--pretrained", "none"]
+    small = ["--width", "8", "--size", "48", "--segments", "2", "--epochs", "1", "--batch", "4"]
+    command = ["train", str(root), *small]
     assert main(command) == 0 and main(command) == 0
-    capsys.readouterr()
+    assert "nothing is left to train" in capsys.readouterr().out
     grown(root)
     assert main(command) == 2
     assert "4 classes" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
-    assert main(["train", "--dataset", str(tmp_path / "empty"), "--list"]) == 2
+    assert main(["train", str(tmp_path / "empty")]) == 2
     assert "must hold <class>/<video>" in capsys.readouterr().err

@@ -8,9 +8,7 @@ import torch
 from helpers import layouts
 
 from tdn.book.lines import full_size_cost
-from tdn.data.disk.catalog import DatasetSpec
-from tdn.engine.recipes import SOMETHING
-from tdn.experiments import profiles, registry, tables
+from tdn.experiments import registry, tables
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.runs import IMAGENET, Run, impossible, stored
 from tdn.experiments.tables import SHORT_VS_LONG, TABLES, TDRL_LAMBDA, TDRL_TIM, TEMPORAL_MODULES, Row
@@ -172,18 +170,13 @@ def test_a_plan_has_each_run_once_and_what_it_is_initialised_from_only_where_nee
     assert (todo.to_do, todo.impossible) == ([tuned[2]], {tuned[1]: "why"})
 
 
-def test_ones_own_data_is_trained_as_something_something_and_without_its_weights_only_if_told(monkeypatch, tmp_path):
+def test_networks_without_imagenet_weights_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("TDN_SSV1", str(layouts.ssv1(tmp_path)))
     tea = next(run for run in registry.all_runs(PROFILES["paper"], ["temporal_modules"]) if run.model == "tea_resnet50")
     assert "Res2Net" in impossible(tea) and impossible(tea, has_weights=True) is None
-    run = profiles.own_run(DatasetSpec(str(layouts.folder(tmp_path / "mine"))), "tdn_resnet18", 16)
-    assert impossible(run) is None
     for model in ("tdn_resnet10", "slowfast_resnet50"):
-        small = profiles.own_run(run.data, model, 8)
-        assert re.search(f"no ImageNet weights for {model}.*--pretrained none.*--pretrained FILE", impossible(small))
+        small = dataclasses.replace(tea, model=model, options=())
+        assert re.search(f"no ImageNet weights for {model}.*--pretrained FILE", impossible(small))
         assert impossible(small, has_weights=True) is None
-        assert impossible(profiles.own_run(run.data, model, 8, pretrained=None)) is None
-    assert run.recipe == SOMETHING and run.pretrained == IMAGENET and str(run.views) == "1x1"
-    assert run.create_model().fc.out_features == 3 and run.num_segments == 16
-    with pytest.raises(ValueError, match="did you mean tdn_resnet50"):
-        profiles.own_run(run.data, "tdn_resnet5", 8)
+        assert impossible(dataclasses.replace(small, pretrained=None)) is None
+    assert impossible(dataclasses.replace(tea, model="tdn_resnet18", options=())) is None

@@ -121,8 +121,8 @@ def lists(root: Path, counts: bool = False, names: bool = True) -> Path:
 
 def folder(root: Path, split: bool = False) -> Path:
     """Five training and three validation videos in folders of classes; with `split` in train/ and validation/."""
-    train = ["waving/b.MP4", "waving/c", "clapping hands/a.mp4", "nodding/d.mp4", "nodding/3.mp4"]
-    val = ["waving/a.mp4", "clapping hands/c", "nodding/f.mp4"]  # also by their hash
+    train = ["waving/a.mp4", "waving/c", "clapping hands/a.mp4", "nodding/d.mp4", "nodding/f.mp4"]
+    val = ["waving/b.MP4", "clapping hands/c", "nodding/3.mp4"]  # also by their hash
     for number, path in enumerate((*train, *val), 700):
         part = ("train" if path in train else "validation") if split else "."
         (video_file if path.lower().endswith(".mp4") else frame_folder)(root / part / path, number)

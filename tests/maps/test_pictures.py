@@ -11,7 +11,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from tdn.maps import lettering
 from tdn.maps.activation import Maps
-from tdn.maps.lettering import drawable, fitted
+from tdn.maps.lettering import by_font, drawable, fitted
 from tdn.maps.pictures import plot_columns, plot_rows, plot_strip
 
 
@@ -66,6 +66,7 @@ def test_an_installed_font_that_has_the_letters_is_taken(tmp_path, monkeypatch):
     (tmp_path / "broken.ttf").write_bytes(b"no font")
     monkeypatch.setattr(lettering, "findSystemFonts", lambda: [str(path) for path in tmp_path.glob("*.ttf")])
     assert drawable("打 once", "class 3") == "打 once" and plt.rcParams["font.family"][-1] == "One Letter"
+    assert [text for text, _ in by_font("打 once")] == ["打", " once"]
     assert drawable("打开", "class 3") == "class 3", "one letter that is in no font is enough"
     with warnings.catch_warnings(action="error"):
         figure = plot_strip(maps(1), "打")

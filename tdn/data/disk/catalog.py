@@ -165,9 +165,10 @@ def _contents(name: str, split: int, root: Path, fingerprint: str) -> str:
     labelled = _labelled(name, split, root, fingerprint)
     digest = hashlib.sha256(json.dumps(labelled.class_names).encode())
     for videos in (labelled.train, labelled.val):
-        for path, label in videos:
+        for path, label, stretch in videos:
+            part = f"\0{stretch}" if stretch else ""
             size = "" if name in PUBLISHED else _size(path)  # those of 240,000 files take minutes on some disks
-            digest.update(os.fsencode(f"{str(path).removeprefix(str(root))}\0{label}\0{size}\n"))
+            digest.update(os.fsencode(f"{str(path).removeprefix(str(root))}\0{label}\0{size}{part}\n"))
         digest.update(b"\n")
     counts = f"{len(labelled.class_names)} classes, {len(labelled.train)} + {len(labelled.val)} videos"
     return f"{counts}, sha256 {digest.hexdigest()[:16]}"

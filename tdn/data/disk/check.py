@@ -28,11 +28,26 @@ from tqdm import tqdm
 from tdn.data.clips import Video, VideoSet
 from tdn.data.disk.lists import printable, some
 from tdn.data.disk.published import Labelled
+from tdn.data.stretches import Stretch
 from tdn.data.transforms import mirrored_labels
 from tdn.data.video import IMAGE_SUFFIXES, VideoError, open_video
 from tdn.utils import refuse_unguarded, worker_pool, write_whole
 
-COLUMNS = ("set", "path", "label", "class", "frames", "bytes", "modified", "height", "width", "problem", "note")
+COLUMNS = (
+    "set",
+    "path",
+    "start",
+    "end",
+    "label",
+    "class",
+    "frames",
+    "bytes",
+    "modified",
+    "height",
+    "width",
+    "problem",
+    "note",
+)
 MISSING = "missing"
 CHUNK = 8  # videos that a worker takes at a time, and loses when the check is interrupted
 SAVE_EVERY = 60  # seconds
@@ -75,9 +90,10 @@ def load(file: Path, root: Path, fingerprint: str, command: str) -> tuple[VideoS
     sets = []
     for part in ("train", "val"):
         videos, problems, sizes = [], {}, []
-        for index, (_, path, label, _, *result) in enumerate(row for row in rows if row[0] == part):
+        for index, (_, path, start, end, label, _, *result) in enumerate(row for row in rows if row[0] == part):
             outcome = _outcome(result)
-            videos.append(Video(root / path, int(label)))
+            stretch = Stretch(float(start), float(end) if end else None) if start else None
+            videos.append(Video(root / path, int(label), stretch))
             sizes.append(outcome.frames * outcome.height * outcome.width * 3)
             if outcome.problem and not _changed(root / path, outcome):
                 problems[index] = f"{outcome.problem} (tdn data check, {state['date']})"
@@ -141,7 +157,7 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
             lines.append(f"  {sum(frames):,} frames, {lengths}")
         missing = sum(result.problem == MISSING for result in results)
         lines.append(f"  missing: {missing}, unreadable: {len(results) - len(frames) - missing}")
-        problems += [f"{path}: {checked[path].problem}" for path, _ in videos if checked[path].problem]
+        problems += [f"{path}: {checked[path].problem}" for path, _, _ in videos if checked[path].problem]
     problems = list(dict.fromkeys(problems))
     if problems:
         lines += ["missing or unreadable:", *(f"  {printable(problem, 500)}" for problem in problems[:SHOWN])]
@@ -166,12 +182,13 @@ def _repeated(labelled: Labelled) -> dict[str, list[str]]:
     real_folder = functools.cache(os.path.realpath)
     sets: list[list[str]] = [[], []]
     for paths, videos in zip(sets, labelled[1:3], strict=True):
-        for path, label in videos:
+        for path, label, stretch in videos:
             folder, name = os.path.split(listed := os.path.normpath(path))
             with suppress(ValueError):  # no file can have this name
                 folder = real_folder(folder)
-            paths.append(real := os.path.join(folder, name))
-            names.setdefault(real, {})[listed] = None
+            part = f" ({stretch})" if stretch else ""
+            paths.append(real := os.path.join(folder, name) + part)
+            names.setdefault(real, {})[listed + part] = None
             labels.setdefault(real, set()).add(label)
     found = {
         "videos with two labels or more": {path for path, of_one in labels.items() if len(of_one) > 1},
@@ -266,9 +283,9 @@ def _write(file: Path, labelled: Labelled, root: Path, fingerprint: str, checked
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for part, videos in (("train", labelled.train), ("val", labelled.val)):
-        for path, label in videos:
+        for path, label, stretch in videos:
             if path in checked:
-                row = (part, str(path).removeprefix(below), label, labelled.class_names[label])
+                row = (part, str(path).removeprefix(below), *(stretch or ("", "")), label, labelled.class_names[label])
                 writer.writerow((*row, *checked[path]))
     content = text.getvalue().encode("utf-8", "surrogatepass")  # names of files need not be UTF-8
     state = {
@@ -326,4 +343,4 @@ def _earlier(file: Path, root: Path, reader: str) -> dict[Path, Checked]:
     except (OSError, ValueError) as error:
         print(f"the index {file} is damaged and not used ({error}): every video is tried", flush=True)
         return {}
-    return {root / row[1]: _outcome(row[4:]) for row in rows} if state["reader"] == reader else {}
+    return {root / row[1]: _outcome(row[6:]) for row in rows} if state["reader"] == reader else {}

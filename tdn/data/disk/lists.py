@@ -14,6 +14,8 @@ EXPECTED = "`path label` or `path frames label`, or a table with the columns pat
 PATHS = ("path", "video_path", "clip_path", "file_path", "filepath", "file", "filename", "file_name", "video", "videos")
 PATHS += ("video_name", "clip", "clip_name", "name")
 LABELS = ("label", "labels", "class", "class_id", "label_id", "target", "category", "action", "class_name", "tag")
+STARTS = ("start", "begin", "from", "start_time", "time_start", "start_seconds", "start_s", "t_start")
+ENDS = ("end", "stop", "to", "until", "end_time", "time_end", "end_seconds", "end_s", "t_end")
 LOOKED_UP = 100  # lines whose paths decide what a number before the label is
 
 
@@ -21,6 +23,8 @@ class Row(NamedTuple):
     line: int
     path: str
     label: str  # a number, or the name of a class
+    start: str = ""  # of the stretch that is meant, in seconds or h:mm:ss
+    end: str = ""
 
 
 def read_text(file: Path) -> str:
@@ -83,9 +87,11 @@ def read_list(file: Path, root: Path) -> tuple[list[Row], list[str]]:
     tables = [table for separator in "\t;," if (table := _table(numbered, separator))]
     for table in [*tables, _table(numbered, " ") if _titles(titles) else None]:
         if table and (columns := _titles(table[0][1])):
-            times = [title for title in table[0][1] if re.search("start|begin|end|stop|from|until", title.lower())]
-            notes = [f"{file.name}: {', '.join(times)} not used: whole videos are read"] if times else []
-            return [Row(line, *(fields[column] for column in columns)) for line, fields in table[1:]], notes
+            times = [_column(table[0][1], names) for names in (STARTS, ENDS)]
+            rows = [(line, [fields[column] for column in columns], fields) for line, fields in table[1:]]
+            return [
+                Row(line, *found, *("" if at is None else fields[at] for at in times)) for line, found, fields in rows
+            ], []
     for table in tables:
         if all(fields[-1].isdecimal() for _, fields in table):
             return _numbered(file, root, table)
@@ -145,9 +151,24 @@ def _refuse_odd_row(file: Path, numbered: Sequence[tuple[int, str]], separators:
 
 def _titles(fields: Sequence[str]) -> tuple[int, int] | None:
     """The columns of the path and of the label, where the fields are titles."""
-    titles = [re.sub(r"[\s-]+", "_", field.lower()) for field in fields]
-    path, label = (next((titles.index(name) for name in names if name in titles), None) for names in (PATHS, LABELS))
+    path, label = (_column(fields, names) for names in (PATHS, LABELS))
     return None if path is None or label is None else (path, label)
+
+
+def _column(fields: Sequence[str], names: Sequence[str]) -> int | None:
+    """The first of the columns with these titles."""
+    titles = [re.sub(r"[\s-]+", "_", field.lower()) for field in fields]
+    return next((titles.index(name) for name in names if name in titles), None)
+
+
+def seconds(text: str) -> float:
+    """Of a time as 12.5, 1:02.5 or 1:00:02. Raises ValueError."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
+        raise ValueError(f"{text!r} is no time: seconds, m:ss or h:mm:ss")
+    total = 0.0
+    for part in text.split(":"):
+        total = 60 * total + float(part)
+    return total
 
 
 def _numbered(file: Path, root: Path, table: list[tuple[int, list[str]]]) -> tuple[list[Row], list[str]]:

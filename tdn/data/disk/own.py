@@ -1,6 +1,5 @@
 """Labelled videos of one's own: lists of paths and labels, or folders of classes."""
 
-import hashlib
 import os
 import re
 from collections import Counter, defaultdict
@@ -9,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tdn.data.clips import Video
-from tdn.data.disk.lists import EXPECTED, Row, class_names, printable, read_list, some, wrong
+from tdn.data.disk.lists import EXPECTED, Row, class_names, printable, read_list, seconds, some, wrong
 from tdn.data.disk.published import Labelled, Layout, is_video_file, visible
+from tdn.data.disk.split import GROUPS, held_out
+from tdn.data.stretches import Stretch
 from tdn.data.video import IMAGE_SUFFIXES
 
 TRAIN, VAL, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")  # as words of a name
@@ -61,7 +62,8 @@ def _list_sources(root: Path, split: int) -> list[Path]:
 def _read_lists(root: Path, sources: list[Path]) -> Labelled:
     """Lists as of `read_list`; classes.txt, if there is one, has one name per line.
 
-    Paths are those of video files or folders of frames, below the root or absolute. Labels are numbers from 0 on, or
+    Paths are those of video files or folders of frames, below the root or absolute; columns start and end, in seconds,
+    mean a stretch of one. Labels are numbers from 0 on, or
     names: then the classes are in the order of classes.txt, or of their names.
     """
     (train, doubts), (val, more) = (read_list(file, root) for file in sources[:2])
@@ -91,12 +93,12 @@ def _read_lists(root: Path, sources: list[Path]) -> Labelled:
     known = f"those of {'classes.txt' if len(sources) > 2 else sources[0].name}"
 
     def videos(file: Path, rows: list[Row]) -> Iterator[Video]:
-        for line, path, text in rows:
+        for line, path, text, *times in rows:
             label = str(int(text)) if numbers and text.isdecimal() else text
             if label not in label_of:
                 valid = f"0 to {len(names) - 1}, " if numbers else ""
                 raise wrong(file, line, f"label {text} is not one of {valid}{known}")
-            yield Video(root / path, label_of[label])
+            yield Video(root / path, label_of[label], _stretch(file, line, *times))
 
     sets = [list(videos(file, rows)) for file, rows in zip(sources[:2], (train, val), strict=True)]
     unused = [file.name for file in _named(root, TEST) if file not in sources]
@@ -104,21 +106,35 @@ def _read_lists(root: Path, sources: list[Path]) -> Labelled:
     return Labelled(names, *sets, [*doubts, *more, *notes])
 
 
+def _stretch(file: Path, line: int, start: str, end: str) -> Stretch | None:
+    if not (start or end):
+        return None
+    try:
+        stretch = Stretch(seconds(start) if start else 0.0, seconds(end) if end else None)
+    except ValueError as error:
+        raise wrong(file, line, str(error)) from error
+    if stretch.end is not None and stretch.end <= stretch.start:
+        raise wrong(file, line, f"a stretch from {start or 0} to {end} s is none")
+    return stretch
+
+
 def _folder_sources(root: Path, split: int) -> list[Path]:
-    return [root, *sorted(Path(entry.path) for part in _parts(root) for entry in visible(part) if entry.is_dir())]
+    folders = sorted(Path(entry.path) for part in _parts(root) for entry in visible(part) if entry.is_dir())
+    return [root, *folders, *root.glob(GROUPS)]
 
 
 def _read_folder(root: Path, sources: list[Path]) -> Labelled:
     """`<class>/<video>`, classes in order of their names; a folder with jpg or png files is a video.
 
     With `train/` and `val/` (or `valid/`, `validation/`, `test/`, ...) above the classes those are the sets. Otherwise
-    one in five videos is for validation: a hash of its path below the root decides, so that adding videos moves none.
+    `held_out` says which videos are for validation.
     """
     parts = _parts(root)
     left_out = _LeftOut(root)
     classes = _classes(parts[0], left_out)
     names = list(classes)
-    lists = [entry.name for entry in visible(root) if entry.name.lower().endswith(_OTHER_LISTS) and not entry.is_dir()]
+    files = [entry.name for entry in visible(root) if not entry.is_dir()]
+    lists = [name for name in files if name.lower().endswith(_OTHER_LISTS) and name != GROUPS]
     if len(names) == 1 and lists:
         raise ValueError(
             f"{root} has the videos of one class only ({printable(names[0])}), and {some(sorted(lists))} next to it: "
@@ -131,23 +147,22 @@ def _read_folder(root: Path, sources: list[Path]) -> Labelled:
             f"{root}: {some(names)} have names of sets, not of classes: they must be called train and val, and hold a "
             "folder for each class"
         )
-    sets = {False: [], True: []}  # by whether held out for validation
-    for label, paths in enumerate(classes.values()):
-        for path in paths:
-            digest = hashlib.sha256(os.fsencode(path.relative_to(root).as_posix())).digest()
-            held_out = len(parts) == 1 and int.from_bytes(digest[:8], "big") % 5 == 0
-            sets[held_out].append(Video(path, label))
-    if len(parts) == 1 and not all(sets.values()):
-        few = f"{root}: all of so few videos ({len(sets[False] + sets[True])}) fall into the same set"
-        more = "".join(f"; {note}" for note in left_out.notes())
-        raise ValueError(f"{few}; sort them into train/<class>/ and val/<class>/{more}")
+    train, val, how = [Video(path, label) for label, paths in enumerate(classes.values()) for path in paths], [], []
+    if len(parts) == 1:
+        chosen, how = held_out(train, root)
+        if not chosen:
+            more = "".join(f"; {note}" for note in left_out.notes())
+            few = f"{root}: no class has so many videos that some can be held out for validation ({len(train)} in all)"
+            raise ValueError(f"{few}; add videos, or sort them into train/<class>/ and val/<class>/{more}")
+        val = [video for index, video in enumerate(train) if index in chosen]
+        train = [video for index, video in enumerate(train) if index not in chosen]
     for name, paths in _classes(parts[1], left_out).items() if len(parts) == 2 else ():
         if name not in classes:
             raise ValueError(f"{parts[1] / name}: {parts[0]} has no videos of this class")
-        sets[True] += [Video(path, names.index(name)) for path in paths]
+        val += [Video(path, names.index(name)) for path in paths]
     if len(parts) == 2:
         left_out.beside(parts)
-    return Labelled(names, sets[False], sets[True], left_out.notes())
+    return Labelled(names, train, val, [*how, *left_out.notes()])
 
 
 def _parts(root: Path) -> list[Path]:
@@ -162,7 +177,8 @@ def _classes(folder: Path, left_out: "_LeftOut") -> dict[str, list[Path]]:
     classes = {}
     for entry in sorted(visible(folder), key=lambda entry: entry.name):
         if not entry.is_dir():
-            left_out.file(entry)
+            if entry.name != GROUPS:
+                left_out.file(entry)
             continue
         videos = []
         for inside in visible(entry):

@@ -1,0 +1,183 @@
+"""Trains a network on one's own videos: looks at them, says what it will do and how long that takes, and does it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from tdn.data.disk.catalog import dataset_named
+from tdn.data.disk.lists import printable
+from tdn.engine.distributed import broadcast, device, rank, world_size
+from tdn.engine.trainer import Compute
+from tdn.experiments.record import Result
+from tdn.experiments.runs import IMAGENET, Run, save_weights, stored
+from tdn.experiments.runs import run as result_of
+from tdn.model.cost import measure_cost
+from tdn.model.resnet import VideoResNet
+from tdn.model.weights import load_imagenet
+from tdn.model.zoo import create_model
+from tdn.own.choice import SCRATCH, Choice, choose, read_recipe
+from tdn.own.duration import estimate
+from tdn.own.survey import Survey, look_at
+from tdn.own.videos import OwnVideos
+from tdn.utils import home
+
+RECIPE, BEST = "recipe.toml", "best.pt"
+DISK = 0.5  # of the free disk, for frames that are kept
+OnHistory = Callable[[pd.DataFrame], None] | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is known in all parts: its choice, its run, what it is trained on, the folder of its result, and
+    `data`, where the index of the videos and their frames are kept."""
+
+    choice: Choice
+    config: Run
+    found: Survey
+    folder: Path
+    data: Path
+    compute: Compute
+
+    @property
+    def result(self) -> Result:
+        return stored(self.config, self.folder)
+
+
+def prepare(videos: str, given: dict[str, Any], out: Path | None, compute: Compute) -> Job:
+    """Tries every video of `videos` (a folder, or the name of a data set), and completes the choices that are `given`.
+    The result goes to `out`, by default results/own/<name of the folder>.
+
+    Raises as `look_at` and `choose`; ValueError where `out` has the result of another recipe, ConnectionError where
+    ImageNet weights were asked for and cannot be had.
+    """
+    data = home() / ".data"
+    found = look_at(dataset_named(videos), data, compute.reader)
+    choice = _with_weights(given, found.num_train)
+    folder = (out or home() / "results/own" / Path(found.spec.name).name).absolute()
+    fits = found.kept_bytes(choice.side) < DISK * shutil.disk_usage(home()).free
+    pairs = None if choice.mirror is None else tuple(_pair(text) for text in choice.mirror)
+    own = OwnVideos(found.spec.name, found.spec.split, broadcast(choice.side if fits else None), pairs)
+    _require_same(choice, folder)
+    return Job(choice, choice.run(own), found, folder, data, compute)
+
+
+def _with_weights(given: dict[str, Any], num_videos: int) -> Choice:
+    """Where the rule wants ImageNet weights that cannot be had, it does without them, and says so."""
+    choice = choose(given, num_videos, device().type == "cuda")
+    choice.weights()  # raises where there is no such file
+    if choice.initialised_from != IMAGENET:
+        return choice
+    problem = None
+    if rank() == 0:
+        try:
+            config = choice.run(OwnVideos("/"))
+            load_imagenet(create_model(config.model, 2, **dict(config.options)))
+        except ConnectionError as error:
+            problem = error
+    if (problem := broadcast(problem)) is None:
+        return choice
+    if given.get("initialised_from"):
+        raise problem
+    if rank() == 0:
+        print(f"{problem} Until then: from random weights.", flush=True)
+    return choose({**given, "initialised_from": SCRATCH}, num_videos, device().type == "cuda")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    one, equals, other = text.partition("=")
+    if not (one and equals and other):
+        raise ValueError(f"classes that mirroring exchanges are written A=B, not {text!r}")
+    return one, other
+
+
+def _require_same(choice: Choice, folder: Path) -> None:
+    file = folder / RECIPE
+    if not file.exists():
+        return
+    before = vars(choice) | read_recipe(file)
+    if different := [
+        f"{name} {before[name]} (now {value})" for name, value in vars(choice).items() if before[name] != value
+    ]:
+        raise ValueError(
+            f"{folder} has the result of another recipe: {', '.join(different)}. To train anew: --out FOLDER; to go on "
+            f"with that one: --recipe {file}"
+        )
+
+
+def describe(job: Job) -> list[str]:
+    """What will be done, in words; under torchrun every process calls it. Measures how long it takes, unless it has
+    begun."""
+    choice, config, found = job.choice, job.config, job.found
+    model = config.create_model()
+    span = (model.window - 1) * choice.window_stride + 1
+    cost = measure_cost(model, choice.size)
+    start = {SCRATCH: "random weights", IMAGENET: "ImageNet weights"}.get(choice.initialised_from)
+    mirrored = "no clip is mirrored" if choice.mirror is None else "half of the clips are mirrored"
+    where = f"{world_size()} x {device()}" if device().type == "cuda" else f"the CPU, {torch.get_num_threads()} threads"
+    lines = [f"data     {line}" for line in found.lines(span)]
+    lines += [
+        f"network  {choice.model} on a ResNet-{choice.depth} of width {choice.width}, {cost.params:.1f} M parameters, "
+        f"from {start or choice.initialised_from}; {choice.segments} windows of {model.window} frames, "
+        f"{choice.size} x {choice.size} pixels, {cost.gmacs:.2f} GMACs",
+        f"recipe   {choice.epochs} epochs in steps of {choice.batch} clips, rate {choice.lr:g}; {mirrored}",
+        f"on       {where}, {job.compute.precision}",
+        f"result   {printable(str(job.folder), 500)}",
+    ]
+    if config.data.side is None:
+        lines.append("decoding frames do not fit on the disk, even shrunk: every clip is decoded from its file")
+    if job.result.complete:
+        return [*lines, "time     nothing is left to train"]
+    if (job.result.folder / "checkpoint.pt").exists():
+        return [*lines, "time     it resumes where it was interrupted"]
+    seconds = estimate(config, found, job.data, job.compute)
+    told = f"decoding {_told(seconds.decoding)}, {choice.epochs} epochs of {_told(seconds.epoch)}"
+    return [
+        *lines,
+        f"time     about {_told(seconds.total(choice.epochs))}: {told}, evaluation {_told(seconds.evaluation)}",
+    ]
+
+
+def _told(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def train_network(job: Job, log: Path | None = None, on_history: OnHistory = None) -> Result:
+    """Trains what is missing, and gives the run. `log` is a folder for TensorBoard; `on_history` gets one row per epoch
+    after each. Interrupted, the same call resumes."""
+    if rank() == 0:
+        job.choice.save(job.folder / RECIPE)
+    writer = _tensorboard(log) if log and rank() == 0 else None
+
+    def on_epoch(folder: Path, model: VideoResNet, history: list[dict[str, float]]) -> bool:
+        top1 = [row["val_top1"] for row in history]
+        best = max(range(len(top1)), key=top1.__getitem__)
+        if rank() == 0:
+            if best == len(top1) - 1:
+                save_weights(model, job.config, job.found.labelled.class_names, folder / BEST)
+            for name, value in history[-1].items() if writer else ():
+                writer.add_scalar(name, value, history[-1]["epoch"])
+            if on_history:
+                on_history(pd.DataFrame(history))
+        return bool(job.choice.patience) and len(top1) - 1 - best >= job.choice.patience
+
+    try:
+        weights = job.choice.weights()
+        return result_of(job.config, job.folder, job.data, job.compute, pretrained=weights, on_epoch=on_epoch)
+    finally:
+        if writer:
+            writer.close()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # an optional package
+    except ImportError as error:
+        raise ImportError("--log tensorboard needs the package of this name: pip install tensorboard") from error
+    return SummaryWriter(str(folder))
