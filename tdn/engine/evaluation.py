@@ -127,7 +127,7 @@ def evaluate(
     unreadable: dict[Path, str] = {}
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     with in_eval_mode(model), torch.inference_mode(), autocast, named_loss_of_workers():
-        for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, disable=rank() > 0):
+        for samples, bad in tqdm(loader, "evaluating", unit="batch", leave=False, delay=2, disable=rank() > 0):
             unreadable |= {video.path: video.reason for video in bad}
             if samples:
                 of_samples = _scores(model, samples, views, device, batch)

@@ -25,7 +25,8 @@ NOTEBOOKS = sorted((CHECKOUT / "notebooks").glob("*.ipynb"))
 SOURCES = sorted((CHECKOUT / "tdn").rglob("*.py"))
 FORBIDDEN = re.compile(r"^\s*class\s|\bsys\.path\b|^\s*[!%]+\s*pip\b", re.MULTILINE)
 PARAMETERS = {"profile": "str"}
-OWN = PARAMETERS | {"video": "str", "weights": "str", "segments": "int", "class_names": "list[str]"}
+OF_VIDEO = {"video": "str", "weights": "str", "segments": "int", "class_names": "list[str]"}
+MORE = {"20_your_video": PARAMETERS | OF_VIDEO, "26_train_your_own": PARAMETERS | {"folder": "str"}}
 WORDS = re.compile(
     r"\b(heat|(?<!one-)hot|hottest|printed|random starts?|straightforward|indistinguishable|taking turns|half done|"
     r"(cannot|can't|can not) (be )?(tell|told)|to be told from|each place alike|know nothing|speaks? for|a row an?|"
@@ -68,7 +69,7 @@ def _all_that_it_takes_is_a_parameter(path, sources):
     """As papermill sees it: typed, explained, used, never set again; and every name that is read is set somewhere."""
     found = papermill.inspect_notebook(path)
     types = {name: of_one["inferred_type_name"] for name, of_one in found.items()}
-    assert types == (OWN if path.stem == "20_your_video" else PARAMETERS)
+    assert types == MORE.get(path.stem, PARAMETERS)
     assert all(of_one["help"] for of_one in found.values()) and found["profile"]["default"] == '"record"'
     top, after = (symtable.symtable("\n".join(cells), path.name, "exec") for cells in (sources, sources[1:]))
     scopes = [top, *top.get_children()]
