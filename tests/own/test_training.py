@@ -137,6 +137,20 @@ def test_killed_at_any_moment_it_loses_at_most_an_epoch(mine, tmp_path):
 
 
 @pytest.mark.slow
+def test_several_processes_train_the_same_network(mine, tmp_path):
+    environment = {"OMP_NUM_THREADS": "1", "PATH": ""}
+    for home, devices in (("one", []), ("two", ["--devices", "2"])):
+        command = [sys.executable, "-m", "tdn", "train", str(mine), *devices, *SMALL, "--device-batch", "2"]
+        command += ["--precision", "fp32", "--epochs", "2"]
+        done = subprocess.run(
+            command, env=environment | {"TDN_HOME": str(tmp_path / home)}, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 0 and done.stdout.count("top-1 of 3 validation videos") == 1, done.stderr
+    one, two = (pd.read_csv(tmp_path / home / "results/own/mine/history.csv") for home in ("one", "two"))
+    assert np.allclose(one["loss"], two["loss"], atol=1e-4)
+
+
+@pytest.mark.slow
 def test_compare_answers_whether_it_is_motion(mine, home, capsys):
     assert main(["train", str(mine), *SMALL, "--epochs", "2", "--compare", "2"]) == 0
     printed = capsys.readouterr().out
@@ -158,7 +172,9 @@ def test_compare_answers_whether_it_is_motion(mine, home, capsys):
 
 
 def test_training_ends_where_it_no_longer_helps(mine, home):
-    assert main(["train", str(mine), *SMALL, "--epochs", "40", "--lr", "1e-9", "--patience", "1"]) == 0
+    log = ["--patience", "1", "--tensorboard"]
+    assert main(["train", str(mine), *SMALL, "--epochs", "40", "--lr", "1e-9", *log]) == 0
+    assert list((home / "results/own/mine/tensorboard").glob("events.out.tfevents.*"))
     history = pd.read_csv(home / "results/own/mine/history.csv")
     top1 = history["val_top1"]
     assert len(history) < 40 and top1.idxmax() == len(history) - 2, "one epoch after the best"
