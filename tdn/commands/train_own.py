@@ -34,20 +34,17 @@ def run(options: argparse.Namespace, compute: Compute) -> None:
         started = time.monotonic()
         log = job.folder / "tensorboard" if options.tensorboard else None
         train_network(job, log)
-        if rank() > 0:
-            return
-        page = write_result(job)
-        metrics = job.result.metrics
-        print(
-            f"{metrics['top1']:.1%} top-1 of {metrics['videos']} validation videos, after "
-            f"{time.monotonic() - started:.0f} s; open {page}"
-        )
-        if options.compare:
-            table = compare_networks(job, options.compare, options.jobs)
-            write_result(job, table)
-            print(markdown(table))
-        folder = os.path.relpath(job.folder) if job.folder.is_relative_to(Path.cwd()) else job.folder
-        print(f"next: tdn predict VIDEO --weights {folder}; tdn cam VIDEO --weights {folder} --frames all")
+        if rank() == 0:
+            page, metrics = write_result(job), job.result.metrics
+            top1 = f"{metrics['top1']:.1%} top-1 of {metrics['videos']} validation videos"
+            print(f"{top1}, after {time.monotonic() - started:.0f} s; open {page}", flush=True)
+        table = compare_networks(job, options.compare, options.jobs) if options.compare else None
+        if rank() == 0:
+            if table is not None:
+                write_result(job)
+                print(markdown(table))
+            folder = os.path.relpath(job.folder) if job.folder.is_relative_to(Path.cwd()) else job.folder
+            print(f"next: tdn predict VIDEO --weights {folder}; tdn cam VIDEO --weights {folder} --frames all")
 
 
 def _launch(devices: int | str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from tdn.book.intervals import accuracy, difference, expected_seed_error, verdict
+from tdn.engine.distributed import rank
 from tdn.experiments import queue
 from tdn.experiments.record import Result
 from tdn.experiments.registry import plan
@@ -13,7 +14,7 @@ from tdn.experiments.runs import Run, stored
 from tdn.experiments.tables import GESTURES
 from tdn.model.zoo import resolve_options
 from tdn.own.pictures import plot_comparison, save_png
-from tdn.own.training import Job
+from tdn.own.training import COMPARISON, Job
 from tdn.utils import write_text
 
 COMPARED = ("TSN", "temporal convolution", "S-TDM", "TDN", "single frame", "TDN, segments shuffled")  # of GESTURES
@@ -39,14 +40,15 @@ def _shared(config: Run) -> Mapping[str, object]:
 
 
 def compare_networks(job: Job, seeds: int, jobs: int | None = None) -> pd.DataFrame:
-    """Trains what is missing of `compared_runs`, several at a time, and writes compare.csv and compare.png. Raises as
-    `queue.train`."""
+    """Trains what is missing of `compared_runs`, several at a time, and writes compare.csv and compare.png; under
+    torchrun every process calls it, and rank 0 writes. Raises as `queue.train`."""
     rows = compared_runs(job, seeds)
     todo = plan([config for runs in rows.values() for config in runs], job.folder, job.choice.weights() is not None)
     queue.train(todo, job.folder, job.data, jobs, compute=job.compute, pretrained=job.choice.weights())
     table = comparison_table({name: [stored(config, job.folder) for config in of] for name, of in rows.items()})
-    write_text(job.folder / "compare.csv", table.to_csv(index=False))
-    save_png(plot_comparison(table[table["network"] != REFERENCE]), job.folder / "compare.png")
+    if rank() == 0:
+        write_text(job.folder / COMPARISON, table.to_csv(index=False))
+        save_png(plot_comparison(table[table["network"] != REFERENCE]), job.folder / "compare.png")
     return table
 
 

@@ -44,12 +44,9 @@ def choose_video(answer: Callable[[Path], Any], folder: Path) -> Any:
     """A widget with the videos in `folder` and one for uploading; shows what `answer` gives for the chosen one."""
     import ipywidgets  # optional
 
-    videos = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in (".mp4", ".mov", ".avi", ".webm", ".mkv")
-    )
-    chosen = ipywidgets.Dropdown(
-        options=[(str(path.relative_to(folder)), path) for path in videos], description="video"
-    )
+    videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    named = [(str(path.relative_to(folder)), path) for path in videos]
+    chosen = ipywidgets.Dropdown(options=named, description="video")
     upload, output = ipywidgets.FileUpload(accept="video/*", description="upload one"), ipywidgets.Output()
 
     def show(path: Path) -> None:

@@ -14,10 +14,11 @@ from tdn.data.clips import Unreadable
 from tdn.data.video import VideoError
 from tdn.engine.evaluation import Answers, Evaluation
 from tdn.engine.inference import load_network
+from tdn.experiments.runs import videos
 from tdn.maps.activation import cam
 from tdn.maps.pictures import save_strip
 from tdn.own.pictures import plot_confusion, plot_history, plot_per_class, save_png
-from tdn.own.training import BEST, Job
+from tdn.own.training import BEST, COMPARISON, Job
 from tdn.utils import one_line, write_text
 
 MISTAKES = 6  # that are shown, the most confident ones
@@ -25,8 +26,9 @@ PAGE = "index.html"
 COPIED = ("weights.pt", "history.csv", "manifest.json")  # of the run
 
 
-def write_result(job: Job, comparison: pd.DataFrame | None = None) -> Path:
-    """Writes what a finished training gave into its folder, and gives the path of its page. Raises as `Result`."""
+def write_result(job: Job) -> Path:
+    """Writes what a finished training gave into its folder, and gives the path of its page, which also shows the
+    comparison where there is one. Raises as `Result`."""
     result, folder, names = job.result, job.folder, job.found.labelled.class_names
     for name in COPIED:
         _copy(result.file(name) if name != "manifest.json" else result.folder / name, folder / name)
@@ -42,6 +44,7 @@ def write_result(job: Job, comparison: pd.DataFrame | None = None) -> Path:
     save_png(plot_confusion(evaluation.confusion, names), folder / "confusion.png")
     save_png(plot_per_class(classes, 100 / len(names)), folder / "classes.png")
     mistakes = _mistakes(job, evaluation)
+    comparison = pd.read_csv(folder / COMPARISON) if (folder / COMPARISON).exists() else None
     write_text(folder / PAGE, _page(job, classes, history, mistakes, comparison))
     return folder / PAGE
 
@@ -74,16 +77,19 @@ def _mistakes(job: Job, evaluation: Evaluation) -> list[tuple[str, str]]:
     wrong = np.flatnonzero(~evaluation.correct)
     shown = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
     loaded = load_network(job.folder / "weights.pt") if len(shown) else None
-    found = []
+    found, (_, val) = [], videos(job.config.data, job.data)
     for number, index in enumerate(shown.tolist(), start=1):
-        path = job.found.labelled.val[evaluation.videos[index]].path
+        path, _, stretch = val.videos[evaluation.videos[index]]
         taken, label = names[evaluation.answers[index]], names[evaluation.labels[index]]
-        text = f"{path.name}: taken for {taken} ({confidence[index]:.0%}), is {label}"
+        shown_as = f"{path.name}, {stretch}" if stretch else path.name
+        text = f"{shown_as}: taken for {taken} ({confidence[index]:.0%}), is {label}"
         try:
-            maps = cam(loaded.model, path, "all", int(evaluation.answers[index]), views=loaded.views)
+            with val.open(evaluation.videos[index]) as video:
+                frames = video.read(np.arange(video.num_frames), side=job.choice.side)
         except VideoError as error:  # it was read when it was decoded, and is gone
             found.append(("", f"{text}; {error.reason}"))
             continue
+        maps = cam(loaded.model, frames, "all", int(evaluation.answers[index]), views=loaded.views)
         save_strip(maps, folder / f"{number}.png", text)
         found.append((f"mistakes/{number}.png", text))
     return found

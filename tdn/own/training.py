@@ -26,7 +26,7 @@ from tdn.own.survey import Survey, look_at
 from tdn.own.videos import OwnVideos
 from tdn.utils import home
 
-RECIPE, BEST = "recipe.toml", "best.pt"
+RECIPE, BEST, COMPARISON = "recipe.toml", "best.pt", "compare.csv"
 DISK = 0.5  # of the free disk, for frames that are kept
 OnHistory = Callable[[pd.DataFrame], None] | None
 
