@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,11 @@ def prepare(videos: str, given: dict[str, Any], out: Path | None, compute: Compu
     found = look_at(dataset_named(videos), data, compute.reader)
     choice = _with_weights(given, found.num_train)
     folder = (out or home() / "results/own" / Path(found.spec.name).name).absolute()
-    fits = found.kept_bytes(choice.side) < DISK * shutil.disk_usage(home()).free
     pairs = None if choice.mirror is None else tuple(_pair(text) for text in choice.mirror)
-    own = OwnVideos(found.spec.name, found.spec.split, broadcast(choice.side if fits else None), pairs)
+    own = OwnVideos(found.spec.name, found.spec.split, choice.side, pairs)
+    there = sum(file.stat().st_size for file in own.frames(data).glob("*.npy"))
+    fits = found.kept_bytes(choice.side) - there < DISK * shutil.disk_usage(home()).free
+    own = replace(own, side=broadcast(choice.side if fits else None))
     _require_same(choice, folder)
     return Job(choice, choice.run(own), found, folder, data, compute)
 
@@ -129,7 +131,10 @@ def describe(job: Job) -> list[str]:
         f"result   {printable(str(job.folder), 500)}",
     ]
     if config.data.side is None:
-        lines.append("decoding frames do not fit on the disk, even shrunk: every clip is decoded from its file")
+        lines.append("frames   do not fit on the disk, even shrunk: every clip is decoded from its file")
+    else:
+        size = f"{found.kept_bytes(config.data.side) / 1e6:,.0f} MB"
+        lines.append(f"frames   decoded once and kept, {size}, until you remove {config.data.frames(job.data)}")
     if job.result.complete:
         return [*lines, "time     nothing is left to train"]
     if (job.result.folder / "checkpoint.pt").exists():
