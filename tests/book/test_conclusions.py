@@ -56,9 +56,10 @@ def test_the_reach_of_l_tdm_is_not_used(measured):
     pair = "temporal convolution", "L-TDM in stages 3-5"
     assert interval(measured, "short_vs_long", *pair, "order")[1] < 3.3, "less than published"
     far, l_tdm = (f"{name}, 24 frames" for name in pair)
-    for more in (l_tdm, "temporal convolution, deeper, 24 frames"):
-        assert interval(measured, "reach", far, more, "order")[1] < 10
-    assert interval(measured, "reach", far, "temporal convolution with gaps, 24 frames", "order")[0] > 40
+    assert interval(measured, "reach", far, l_tdm, "order")[1] < 10
+    deeper, gaps = (f"temporal convolution{of}, 24 frames" for of in (", deeper", " with gaps"))
+    assert interval(measured, "reach", far, gaps, "order")[0] > 40
+    assert interval(measured, "reach", deeper, gaps, "order")[0] > 0, "of twice the blocks some seeds learn something"
 
 
 def test_of_the_others_none_stands_out(measured):

@@ -37,7 +37,7 @@ def test_a_file_or_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "v", clip)
     monkeypatch.setattr(frames, "SECONDS", 0.5)
     with monkeypatch.context() as patch:
-        patch.setattr(video_room, "_quarter_turns", lambda frame: (frame.pts and time.sleep(2)) or 0)
+        patch.setattr(video_room, "quarter_turns", lambda frame: (frame.pts and time.sleep(2)) or 0)
         path = write_video(tmp_path / "v.mp4", clip)
         with pytest.raises(VideoError, match=r"took more than 0\.5 s"), open_video(path) as opened:
             opened.read([0, 1])

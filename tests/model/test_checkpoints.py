@@ -193,7 +193,7 @@ def test_odd_contents_are_named_with_the_file(model, tmp_path):
         (whole | {"class_names": "abcde"}, "no list of 5 names"),
         (whole | {"views": 3}, "its views are 3"),
         (whole | {"views": {"clips": 1, "size": 100_000}}, "its views are {'clips': 1, 'size': 100000}, not"),
-        (whole | {"views": {"scale": 1.5}}, "'size': 2048, 'scale': 1}"),
+        (whole | {"views": {"scale": 1.5}}, "'size': 2048, 'scale': 1, 'stride': 1000}"),
         (whole | {"views": {"sizes": 48}}, "its views are {'sizes': 48}"),
         (whole | {"model": state | {"fc.weight": torch.tensor(1.0)}}, "has no classifier"),
         (whole | {"model": dict(list(state.items())[3:])}, "missing stage1.conv.weight"),
