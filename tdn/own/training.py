@@ -148,8 +148,8 @@ def describe(job: Job) -> list[str]:
 
 
 def _told(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
+    if seconds < 300:
+        return f"{seconds:.{int(seconds < 10)}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
