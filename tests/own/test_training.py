@@ -56,7 +56,9 @@ def test_it_says_what_it_will_do_and_for_how_long_before_it_does(finished):
     assert "data     3 classes: 16 videos to train on, 5 to 6 per class; 3 for validation" in lines[0]
     assert "missing or unreadable, left out: 1 (" in printed and "broken.mp4: " in printed
     assert "no clip is mirrored" in printed and "2 epochs in steps of 4 clips" in printed
-    assert re.search(r"^time     about [\d.]+ s: decoding [\d.]+ s, 2 epochs of [\d.]+ s, evaluation [\d.]+ s$", printed, re.M)
+    seconds = r"[\d.]+ s"
+    told = f"^time     about {seconds}: decoding {seconds}, 2 epochs of {seconds}, evaluation {seconds}$"
+    assert re.search(told, printed, re.MULTILINE)
     assert printed.index("time     about") < printed.index("top-1 of 3 validation videos")
 
 
