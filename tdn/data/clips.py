@@ -29,11 +29,16 @@ class Video(NamedTuple):
     label: int
     stretch: Stretch | None = None  # the part of the file that is meant; None: all of it
 
+    @property
+    def named(self) -> Path:
+        """Its path, with the stretch behind it: no two videos of a set have one, as two stretches of a file do."""
+        return self.path.with_name(f"{self.path.name} ({self.stretch})") if self.stretch else self.path
+
 
 class Unreadable(NamedTuple):
     """A video left out because it could not be read."""
 
-    path: Path
+    path: Path  # `Video.named`
     reason: str
 
 
@@ -71,8 +76,8 @@ class VideoSet:
     def _kept(self, path: Path, stretch: Stretch | None) -> VideoReader:
         try:
             file = self.kept.file(path, stretch)
-        except OSError as error:
-            raise VideoError(path, error.strerror) from error
+        except (OSError, ValueError) as error:
+            raise VideoError(path, getattr(error, "strerror", None) or str(error)) from error
         if not file.exists():
             with self._opened(path, stretch) as video:
                 self.kept.keep(video, file)
@@ -148,17 +153,19 @@ class VideoSet:
     def part(
         self, indices: Sequence[int], labels: Sequence[int], class_names: Sequence[str], groups: Sequence[str] | None
     ) -> "VideoSet":
-        """The videos of these indices as a set with other labels, in the same memory."""
+        """The videos of these indices as a set with other labels, in the same memory, or kept in the same place."""
         videos = [self.videos[index]._replace(label=label) for index, label in zip(indices, labels, strict=True)]
         reasons = {new: self.known_unreadable[old] for new, old in enumerate(indices) if old in self.known_unreadable}
-        part = VideoSet(videos, class_names, groups, reasons, self.reader, mirrored=self.mirrored)
+        part = VideoSet(
+            videos, class_names, groups, reasons, self.reader, mirrored=self.mirrored, twins=self.twins, kept=self.kept
+        )
         if self.in_memory:
             part.memory, part._numbers = self.memory, indices
         return part
 
     def unreadable(self) -> list[Unreadable]:
         """The videos that are known to be unreadable: after `keep_in_memory`, all that are."""
-        return [Unreadable(self.videos[index].path, reason) for index, reason in sorted(self.known_unreadable.items())]
+        return [Unreadable(self.videos[index].named, reason) for index, reason in sorted(self.known_unreadable.items())]
 
     def _estimated_size(self) -> float:
         """Bytes of all videos, decoded; 0 where none of those looked at can be opened."""
@@ -250,9 +257,9 @@ class TrainingClips(Dataset):
     def __getitem__(self, index: int) -> Sample | Unreadable:
         """A video that can't be read is returned as such, never replaced by another video."""
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        path, label, _ = self.videos.videos[index]
-        if str(path) in self._unreadable:
-            return Unreadable(path, self._unreadable[str(path)])
+        label, named = self.videos.videos[index].label, self.videos.videos[index].named
+        if str(named) in self._unreadable:
+            return Unreadable(named, self._unreadable[str(named)])
         mirrored = self._mirrored[label]
         try:
             with self.videos.open(index) as video:
@@ -264,7 +271,7 @@ class TrainingClips(Dataset):
                 else:
                     clip, crops = read_crops(video, windows, [crop])
         except VideoError as error:
-            return Unreadable(error.path, error.reason)
+            return Unreadable(named, error.reason)
         return Sample(clip, mirrored if crop.flip else label, crops, index)
 
 
@@ -288,7 +295,7 @@ class TestClips(Dataset):
                 windows = [views.windows(frames, self.num_segments, self.window, number) for number in numbers]
                 clips, crops = read_crops(video, np.stack(windows), views.squares(video.height, video.width))
         except VideoError as error:
-            return Unreadable(error.path, error.reason)
+            return Unreadable(self.videos.videos[index].named, error.reason)
         return Sample(clips, self.videos.videos[index].label, crops, index)
 
 

@@ -28,6 +28,16 @@ NUMBER = re.compile(r"\d+")
 TOGETHER = 64  # files that are read at a time
 
 
+def state_of(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of change, in nanoseconds, of a video; of a folder the sum over its images, and the latest
+    of all. Raises OSError, and ValueError for what is no path."""
+    state = os.stat(path)
+    entries = list(os.scandir(path)) if path.is_dir() else []
+    frames = [entry.stat() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    size = sum(frame.st_size for frame in frames) if path.is_dir() else state.st_size
+    return size, max(each.st_mtime_ns for each in (state, *frames))
+
+
 class FolderReader(VideoReader):
     """The order is that of the numbers in the names, whether padded with zeros or not; gaps are no frames. JPEG files
     are turned as their EXIF says.

@@ -140,7 +140,7 @@ def evaluate(
     if not np.isfinite(averaged).all():
         raise FloatingPointError("the network's scores are not finite: its weights are broken")
     labels = np.array([videos[index].label for index in readable], int)
-    left_out = [Unreadable(video.path, unreadable[video.path]) for video in videos if video.path in unreadable]
+    left_out = [Unreadable(video.named, unreadable[video.named]) for video in videos if video.named in unreadable]
     return Evaluation(averaged, labels, np.array(readable, int), left_out)
 
 

@@ -282,6 +282,9 @@ def _train(
 ) -> None:
     for video_set in videos(getattr(config.data, "whole", config.data), data):
         video_set.reader = compute.reader
+        if video_set.kept and rank() == 0:  # one process decodes for all of its machine
+            video_set.decode()
+        broadcast(None)
         video_set.keep_in_memory(0.5 / world_size())
     train_set, val_set = videos(config.data, data)
     if len(val_set.known_unreadable) == len(val_set):

@@ -40,13 +40,13 @@ def estimate(config: Run, found: Survey, data: Path, compute: Compute) -> Estima
     """Of a training that begins. `TRIED` of its videos are decoded, and a copy of its network trains for two steps and
     is tested on them. Raises ValueError where not one of them can be read."""
     train, val = videos(config.data, data)
-    window = config.create_model().window
-    about = config.num_segments, window
+    model = to_device(config.create_model(), device())
+    about = config.num_segments, model.window
     clips = TrainingClips(train, *about, config.scales, config.seed, "even", config.views.stride)
     tried = np.unique(np.linspace(0, len(train) - 1, TRIED).astype(int)).tolist()
     decoding = _seconds_to_decode(train, val, tried, found) if train.kept else 0.0
     loader = TrainingLoader(clips, config.recipe.batch, compute.micro_batch(config.recipe))
-    model, step, reading = to_device(config.create_model(), device()), [], []
+    step, reading = [], []
     with tempfile.TemporaryDirectory() as folder:  # for a checkpoint that is never written
         training = Training(model.train(), loader, config.recipe, config.size, Path(folder), device(), compute)
         for _ in range(1 + STEPS):  # the first is slower
@@ -63,7 +63,8 @@ def estimate(config: Run, found: Survey, data: Path, compute: Compute) -> Estima
     readers = workers(clips)["num_workers"]
     computed, read = float(np.mean(step[1:])), float(np.mean(reading[1:]))
     of_step = max(computed, read / readers) if readers else computed + read
-    tested = TestClips(_part(train, tried), *about, config.views)
+    labels = [train.videos[index].label for index in tried]
+    tested = TestClips(train.part(tried, labels, train.class_names, None), *about, config.views)
     started = time.monotonic()
     evaluate(model, tested, device(), 2 * loader.micro_batch, compute.dtype)
     of_video = (time.monotonic() - started) / len(tried)
@@ -89,10 +90,3 @@ def _seconds_to_decode(train: VideoSet, val: VideoSet, tried: list[int], found: 
 
 def _to_decode(videos: VideoSet, video: Video, found: Survey) -> bool:
     return not found.checked[video.path].problem and not videos.kept.file(video.path, video.stretch).exists()
-
-
-def _part(videos: VideoSet, indices: list[int]) -> VideoSet:
-    labels = [videos.videos[index].label for index in indices]
-    part = videos.part(indices, labels, videos.class_names, None)
-    part.kept = videos.kept
-    return part

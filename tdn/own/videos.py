@@ -26,5 +26,5 @@ class OwnVideos(DatasetSpec):
         return sets
 
     def frames(self, data: Path) -> Path:
-        """The folder of the kept frames."""
-        return data / "frames" / self.index_file(data).stem
+        """The folder of the kept frames, of this size."""
+        return data / "frames" / f"{self.index_file(data).stem}-{self.side}"

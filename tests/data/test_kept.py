@@ -8,7 +8,7 @@ import torch
 from helpers import layouts
 from PIL import Image
 
-from tdn.data.clips import TestClips, TrainingClips, Video, VideoSet
+from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.disk.check import check_videos
 from tdn.data.kept import KeptFrames
@@ -16,6 +16,8 @@ from tdn.data.pocket import render
 from tdn.data.sampling import Views, sample_windows, training_windows
 from tdn.data.stretches import Stretch, open_stretch
 from tdn.data.video import VideoError, open_video
+from tdn.engine.evaluation import evaluate
+from tdn.model.zoo import create_model
 
 
 @pytest.mark.parametrize("reader", ["pyav", "decord"])
@@ -41,11 +43,29 @@ def test_kept_frames_are_those_of_the_video_and_made_once(video, tmp_path):
         assert (small.num_frames, small.height, small.width) == (opened.num_frames, 30, 30)
         indices, crop = [[5, 0], [2, 2]], (slice(3, 20), slice(1, 30))
         assert torch.equal(small.read(indices, crop), opened.read(indices, side=30)[..., crop[0], crop[1]])
+        before_it = small.read([0])
     assert videos.decoded and file.stat().st_mtime_ns == before
     render.encode(video, render.render_clip(3, 4))  # another video under the same name
     os.utime(video, ns=(1, 1))
+    with videos.open(0) as small:
+        assert torch.equal(small.read([0]), before_it), "a training ends with what it began with"
+    videos.kept = KeptFrames(tmp_path / "frames", 30)
     with open_video(video) as opened, videos.open(0) as small:
         assert torch.equal(small.read([0]), opened.read([0], side=30))
+    (other,) = {*kept.folder.iterdir()} - {file}
+    other.write_bytes(other.read_bytes()[:200])
+    with pytest.raises(VideoError, match=r"kept frames can't be read .*: remove .*npy"):
+        videos.open(0)
+
+
+def test_a_frame_that_changes_makes_another_video_of_its_folder(tmp_path):
+    layouts.frame_folder(tmp_path / "v", 0)
+    before = KeptFrames(tmp_path, 30).file(tmp_path / "v")
+    assert KeptFrames(tmp_path, 30).file(tmp_path / "v") == before != KeptFrames(tmp_path, 40).file(tmp_path / "v")
+    changed = tmp_path / "v/00003.jpg"
+    changed.write_bytes((tmp_path / "v/00004.jpg").read_bytes())  # the folder itself does not change
+    os.utime(changed, ns=(2 * 10**18, 2 * 10**18))
+    assert KeptFrames(tmp_path, 30).file(tmp_path / "v") != before
 
 
 def test_what_cannot_be_read_is_known_and_nothing_is_kept_of_it(broken_videos, video, tmp_path):
@@ -85,6 +105,22 @@ def test_a_stretch_is_the_frames_between_two_times(kept, tmp_path):
     layouts.frame_folder(tmp_path / "folder", 0)
     with pytest.raises(VideoError, match="no times"):
         open_stretch(tmp_path / "folder", Stretch(0, 1))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_one_stretch_that_is_not_there_leaves_the_others_of_its_file(kept, video, tmp_path):
+    stretches = [None, Stretch(0, 1), Stretch(1000, 1001), Stretch(1, 2)]
+    videos = VideoSet([Video(video, 0, of) for of in stretches], ["a"])
+    videos.kept = KeptFrames(tmp_path / "frames", 56) if kept else None
+    torch.manual_seed(0)
+    model = create_model("tsn_resnet10", 1, 2, width=8).eval()
+    found = evaluate(model, TestClips(videos, 2, 1, Views(size=48)), torch.device("cpu"))
+    assert found.videos.tolist() == [0, 1, 3] and found.of == 4
+    assert [of.path.name for of in found.unreadable] == ["clip.mp4 (1000 to 1001 s)"]
+    clips = TrainingClips(videos, 2, 1)
+    missing = clips[2]
+    clips.start_epoch(1, {str(missing.path): missing.reason})
+    assert [isinstance(clips[index], Unreadable) for index in range(4)] == [False, False, True, False]
 
 
 def test_lists_may_name_stretches(tmp_path, video, home):

@@ -28,9 +28,10 @@ from tqdm import tqdm
 from tdn.data.clips import Video, VideoSet
 from tdn.data.disk.lists import printable, some
 from tdn.data.disk.published import Labelled
+from tdn.data.folder_reader import state_of
 from tdn.data.stretches import Stretch
 from tdn.data.transforms import mirrored_labels
-from tdn.data.video import IMAGE_SUFFIXES, VideoError, open_video
+from tdn.data.video import VideoError, open_video
 from tdn.utils import refuse_unguarded, worker_pool, write_whole
 
 COLUMNS = (
@@ -235,15 +236,11 @@ def _try_some(jobs: list, reader: str) -> dict[Path, Checked]:
 def _state_of(path: Path) -> tuple[int, int, str]:
     """Its size, its time of change, and what keeps them from being read, as in `Checked`."""
     try:
-        state = os.stat(path)
-        entries = list(os.scandir(path)) if path.is_dir() else []
-        frames = [entry.stat() for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+        return *state_of(path), ""
     except (FileNotFoundError, NotADirectoryError):
         return 0, 0, MISSING
     except (OSError, ValueError) as error:  # ValueError: a NUL, or what the file system cannot encode
         return 0, 0, getattr(error, "strerror", None) or str(error)
-    size = sum(frame.st_size for frame in frames) if path.is_dir() else state.st_size
-    return size, max(each.st_mtime_ns for each in (state, *frames)), ""
 
 
 def _changed(path: Path, before: Checked) -> bool:
