@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -56,9 +57,10 @@ def choose_video(answer: Callable[[Path], Any], folder: Path) -> Any:
 
     def uploaded(change: dict[str, Any]) -> None:
         for file in change["new"]:
-            path = folder / Path(file["name"]).name
-            path.write_bytes(file["content"])
-            show(path)
+            with TemporaryDirectory() as place:  # not beside the reader's own videos, which it might replace
+                path = Path(place) / Path(file["name"]).name
+                path.write_bytes(file["content"])
+                show(path)
 
     chosen.observe(lambda change: show(change["new"]), "value")
     upload.observe(uploaded, "value")

@@ -184,5 +184,5 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # an optional package
     except ImportError as error:
-        raise ImportError("--log tensorboard needs the package of this name: pip install tensorboard") from error
+        raise ImportError("--tensorboard needs the package of this name: pip install tensorboard") from error
     return SummaryWriter(str(folder))
