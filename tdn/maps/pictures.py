@@ -76,7 +76,12 @@ def player(maps: Maps) -> str:
 
 def save_strip(maps: Maps, path: Path, title: str = "") -> None:
     """A png of `plot_strip`."""
-    figure, png = plot_strip(maps, title), io.BytesIO()
+    save_png(plot_strip(maps, title), path)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Writes the figure, cut to what is drawn, and closes it."""
+    png = io.BytesIO()
     figure.savefig(png, format="png", dpi=120, bbox_inches="tight")
     plt.close(figure)
     write_whole(path, lambda file: file.write(png.getvalue()))

@@ -1,6 +1,5 @@
 """The classes of a long video over time, as a picture."""
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from matplotlib.ticker import MultipleLocator
 
 from tdn.engine.sliding import ScoredStretch, moments
 from tdn.maps.lettering import drawable, fitted
-from tdn.utils import write_whole
+from tdn.maps.pictures import save_png
 
 ROWS = 12  # at most
 NAMES = 2.4  # inches
@@ -58,10 +57,7 @@ def plot_timeline(stretches: Sequence[ScoredStretch], class_names: Sequence[str]
 
 def save_timeline(stretches: Sequence[ScoredStretch], class_names: Sequence[str], path: Path, title: str = "") -> None:
     """A png of `plot_timeline`."""
-    figure, png = plot_timeline(stretches, class_names, title), io.BytesIO()
-    figure.savefig(png, format="png", dpi=120)
-    plt.close(figure)
-    write_whole(path, lambda file: file.write(png.getvalue()))
+    save_png(plot_timeline(stretches, class_names, title), path)
 
 
 def _clock(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """What a training on one's own videos does: a few choices, each with a default that a rule of a line gives."""
 
 import dataclasses
+import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ from tdn.utils import unknown_name, write_text
 SCRATCH, OF_RECORD = "scratch", "record"  # what a network may be initialised from, beside IMAGENET and a file
 CLIPS_SEEN = 14_400  # in a training, where 10 to 60 epochs have as many
 LARGE = 1_000  # training videos from which on a CPU, too, trains a ResNet-18
-SMALL = GESTURES.size, GESTURES.options["width"]  # what a CPU trains in minutes
 WIDTH = 64  # of the ResNets of torchvision
 SMALLEST = 48  # pixels that the pooling of all stages leaves something of
 MARGIN = 0.875  # side of the test's crop, as a fraction of a frame's shorter side
@@ -95,19 +95,9 @@ class Choice:
 
     def save(self, file: Path) -> None:
         """Writes recipe.toml."""
-        write_text(file, "".join(f"{name} = {_toml(value)}{_why(name)}\n" for name, value in self._values()))
-
-    def _values(self) -> list[tuple[str, Any]]:
-        return [("mirror", False) if of == ("mirror", None) else of for of in vars(self).items()]
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, tuple) else repr(value)
+        values = vars(self) | ({"mirror": False} if self.mirror is None else {})
+        lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}{_why(name)}" for name, value in values.items()]
+        write_text(file, "\n".join(lines) + "\n")  # texts, numbers and lists are written alike in json and toml
 
 
 def _why(name: str) -> str:
@@ -157,9 +147,9 @@ def choose(given: dict[str, Any], videos: int, gpu: bool) -> Choice:
     large = gpu or videos >= LARGE
     start = given.get("initialised_from") or (IMAGENET if large and _imagenet_fits(given) else SCRATCH)
     from_imagenet = start == IMAGENET
-    width = WIDTH if from_imagenet else 16 if start == OF_RECORD else SMALL[1]
+    width = WIDTH if from_imagenet else 16 if start == OF_RECORD else GESTURES.options["width"]
     depth = (50 if gpu and videos >= 10 * LARGE else 18) if from_imagenet else 10
-    size = (224 if gpu else 112) if from_imagenet else SMALL[0]
+    size = (224 if gpu else 112) if from_imagenet else GESTURES.size
     batch = given.get("batch") or 16
     rate = (SOMETHING.lr / SOMETHING.batch if from_imagenet else REAL.lr / REAL.batch) * batch
     rate = rate if start in (SCRATCH, IMAGENET) else rate / 2
@@ -169,12 +159,12 @@ def choose(given: dict[str, Any], videos: int, gpu: bool) -> Choice:
     choice = Choice(**{**usual, "mirror": None, **{name: value for name, value in given.items() if value is not None}})
     if choice.model not in SYSTEMS:
         raise ValueError(unknown_name("model", choice.model, SYSTEMS))
-    if min(value for _, value in choice._values() if isinstance(value, int | float) and value is not False) < 0:
-        raise ValueError("numbers of a recipe are not negative")
+    if min(choice.seed, choice.patience) < 0:
+        raise ValueError("seed and patience are not negative")
     if not SMALLEST <= choice.size <= LARGEST["size"]:
         raise ValueError(f"the size is {SMALLEST} to {LARGEST['size']} pixels, not {choice.size}")
-    if min(choice.segments, choice.window_stride, choice.epochs, choice.batch) < 1:
-        raise ValueError("segments, window stride, epochs and batch are 1 or more")
+    if min(choice.width, choice.segments, choice.window_stride, choice.epochs, choice.batch) < 1:
+        raise ValueError("width, segments, window stride, epochs and batch are 1 or more")
     if not 0 < choice.lr < 10:
         raise ValueError(f"the learning rate is a number above 0, such as {rate:g}; got {choice.lr:g}")
     if choice.initialised_from == IMAGENET and not _imagenet_fits(vars(choice)):

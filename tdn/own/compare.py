@@ -12,8 +12,9 @@ from tdn.experiments.record import Result
 from tdn.experiments.registry import plan
 from tdn.experiments.runs import Run, stored
 from tdn.experiments.tables import GESTURES
+from tdn.maps.pictures import save_png
 from tdn.model.zoo import resolve_options
-from tdn.own.pictures import plot_comparison, save_png
+from tdn.own.pictures import plot_comparison
 from tdn.own.training import COMPARISON, Job
 from tdn.utils import write_text
 

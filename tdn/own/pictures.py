@@ -1,8 +1,6 @@
 """What a training on one's own videos gave, as pictures: curves, confusions, classes."""
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +8,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tdn.maps.lettering import drawable, fitted
-from tdn.utils import write_whole
 
 NUMBERED = 30  # classes up to which the cells of a confusion matrix have their numbers
 
@@ -68,14 +65,6 @@ def plot_comparison(table: pd.DataFrame) -> Figure:
     axis.set_yticks(rows, table["network"])
     axis.set(xlabel="points of top-1 that TDN has more, 95 % interval")
     return _tight(figure)
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Writes the figure, and closes it."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110)
-    plt.close(figure)
-    write_whole(path, lambda file: file.write(png.getvalue()))
 
 
 def _names(class_names: Sequence[str]) -> list[str]:

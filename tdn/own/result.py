@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from tdn.book.intervals import wilson
 from tdn.data.clips import Unreadable
@@ -16,10 +17,10 @@ from tdn.engine.evaluation import Answers, Evaluation
 from tdn.engine.inference import load_network
 from tdn.experiments.runs import videos
 from tdn.maps.activation import cam
-from tdn.maps.pictures import save_strip
-from tdn.own.pictures import plot_confusion, plot_history, plot_per_class, save_png
+from tdn.maps.pictures import save_png, save_strip
+from tdn.own.pictures import plot_confusion, plot_history, plot_per_class
 from tdn.own.training import BEST, COMPARISON, Job
-from tdn.utils import one_line, write_text
+from tdn.utils import one_line, write_text, write_whole
 
 MISTAKES = 6  # that are shown, the most confident ones
 PAGE = "index.html"
@@ -71,9 +72,7 @@ def _mistakes(job: Job, evaluation: Evaluation) -> list[tuple[str, str]]:
     most confident mistakes first."""
     folder, names = job.folder / "mistakes", job.found.labelled.class_names
     shutil.rmtree(folder, ignore_errors=True)
-    scores = evaluation.scores.astype(float)
-    likely = np.exp(scores - scores.max(1, keepdims=True))
-    confidence = likely.max(1) / likely.sum(1)
+    confidence = softmax(evaluation.scores, axis=1).max(1)
     wrong = np.flatnonzero(~evaluation.correct)
     shown = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
     loaded = load_network(job.folder / "weights.pt") if len(shown) else None
@@ -96,10 +95,7 @@ def _mistakes(job: Job, evaluation: Evaluation) -> list[tuple[str, str]]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """In one step, as `write_whole`."""
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, part)
-    part.replace(target)
+    write_whole(target, lambda file: file.write(source.read_bytes()))
 
 
 def _page(

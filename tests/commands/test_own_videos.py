@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers.reference import randomise, released_weights
+from helpers.networks import save_network, small_tdn
+from helpers.reference import released_weights
 from PIL import Image
 
 import tdn
@@ -20,17 +21,12 @@ VIEWS = Views(size=48, scale=48 / 56)
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    return randomise(tdn.create_model("tdn_resnet10", 24, 4, width=8)).eval()
+    return small_tdn()
 
 
 @pytest.fixture
 def weights(model, tmp_path):
-    network = {"name": "tdn_resnet10", "options": {"width": 8}, "num_segments": 4}
-    views = {"clips": 3, "crops": 1, "size": 48, "scale": 48 / 56}
-    content = {"model": model.state_dict(), "network": network, "class_names": NAMES, "views": views}
-    torch.save(content, tmp_path / "weights.pt")
-    return tmp_path / "weights.pt"
+    return save_network(model, tmp_path / "weights.pt", NAMES, clips=3)
 
 
 def test_predict_prints_a_table_or_json(model, weights, video, broken_videos, capsys):
