@@ -1,6 +1,6 @@
 """Temporal Difference Networks: the model, its data, its trainer, and the experiments of the study book.
 
-A video, from notebook 20 or `tdn predict` to its scores: engine/inference.py, data/video.py (open),
+A video, from notebook 27 or `tdn predict` to its scores: engine/inference.py, data/video.py (open),
 data/frames.py, data/sampling.py, data/clips.py (read), data/transforms.py, model/.
 
 A training sample, from `make reproduce` to the gradient: Makefile, __main__.py, commands/train.py; experiments:

@@ -1,4 +1,4 @@
-"""The table of notebook 02, paper / released code / here, measured in double precision against the published rules.
+"""The table of notebook 04, paper / released code / here, measured in double precision against the published rules.
 
 `python tests/test_departures.py` prints the measurements: what this project did before it followed the released code,
 what it does now, and the largest difference of each from the public source."""
@@ -233,10 +233,10 @@ def test_the_table_has_a_row_for_each_and_the_code_leads_to_it():
     assert table.notna().all(axis=None)
     for path in table["code"]:
         module, name = path.rsplit(".", 1)
-        assert "departures, notebook 02" in " ".join(getattr(importlib.import_module(module), name).__doc__.split()), (
+        assert "departures, notebook 04" in " ".join(getattr(importlib.import_module(module), name).__doc__.split()), (
             path
         )
-    assert "departures.csv" in (CHECKOUT / "notebooks/02_anatomy_of_tdn.ipynb").read_text("utf-8")
+    assert "departures.csv" in (CHECKOUT / "notebooks/04_anatomy_of_tdn.ipynb").read_text("utf-8")
 
 
 if __name__ == "__main__":

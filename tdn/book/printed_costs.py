@@ -1,7 +1,7 @@
 """The published costs of this book's networks, and what is counted here.
 
 They are the rows of the csv files in experiments/paper that name a network. Not among them: TDN's own forms, which
-notebook 07 has, and rows that repeat another table's figure or multiply it by views.
+notebook 10 has, and rows that repeat another table's figure or multiply it by views.
 """
 
 from dataclasses import dataclass

@@ -102,7 +102,7 @@ def reproduced(rows: pd.DataFrame) -> bool:
 
 
 def verdict_table(own: Rows, theirs: Rows, own_error: SeedError, error: SeedError) -> pd.DataFrame:
-    """The claims of TDN's and of TDRL's tables (`report.all_claims`, as notebook 21 has them), with what the study and
+    """The claims of TDN's and of TDRL's tables (`report.all_claims`, as notebook 29 has them), with what the study and
     what the record measured of each, in points, and both verdicts. `agreement` is "same", "opposite" (one supports what
     the other contradicts), or "other". `own_error` and `error` are the `seed_error` of the study and of the record."""
     tables = []

@@ -20,7 +20,7 @@ def sample_windows(
 
     Short videos: where fewer windows fit than there are segments, windows may run over the end and repeat the last
     frame, just so far that there are as many starts as segments; a video with fewer frames than segments spreads the
-    segments over all its frames. (The released code has all segments on the first frame: departures, notebook 02.)
+    segments over all its frames. (The released code has all segments on the first frame: departures, notebook 04.)
     Raises ValueError for a number below 1.
     """
     _require_positive(num_frames, num_segments, window, stride)
@@ -43,7 +43,7 @@ def training_windows(
     T - 1 starts at the end of a video are never drawn. Of a shorter video, which has not one start for each segment,
     sorted draws from all starts; with no more frames than segments, the first frame for all. "even": `sample_windows`,
     each start drawn from its part; all starts are possible, and short videos are spread over their frames (departures,
-    notebook 02). Raises ValueError for a number below 1 and another `sampling`.
+    notebook 04). Raises ValueError for a number below 1 and another `sampling`.
     """
     _require_positive(num_frames, num_segments, window, stride)
     if require_sampling(sampling) == "even":
@@ -75,7 +75,7 @@ class Views:
     Nothing is drawn: the clips lie evenly between each other, one clip in the middle of the segments, and are
     distinct as far as the video has frames; frames of a window are `stride` apart. The crops lie evenly along the
     longer side, one in the middle; `scale` is their side as a fraction of the shorter side (224 of 256 is 0.875). (The
-    released code draws the clips, and gives a portrait video three times the centre crop: departures, notebook 02.)
+    released code draws the clips, and gives a portrait video three times the centre crop: departures, notebook 04.)
 
     Raises ValueError for less than one clip, crop, pixel or stride, and a scale outside 0 to 1.
     """

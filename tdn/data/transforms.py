@@ -48,7 +48,7 @@ def random_crop(
 
     "released", as the authors' code (TSN's multi-scale crops): height and width are each one of `scales` (from large to
     small) of the shorter side, at most one step apart, all pairs alike; at one of 13 `PLACES`. "even": squares, at any
-    place (departures, notebook 02). Raises ValueError for another `sampling`.
+    place (departures, notebook 04). Raises ValueError for another `sampling`.
     """
     sides = crop_sides(min(height, width), scales, sampling)
     if sampling == "even":
@@ -129,7 +129,7 @@ def mirrored_labels(
     A name without a side keeps its label; "Pushing it from left to right" becomes the class with the sides exchanged,
     its twin; None where no such class exists, and such videos must not be flipped. "right" is also an adverb: alone,
     and without a twin, it is no side ("pulling it right out"), unless a "left" is without its twin too. (The released
-    code exchanges six labels by number: departures, notebook 02.) Raises ValueError for a twin that is no class.
+    code exchanges six labels by number: departures, notebook 04.) Raises ValueError for a twin that is no class.
     """
     given = {**twins, **{other: one for one, other in twins.items()}}
     if unknown := [name for name in given if name not in class_names]:

@@ -156,7 +156,7 @@ def _scores(model: nn.Module, samples: Sequence[Sample], views: Views, device: t
 
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
     """The mean of several networks' scores (8 + 16 frames), over the videos that all of them could read. It orders
-    classes as the released sum of logits does (there negative ones count as zero: departures, notebook 02). Raises
+    classes as the released sum of logits does (there negative ones count as zero: departures, notebook 04). Raises
     ValueError where they are of different videos or classes."""
     common = functools.reduce(np.intersect1d, [evaluation.videos for evaluation in evaluations])
     scores = [evaluation.scores[np.isin(evaluation.videos, common)] for evaluation in evaluations]

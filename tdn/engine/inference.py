@@ -44,7 +44,7 @@ def predict(model: nn.Module, video: Source, views: Views = ONE_VIEW, reader: st
 
 def average_views(scores: Tensor) -> Tensor:
     """Scores `(..., classes)` from those of views, `(..., views, classes)`: the logarithm of the mean of the views'
-    softmax, so that their softmax is this mean, as released (departures, notebook 02). One view keeps its scores."""
+    softmax, so that their softmax is this mean, as released (departures, notebook 04). One view keeps its scores."""
     if scores.shape[-2] == 1:
         return scores.squeeze(-2)
     return scores.log_softmax(-1).logsumexp(-2) - math.log(scores.shape[-2])

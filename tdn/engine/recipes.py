@@ -7,7 +7,7 @@ from tdn.data.transforms import SAMPLINGS
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, on any number of devices (as released: departures, notebook 02). Raises ValueError for
+    """How a network is trained, on any number of devices (as released: departures, notebook 04). Raises ValueError for
     an option that does not exist."""
 
     epochs: int
@@ -23,7 +23,7 @@ class Recipe:
     td_lambda: float = 0  # weight of the TD loss (TDRL equation 2), of networks that have one
     clip_norm: float = 20  # largest norm of the gradient, as released
     micro_batch: int | None = None  # videos that a batch norm sees at once, of `batch`; None takes all
-    sampling: str = "released"  # frames and crops of training clips, as released or "even" (departures, notebook 02)
+    sampling: str = "released"  # frames and crops of training clips, as released or "even" (departures, notebook 04)
 
     def __post_init__(self):
         options = {

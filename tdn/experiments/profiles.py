@@ -176,7 +176,7 @@ SMOKE = _pocket("smoke", PocketSpec(train=72, val=24), 64, 4, 8, 1, 1, 1)  # thr
 RECORD = dataclasses.replace(
     POCKET, name="record", seeds=(0, 1, 2, 3, 4), trains_in_notebooks=False, pictures=SMOKE.pictures
 )
-IN_RECORD = ("TSN", "temporal convolution", "S-TDM in stages 1-2", "TDN (both)")  # with weights: notebooks 17, 18, 20
+IN_RECORD = ("TSN", "temporal convolution", "S-TDM in stages 1-2", "TDN (both)")  # with weights: notebooks 21, 22, 27
 
 # Paper: one clip and the centre crop on Something-Something, ten and three on Kinetics and what comes from it.
 ONE_VIEW, THIRTY_VIEWS = Views(), Views(10, 3, size=256, scale=1.0)

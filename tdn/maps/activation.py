@@ -158,7 +158,7 @@ def placed_on(maps: Tensor, size: Sequence[int], shift: float | None = None) -> 
     ones extended to the edge.
 
     Feature i of a layer with stride s is centred on pixel i * s, so the features stop s - 1 pixels before the frame
-    does. Trained networks make up for that: their features respond to places past this centre (notebook 19 measures
+    does. Trained networks make up for that: their features respond to places past this centre (notebook 23 measures
     it). So the features are centred on the frame, feature 0 on pixel `shift`: by default (s - 1) / 2 where s divides
     the frame, as when a map is stretched to the frame.
     """

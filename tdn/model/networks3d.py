@@ -143,7 +143,7 @@ def r2plus1d(num_classes: int = 174, num_segments: int = 32, *, dropout: float =
 
     The channels between the two are as many as keep the 3x3x3 convolution's parameters (section 3.5 of the paper), for
     each convolution anew as in the authors' network. torchvision gives both of a block the first one's, which are fewer
-    in the first blocks of stages 3 to 5 (230, 460, 921 in place of 288, 576, 1152; departures, notebook 02)."""
+    in the first blocks of stages 3 to 5 (230, 460, 921 in place of 288, 576, 1152; departures, notebook 04)."""
     from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
     class OwnMiddle(Conv2Plus1D):

@@ -201,7 +201,7 @@ class ChannelMotion(nn.Module):
     convolution. Zero for the last segment. The paper leaves open where batch norms are, how the size is halved
     (`stride`) and how weights start: as in the public code of its first author (STM.py and CMM.py of 2019), there is
     one batch norm, after the squeeze, the output is max-pooled (of an odd size the last row and column too, which that
-    code does not take), and convolutions start as torch's do, which `initialise` leaves (departures, notebook 02)."""
+    code does not take), and convolutions start as torch's do, which `initialise` leaves (departures, notebook 04)."""
 
     def __init__(self, channels: int, num_segments: int, stride: int = 1):
         super().__init__()

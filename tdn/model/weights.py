@@ -173,7 +173,7 @@ def initialise_from(model: VideoResNet, state: Mapping[str, Tensor]) -> VideoRes
     From a 2D network, the motion branch gets the same weights: the convolution of its stem the mean of the RGB stem
     over the input channels, repeated for its own; its later stages those of the stages that they copy, batch norms
     included. The classifier, the temporal modules and the batch norm of the motion stem, which sees differences, keep
-    their own initialisation. All as released (departures, notebook 02). The stem of an early fusion (`stacked`) gets
+    their own initialisation. All as released (departures, notebook 04). The stem of an early fusion (`stacked`) gets
     what the motion stem gets. Raises ValueError where the stages do not fit.
     """
     ours = {key: value for key, value in state.items() if not key.startswith("fc.")}

@@ -1,4 +1,4 @@
-"""What notebook 11 shows of features."""
+"""What notebook 16 shows of features."""
 
 import dataclasses
 

@@ -206,15 +206,15 @@ def lab(tmp_path):
 def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path):
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     page.set_default_timeout(120_000)
-    page.goto(f"{lab}/lab/tree/09_costs.ipynb?token=secret")
+    page.goto(f"{lab}/lab/tree/24_costs.ipynb?token=secret")
     page.get_by_text("| Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    cells = nbformat.read(CHECKOUT / "notebooks/09_costs.ipynb", 4).cells
+    cells = nbformat.read(CHECKOUT / "notebooks/24_costs.ipynb", 4).cells
     number = sum(cell.cell_type == "code" for cell in cells)  # in the prompt of the last code cell
     page.locator(".jp-InputPrompt", has_text=f"[{number}]").wait_for()
     page.keyboard.press("Control+s")
-    kept = tmp_path / "results/lab/09_costs.ipynb"
+    kept = tmp_path / "results/lab/24_costs.ipynb"
     until = time.monotonic() + 60
     while not all(cell.execution_count for cell in nbformat.read(kept, 4).cells if cell.cell_type == "code"):
         assert time.monotonic() < until
@@ -224,5 +224,5 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyterlab(lab, browser, tmp_path
     assert page.locator(".jp-RenderedImage img").count()
     assert any("|" in output.get("data", {}).get("text/markdown", "") for output in outputs)
     page.context.close()
-    committed, here = ((folder / "notebooks/09_costs.ipynb").read_bytes() for folder in (CHECKOUT, tmp_path))
+    committed, here = ((folder / "notebooks/24_costs.ipynb").read_bytes() for folder in (CHECKOUT, tmp_path))
     assert here == committed, "only the copy has changed"

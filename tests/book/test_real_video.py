@@ -87,11 +87,11 @@ def executed(name, only=None, **names):
 def test_the_notebook_reads_the_record_or_says_not_run(request, home, monkeypatch, capsys):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda markdown: shown.append(markdown.data))
-    text = executed("23_real_video")
+    text = executed("14_real_video")
     assert "does S-TDM improve the temporal convolution? not run." in text and text.count("not run") > 30
     assert "55 of 55 runs" in shown[-1] and "git clone --depth 1" in shown[-1] and not (home / "results").exists()
     request.getfixturevalue("record")
-    text = executed("23_real_video")
+    text = executed("14_real_video")
     assert "**yes** (S-TDM vs. temporal convolution: +" in text and "not run." not in text and shown[-1] == ""
     kept = home / "results/lab"
     assert len([*(kept / "tables").glob("gestures*.csv")]) == 4 and (kept / "figures/gestures.png").exists()
@@ -146,16 +146,16 @@ def test_both_benchmarks_in_one_table_and_one_figure(tmp_path, home, capsys):
     cells, of_rendered = ("21-01", "21-02", "21-20"), get_table("short_vs_long")
     every = report.accuracy_table(of_rendered, rendered).assign(table=of_rendered.title)
     names = {"every": every, "real": real, "of_real": NOT_KNOWN}
-    executed("21_overview", cells, **names, families=[1])
+    executed("29_conclusions", cells, **names, families=[1])
     (png,) = (home / "results/lab/figures").iterdir()
     assert png.name == "witnesses.png" and png.stat().st_size < 150_000 and 950 < plt.imread(png).shape[1] < 1100
     axes = plt.gcf().axes
     assert [text.get_text() for text in axes[0].texts] == ["10", "50", "55", "80", "52"]
     chances = [100 / len(CLASSES), 100 / len(NAMES)]
     assert [axis.lines[-1].get_xdata()[0] for axis in axes] == pytest.approx(chances)
-    executed("21_overview", cells, **names, families=[])
+    executed("29_conclusions", cells, **names, families=[])
     assert "left out: not measured, rendered clips, 24 classes: TSN, temporal" in capsys.readouterr().out
     real[0].results.clear()
     assert real_video.order_on_both(rendered, real)["same order"].tolist()[:4] == ["not run"] * 4
-    executed("21_overview", cells, **names, families=[1])
+    executed("29_conclusions", cells, **names, families=[1])
     assert "left out: not measured, real video, ten gestures: TSN\n" in capsys.readouterr().out

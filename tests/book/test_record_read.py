@@ -20,9 +20,9 @@ from tdn.experiments.record import pack
 from tdn.experiments.tables import SHORT_VS_LONG
 from tdn.utils import CHECKOUT
 
-NEEDED = {"11": "tdrl_tim", "17": "short_vs_long", "18": "short_vs_long", "19": "short_vs_long"}
-KEPT = {"11": "tdrl_pem tdrl_pem_change tdrl_td_loss tdrl_similarity", "17": "", "18": "cam_frames"}
-KEPT["19"] = "cam_places cam_stages cam_shift cam_curves"
+NEEDED = {"16": "tdrl_tim", "21": "short_vs_long", "22": "short_vs_long", "23": "short_vs_long"}
+KEPT = {"16": "tdrl_pem tdrl_pem_change tdrl_td_loss tdrl_similarity", "21": "", "22": "cam_frames"}
+KEPT["23"] = "cam_places cam_stages cam_shift cam_curves"
 
 
 def test_whole_results_are_computable_those_of_a_record_are_not(tmp_path, data_root):
@@ -71,8 +71,8 @@ def test_notebook_reads_a_record(number, checkout, tmp_path, monkeypatch):
     data = [output.get("data", {}) for cell in cells if cell.cell_type == "code" for output in cell.outputs]
     texts, images = " ".join(of.get("text/markdown", "") for of in data), [of for of in data if "image/png" in of]
     missing = {name for name in KEPT[number].split() if f"has no `{name}`" in texts}
-    assert missing == {*KEPT[number].split()} - {"tdrl_pem", "cam_frames"} and ("| kept |" in texts) == (number == "18")
-    assert len(images) == {"11": 1, "17": 2, "18": 6, "19": 0}[number]
+    assert missing == {*KEPT[number].split()} - {"tdrl_pem", "cam_frames"} and ("| kept |" in texts) == (number == "22")
+    assert len(images) == {"16": 1, "21": 2, "22": 6, "23": 0}[number]
     assert not (checkout / "results/record/runs").exists() and not list((tmp_path / "home").glob("results/record"))
 
 

@@ -69,7 +69,7 @@ def test_names_and_options_that_do_not_exist_are_answered_with_the_nearest():
     ],
 )
 def test_which_segments_a_network_sees(depth, options, seen):
-    """As notebook 24 says of the pocket ResNets: one block, or two, in each of the stages 3 to 5, and L-TDM one segment
+    """As notebook 12 says of the pocket ResNets: one block, or two, in each of the stages 3 to 5, and L-TDM one segment
     further in each."""
     torch.manual_seed(0)
     network = tdn.create_model(f"tdn_resnet{depth}", 4, 17, width=8, s_tdm_stages=(), **options)

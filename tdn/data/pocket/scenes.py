@@ -20,7 +20,7 @@ SIZE = 76  # width and height of the drawing; every length below is in its pixel
 PIXELS = 56
 
 # Difficulty. Each pair is the range from which a clip draws uniformly. What is hard is to learn it from few clips: from
-# 480 in place of 192 TDN gets nearly all right, and objects too faint to tell make it learn late (notebook 25).
+# 480 in place of 192 TDN gets nearly all right, and objects too faint to tell make it learn late (notebook 13).
 NOISE_SIGMA = (1.0, 5.0)  # sensor noise, grey levels of 255
 BACKGROUND_LEVEL = (50.0, 110.0)  # mean of the background in each colour, grey levels
 OBJECT_CONTRAST = (80.0, 150.0)  # what an object is lighter than the background, each colour 15 % more or less
