@@ -1,5 +1,5 @@
-"""What every notebook teaches: its discussion says numbers of the record, its exercises have answers that hold, formulas
-stand where the method is explained, and there is a way from notebook to notebook."""
+"""What every notebook teaches: its discussion says numbers of the record, its exercises have answers that hold, the
+formula stands where the method is explained, and the way from notebook to notebook is whole."""
 
 import re
 
