@@ -19,6 +19,7 @@ OF_STUDY = {"profile": "pocket", "table": [], "runs": [], "shard": "1/1", "list"
 
 def run(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being terminated cleans up as Ctrl-C does
+    train_own.launch(options.devices if options.folder else None)
     compute = Compute(options.device_batch, options.precision or default_precision(), options.compile, options.reader)
     if options.folder:
         _refuse(options, "goes with the study, not with a folder", OF_STUDY)

@@ -2,14 +2,17 @@
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
 
+import matplotlib
+
 from tdn.engine.distributed import LAUNCHED, process_group, rank
 from tdn.engine.trainer import Compute
 from tdn.own.choice import read_recipe
-from tdn.own.compare import compare_networks
+from tdn.own.compare import COMPARED, compare_networks, require_comparable
 from tdn.own.result import write_result
 from tdn.own.training import describe, prepare, train_network
 from tdn.utils import markdown
@@ -20,15 +23,16 @@ OF_FOLDER = (*CHOICES, "out", "recipe", "compare", "tensorboard", "devices")
 
 
 def run(options: argparse.Namespace, compute: Compute) -> None:
-    if options.devices and not LAUNCHED:
-        _launch(options.devices)
+    matplotlib.use("Agg")  # no window
     chosen = {name: value for name in CHOICES if (value := getattr(options, name)) is not None}
     if "mirror" in chosen:
         chosen["mirror"] = tuple(chosen["mirror"])
     given = (read_recipe(options.recipe) if options.recipe else {}) | chosen
     with process_group():
         job = prepare(options.folder, given, options.out, compute)
-        lines = describe(job)
+        if options.compare:
+            require_comparable(job.choice)
+        lines = describe(job, len(COMPARED) * options.compare - 1 if options.compare else 0)
         if rank() == 0:
             print("\n".join(lines), flush=True)
         started = time.monotonic()
@@ -44,11 +48,15 @@ def run(options: argparse.Namespace, compute: Compute) -> None:
                 write_result(job)
                 print(markdown(table))
             folder = os.path.relpath(job.folder) if job.folder.is_relative_to(Path.cwd()) else job.folder
+            folder = shlex.quote(str(folder))
             print(f"next: tdn predict VIDEO --weights {folder}; tdn cam VIDEO --weights {folder} --frames all")
 
 
-def _launch(devices: int | str) -> None:
-    """Starts this command again, as so many processes; cpu: hides the GPUs from this one."""
+def launch(devices: int | str | None) -> None:
+    """Starts this command again, as so many processes; cpu: hides the GPUs from this one, which has not asked for them
+    yet."""
+    if devices is None or LAUNCHED:
+        return
     if devices == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif devices > 1:

@@ -77,7 +77,7 @@ def fit(
     val_clips: TestClips | None = None,
     compute: Compute = Compute(),
     on_step: Callable[[int], None] | None = None,
-    on_epoch: Callable[[list[dict[str, float]]], bool] | None = None,
+    on_epoch: Callable[[list[dict[str, float]], bool], bool] | None = None,
 ) -> "Training":
     """Trains `model` in place, on `size` x `size` crops, to the recipe's last epoch: none is chosen by its validation
     accuracy. Videos that can't be read are reported and left out.
@@ -95,8 +95,8 @@ def fit(
 
     `loader` has the recipe's batch and `compute.micro_batch(recipe)`. `on_step` is called with the steps since the last
     call (at first: those done before), in place of a progress bar. `on_epoch` gets the history after each epoch, in
-    every process, before its checkpoint is written, and of a resumed training at once; where it returns True, training
-    ends.
+    every process, before its checkpoint is written, and of a resumed training at once, with True behind it; where it
+    returns True, training ends.
 
     Raises ValueError for plateau without `val_clips`, a `td_lambda` without TD loss, and where no training video can be
     read; FloatingPointError where the loss is not finite.
@@ -111,7 +111,7 @@ def fit(
     with tqdm(initial=done, total=total, unit="step", leave=False, disable=on_step is not None or rank() > 0) as bar:
         on_step = on_step or bar.update
         on_step(done if bar.disable else 0)
-        ended = bool(on_epoch and training.history and on_epoch(training.history))
+        ended = bool(on_epoch and training.history and on_epoch(training.history, True))
         for epoch in range(len(training.history), 0 if ended else recipe.epochs):
             bar.set_description(f"epoch {epoch + 1}/{recipe.epochs}")
             start = time.monotonic() - training.seconds
@@ -128,7 +128,7 @@ def fit(
             if recipe.schedule not in EACH_STEP:
                 training.decay.step(*([row["val_top1"]] if recipe.schedule == "plateau" else []))
             training.history.append(row | {"seconds": round(time.monotonic() - start, 1)})
-            ended = on_epoch is not None and on_epoch(training.history)
+            ended = on_epoch is not None and on_epoch(training.history, False)
             training.begin_epoch()
             training.save()
             if ended:

@@ -51,7 +51,7 @@ FILES = ("config.json", "history.csv", "scores.npz", "weights.pt", "metrics.json
 Data = pocket.PocketSpec | pocket.PocketPart | DatasetSpec
 video_sets: dict[tuple[Data, Path], tuple[VideoSet, VideoSet]] = {}  # those of the last data set (`videos`)
 OnStep = Callable[[int], None] | None
-OnEpoch = Callable[[Path, VideoResNet, list[dict[str, float]]], bool] | None
+OnEpoch = Callable[[Path, VideoResNet, list[dict[str, float]], bool], bool] | None
 
 
 @dataclass(frozen=True)

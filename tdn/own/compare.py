@@ -10,10 +10,11 @@ from tdn.engine.distributed import rank
 from tdn.experiments import queue
 from tdn.experiments.record import Result
 from tdn.experiments.registry import plan
-from tdn.experiments.runs import Run, stored
+from tdn.experiments.runs import IMAGENET, Run, stored
 from tdn.experiments.tables import GESTURES
 from tdn.maps.pictures import save_png
 from tdn.model.zoo import resolve_options
+from tdn.own.choice import SCRATCH, Choice
 from tdn.own.pictures import plot_comparison
 from tdn.own.training import COMPARISON, Job
 from tdn.utils import write_text
@@ -40,12 +41,26 @@ def _shared(config: Run) -> Mapping[str, object]:
     return {name: value for name, value in config.options if name in ("width", "dropout")}
 
 
+def require_comparable(choice: Choice) -> None:
+    """ValueError for choices that would not treat all networks alike."""
+    if choice.initialised_from not in (SCRATCH, IMAGENET):
+        start = f"--from {choice.initialised_from} has the weights of {choice.model} alone"
+        raise ValueError(f"{start}: --compare goes with --from {SCRATCH} or {IMAGENET}")
+    if choice.patience:
+        raise ValueError("--patience ends each network after other epochs: --compare goes without (patience 0)")
+
+
 def compare_networks(job: Job, seeds: int, jobs: int | None = None) -> pd.DataFrame:
     """Trains what is missing of `compared_runs`, several at a time, and writes compare.csv and compare.png; under
-    torchrun every process calls it, and rank 0 writes. Raises as `queue.train`."""
+    torchrun every process calls it, and rank 0 writes. Raises as `require_comparable` and `queue.train`; ValueError
+    where a network can't be trained, or was trained on other videos."""
+    require_comparable(job.choice)
     rows = compared_runs(job, seeds)
-    todo = plan([config for runs in rows.values() for config in runs], job.folder, job.choice.weights() is not None)
-    queue.train(todo, job.folder, job.data, jobs, compute=job.compute, pretrained=job.choice.weights())
+    todo = plan([config for runs in rows.values() for config in runs], job.folder)
+    if todo.impossible:
+        folders = ", ".join(str(stored(config, job.folder).folder) for config in todo.impossible)
+        raise ValueError(f"{next(iter(todo.impossible.values()))}. So it is with {len(todo.impossible)}: {folders}")
+    queue.train(todo, job.folder, job.data, jobs, compute=job.compute)
     table = comparison_table({name: [stored(config, job.folder) for config in of] for name, of in rows.items()})
     if rank() == 0:
         write_text(job.folder / COMPARISON, table.to_csv(index=False))

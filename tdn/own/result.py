@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -35,7 +34,6 @@ def write_result(job: Job) -> Path:
         _copy(result.file(name) if name != "manifest.json" else result.folder / name, folder / name)
     if (result.folder / BEST).exists():
         _copy(result.folder / BEST, folder / BEST)
-    plt.switch_backend("Agg")  # no window
     evaluation, history = result.evaluation, result.history
     classes = class_table(evaluation, names)
     write_text(folder / "classes.csv", classes.to_csv(index=False))

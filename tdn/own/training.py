@@ -1,5 +1,6 @@
 """Trains a network on one's own videos: looks at them, says what it will do and how long that takes, and does it."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,19 +15,20 @@ from tdn.data.disk.lists import printable
 from tdn.engine.distributed import broadcast, device, rank, world_size
 from tdn.engine.trainer import Compute
 from tdn.experiments.record import Result
-from tdn.experiments.runs import IMAGENET, Run, save_weights, stored
+from tdn.experiments.runs import IMAGENET, Run, save_weights, stored, video_sets
 from tdn.experiments.runs import run as result_of
 from tdn.model.cost import measure_cost
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import load_imagenet
 from tdn.model.zoo import create_model
-from tdn.own.choice import SCRATCH, Choice, choose, read_recipe
+from tdn.own.choice import SCRATCH, Choice, choose
 from tdn.own.duration import estimate
 from tdn.own.survey import Survey, look_at
 from tdn.own.videos import OwnVideos
-from tdn.utils import home
+from tdn.utils import home, read_record, write_record
 
 RECIPE, BEST, COMPARISON = "recipe.toml", "best.pt", "compare.csv"
+BEGUN = "begun.json"  # of which videos and with which recipe: recipe.toml is for people to change
 DISK = 0.5  # of the free disk, for frames that are kept
 OnHistory = Callable[[pd.DataFrame], None] | None
 
@@ -52,8 +54,8 @@ def prepare(videos: str, given: dict[str, Any], out: Path | None, compute: Compu
     """Tries every video of `videos` (a folder, or the name of a data set), and completes the choices that are `given`.
     The result goes to `out`, by default results/own/<name of the folder>.
 
-    Raises as `look_at` and `choose`; ValueError where `out` has the result of another recipe, ConnectionError where
-    ImageNet weights were asked for and cannot be had.
+    Raises as `look_at` and `choose`; ValueError where `out` has the result of other videos or of another recipe,
+    ConnectionError where ImageNet weights were asked for and cannot be had.
     """
     data = home() / ".data"
     found = look_at(dataset_named(videos), data, compute.reader)
@@ -64,7 +66,8 @@ def prepare(videos: str, given: dict[str, Any], out: Path | None, compute: Compu
     there = sum(file.stat().st_size for file in own.frames(data).glob("*.npy"))
     fits = found.kept_bytes(choice.side) - there < DISK * shutil.disk_usage(home()).free
     own = replace(own, side=broadcast(choice.side if fits else None))
-    _require_same(choice, folder)
+    video_sets.pop((own, data), None)  # of an earlier call: files may have changed
+    _require_same(choice, own, folder)
     return Job(choice, choice.run(own), found, folder, data, compute)
 
 
@@ -97,23 +100,34 @@ def _pair(text: str) -> tuple[str, str]:
     return one, other
 
 
-def _require_same(choice: Choice, folder: Path) -> None:
-    file = folder / RECIPE
-    if not file.exists():
+def _require_same(choice: Choice, data: OwnVideos, folder: Path) -> None:
+    if not (folder / BEGUN).exists():
         return
-    before = vars(choice) | read_recipe(file)
+    before, now = read_record(folder / BEGUN, f"move {folder} elsewhere, or --out FOLDER"), _begun(choice, data)
+    if before["videos"] != data.name:
+        raise ValueError(f"{folder} has the result of {before['videos']}, not of {data.name}: choose --out FOLDER")
+    if before["contents"] != now["contents"]:
+        changed = f"({before['contents']}; now {now['contents']}): to train anew, --out FOLDER, or move it elsewhere"
+        raise ValueError(f"{folder} has the result of {data.name} as it was before it changed {changed}")
     if different := [
-        f"{name} {before[name]} (now {value})" for name, value in vars(choice).items() if before[name] != value
+        f"{name} {before['recipe'].get(name)} (now {value})"
+        for name, value in now["recipe"].items()
+        if before["recipe"].get(name) != value
     ]:
         raise ValueError(
             f"{folder} has the result of another recipe: {', '.join(different)}. To train anew: --out FOLDER; to go on "
-            f"with that one: --recipe {file}"
+            f"with that one: --recipe {shlex.quote(str(folder / RECIPE))}"
         )
 
 
-def describe(job: Job) -> list[str]:
+def _begun(choice: Choice, data: OwnVideos) -> dict[str, Any]:
+    recipe = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(choice).items()}
+    return {"videos": data.name, "contents": data.contents(), "recipe": recipe}
+
+
+def describe(job: Job, others: int = 0) -> list[str]:
     """What will be done, in words; under torchrun every process calls it. Measures how long it takes, unless it has
-    begun."""
+    begun. `others`: how many networks are trained to compare this one with."""
     choice, config, found = job.choice, job.config, job.found
     model = config.create_model()
     span = (model.window - 1) * choice.window_stride + 1
@@ -135,16 +149,18 @@ def describe(job: Job) -> list[str]:
     else:
         size = f"{found.kept_bytes(config.data.side) / 1e6:,.0f} MB"
         lines.append(f"frames   decoded once and kept, {size}, until you remove {config.data.frames(job.data)}")
+    more = [f"compare  {others} more networks, each for about as long as this one"] if others else []
     if job.result.complete:
-        return [*lines, "time     nothing is left to train"]
+        return [*lines, "time     nothing is left to train", *more]
     if (job.result.folder / "checkpoint.pt").exists():
-        return [*lines, "time     it resumes where it was interrupted"]
+        return [*lines, "time     it resumes where it was interrupted", *more]
     seconds = estimate(config, found, job.data, job.compute)
     told = f"decoding {_told(seconds.decoding)}, {choice.epochs} epochs of {_told(seconds.epoch)}"
-    return [
-        *lines,
-        f"time     about {_told(seconds.total(choice.epochs))}: {told}, evaluation {_told(seconds.evaluation)}",
-    ]
+    total = seconds.total(choice.epochs)
+    lines.append(f"time     about {_told(total)}: {told}, evaluation {_told(seconds.evaluation)}")
+    if others:
+        more = [f"compare  {others} more networks, about {_told(others * (total - seconds.decoding))}"]
+    return [*lines, *more]
 
 
 def _told(seconds: float) -> str:
@@ -157,16 +173,19 @@ def train_network(job: Job, log: Path | None = None, on_history: OnHistory = Non
     """Trains what is missing, and gives the run. `log` is a folder for TensorBoard; `on_history` gets one row per epoch
     after each. Interrupted, the same call resumes."""
     if rank() == 0:
+        write_record(job.folder / BEGUN, _begun(job.choice, job.config.data), {})
         job.choice.save(job.folder / RECIPE)
+        if not job.result.complete:
+            (job.folder / COMPARISON).unlink(missing_ok=True)  # it was with another network
     writer = _tensorboard(log) if log and rank() == 0 else None
 
-    def on_epoch(folder: Path, model: VideoResNet, history: list[dict[str, float]]) -> bool:
+    def on_epoch(folder: Path, model: VideoResNet, history: list[dict[str, float]], resumed: bool) -> bool:
         top1 = [row["val_top1"] for row in history]
         best = max(range(len(top1)), key=top1.__getitem__)
         if rank() == 0:
-            if best == len(top1) - 1:
+            if best == len(top1) - 1 and not resumed:  # else the weights may be of the middle of the next epoch
                 save_weights(model, job.config, job.found.labelled.class_names, folder / BEST)
-            for name, value in history[-1].items() if writer else ():
+            for name, value in history[-1].items() if writer and not resumed else ():
                 writer.add_scalar(name, value, history[-1]["epoch"])
             if on_history:
                 on_history(pd.DataFrame(history))

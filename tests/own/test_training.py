@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.own import CLASSES, SMALL, folder_of
 from PIL import Image
 
 from tdn.__main__ import main
@@ -18,18 +19,6 @@ from tdn.data.disk.catalog import dataset_named
 from tdn.data.pocket import render
 from tdn.engine.inference import load_network
 from tdn.own.survey import Survey, look_at
-
-SMALL = ["--width", "8", "--size", "48", "--segments", "2", "--batch", "4"]
-CLASSES = ("left", "right", "up")
-
-
-def folder_of(root, each=6, names=CLASSES):
-    """A folder of classes, each with so many rendered clips of one label."""
-    for label, name in enumerate(names):
-        (root / name).mkdir(parents=True)
-        for number in range(each):
-            render.encode(root / name / f"{number}.mp4", render.render_clip(label, number))
-    return root
 
 
 @pytest.fixture
