@@ -5,17 +5,15 @@ whether it still fits the annotation, and a digest of both files.
 """
 
 import csv
-import functools
 import hashlib
 import io
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +24,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tdn.data.clips import Video, VideoSet
+from tdn.data.disk.duplicates import repeated
 from tdn.data.disk.lists import printable, some
 from tdn.data.disk.published import Labelled
 from tdn.data.folder_reader import state_of
@@ -135,7 +134,7 @@ def check_videos(
 
 def notes(labelled: Labelled, checked: Mapping[Path, Checked] | None = None) -> list[str]:
     """What to know before training on these videos: what is left out, and labels that cannot be right."""
-    found = [f"{what}: {_counted(paths)}" for what, paths in _repeated(labelled).items() if paths]
+    found = [f"{what}: {_counted(paths)}" for what, paths in repeated(labelled).items() if paths]
     if len(trained := {video.label for video in labelled.train}) == 1:
         name = printable(labelled.class_names[trained.pop()])
         found.append(f"only one class has training videos ({name}): there is nothing to tell apart")
@@ -164,7 +163,7 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
         lines += ["missing or unreadable:", *(f"  {printable(problem, 500)}" for problem in problems[:SHOWN])]
     if len(problems) > SHOWN:
         lines.append(f"  and {len(problems) - SHOWN} more, all in the index")
-    lines += [f"{what}: none" for what, paths in _repeated(labelled).items() if not paths]
+    lines += [f"{what}: none" for what, paths in repeated(labelled).items() if not paths]
     trained, mirrored = {video.label for video in labelled.train}, mirrored_labels(names, labelled.mirrored)
     lines.append(f"classes without training videos: {_counted(n for i, n in enumerate(names) if i not in trained)}")
     exchanged = sum(other not in (None, label) for label, other in enumerate(mirrored))
@@ -174,29 +173,6 @@ def report(labelled: Labelled, checked: Mapping[Path, Checked]) -> str:
     if doubtful := notes(labelled, checked):
         lines += ["to look at before training:", *(f"  {note}" for note in doubtful)]
     return "\n".join(lines)
-
-
-def _repeated(labelled: Labelled) -> dict[str, list[str]]:
-    """Videos that are listed more than once, by what is wrong with that; also through folders that are links."""
-    labels: dict[str, set[int]] = {}
-    names: dict[str, dict[str, None]] = {}  # as listed, by the path without links
-    real_folder = functools.cache(os.path.realpath)
-    sets: list[list[str]] = [[], []]
-    for paths, videos in zip(sets, labelled[1:3], strict=True):
-        for path, label, stretch in videos:
-            folder, name = os.path.split(listed := os.path.normpath(path))
-            with suppress(ValueError):  # no file can have this name
-                folder = real_folder(folder)
-            part = f" ({stretch})" if stretch else ""
-            paths.append(real := os.path.join(folder, name) + part)
-            names.setdefault(real, {})[listed + part] = None
-            labels.setdefault(real, set()).add(label)
-    found = {
-        "videos with two labels or more": {path for path, of_one in labels.items() if len(of_one) > 1},
-        "videos in training and in validation": {*sets[0]}.intersection(sets[1]),
-        "videos twice in the same set": {path for paths in sets for path, n in Counter(paths).items() if n > 1},
-    }
-    return {what: sorted(" = ".join(names[path]) for path in paths) for what, paths in found.items()}
 
 
 def _counted(items: Iterable[str]) -> str:
