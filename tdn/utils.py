@@ -160,7 +160,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     A process killed at any moment leaves the old file, or none. Folders are made where missing. Raises OSError, which
     names `path` and says what to do, where the disk is full or can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -179,7 +179,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda file: file.write(text.encode()))
+    """In UTF-8; of names of files what is not of it as backslash and number."""
+    write_whole(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def digest_of(path: Path) -> str:

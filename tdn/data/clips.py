@@ -78,9 +78,10 @@ class VideoSet:
             file = self.kept.file(path, stretch)
         except (OSError, ValueError) as error:
             raise VideoError(path, getattr(error, "strerror", None) or str(error)) from error
-        if not file.exists():
-            with self._opened(path, stretch) as video:
-                self.kept.keep(video, file)
+        with suppress(VideoError):  # not there yet, or damaged
+            return KeptVideo(path, file)
+        with self._opened(path, stretch) as video:
+            self.kept.keep(video, file)
         return KeptVideo(path, file)
 
     def _opened(self, path: Path, stretch: Stretch | None) -> VideoReader:

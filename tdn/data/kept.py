@@ -50,7 +50,7 @@ class KeptVideo(VideoReader):
         """`path` is the video's own. Raises VideoError where `file` is missing or damaged."""
         try:
             self.path, self._frames_of_file = path, np.load(file, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise VideoError(path, f"its kept frames can't be read ({error}): remove {file}") from error
         self.num_frames, self.height, self.width, _ = self._frames_of_file.shape
 

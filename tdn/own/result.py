@@ -128,7 +128,7 @@ def _page(
     if left_out:
         items = "".join(f"<li>{html.escape(f'{path}: {reason}')}</li>" for path, reason in left_out)
         parts.append(f"<h2>Left out, as they can't be read</h2><ul>{items}</ul>")
-    recipe = html.escape((job.folder / "recipe.toml").read_text())
+    recipe = html.escape((job.folder / "recipe.toml").read_text("utf-8"))
     parts.append(f"<h2>Recipe</h2><pre>{recipe}</pre><p>More in manifest.json.</p>")
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     return f"<!doctype html><html lang=en><head>{head}<title>{name}</title><style>{STYLE}</style></head><body>" + (

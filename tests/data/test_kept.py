@@ -11,7 +11,7 @@ from PIL import Image
 from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet
 from tdn.data.disk.catalog import DatasetSpec
 from tdn.data.disk.check import check_videos
-from tdn.data.kept import KeptFrames
+from tdn.data.kept import KeptFrames, KeptVideo
 from tdn.data.pocket import render
 from tdn.data.sampling import Views, sample_windows, training_windows
 from tdn.data.stretches import Stretch, open_stretch
@@ -53,9 +53,22 @@ def test_kept_frames_are_those_of_the_video_and_made_once(video, tmp_path):
     with open_video(video) as opened, videos.open(0) as small:
         assert torch.equal(small.read([0]), opened.read([0], side=30))
     (other,) = {*kept.folder.iterdir()} - {file}
-    other.write_bytes(other.read_bytes()[:200])
-    with pytest.raises(VideoError, match=r"kept frames can't be read .*: remove .*npy"):
+    whole = other.read_bytes()
+    for size in (200, 0):
+        other.write_bytes(whole[:size])
+        with pytest.raises(VideoError, match=r"kept frames can't be read .*: remove .*npy"):
+            KeptVideo(video, other)
         videos.open(0)
+        assert other.read_bytes() == whole, "what is damaged is made again"
+
+
+def test_a_video_that_is_listed_often_is_kept_by_several_threads(video, tmp_path):
+    kept = KeptFrames(tmp_path / "frames", 30)
+    videos = VideoSet([Video(video, 0)] * 40, ["a"], kept=kept)
+    videos.decode()
+    assert not videos.known_unreadable and len(list(kept.folder.iterdir())) == 1
+    with videos.open(39) as small:
+        assert small.height == 30
 
 
 def test_a_frame_that_changes_makes_another_video_of_its_folder(tmp_path):

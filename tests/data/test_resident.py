@@ -8,7 +8,9 @@ import pytest
 import torch
 from helpers.videos import read
 
+from tdn.data.frames import TensorVideo
 from tdn.data.resident import Resident
+from tdn.data.video import open_video
 from tdn.utils import worker_pool
 
 FRAMES = torch.arange(2 * 3 * 4 * 6, dtype=torch.uint8).view(2, 3, 4, 6)
@@ -45,3 +47,12 @@ def test_room_that_is_not_used_takes_no_memory():
     program = "from tdn.data.resident import Resident; r = Resident(10**11); r.keep(0, {frames})"
     program = program.format(frames="__import__('torch').ones(1, 3, 8, 8).byte()") + "; print(r.open(0).frames.sum())"
     assert "192" in subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_frames_in_memory_are_shrunk_as_those_of_a_file(video):
+    every = read(video)
+    small = TensorVideo(every).read([[1, 2], [3, 3]], (slice(0, 40), slice(4, 24)), side=10)
+    with open_video(video) as opened:
+        expected = opened.read([[1, 2], [3, 3]], (slice(0, 40), slice(4, 24)), side=10)
+    assert small.shape == expected.shape == (2, 2, 3, 20, 10)
+    assert (small.int() - expected.int()).abs().max() <= 1

@@ -1,5 +1,10 @@
 """Small folders of one's own videos, and small networks for them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tdn.data.disk import check
 from tdn.data.pocket import render
 from tdn.engine.trainer import Compute
 from tdn.own.training import prepare
@@ -21,3 +26,9 @@ def folder_of(root, each=6, names=CLASSES):
 def job_of(root, out=None, **given):
     """A small training on the folder `root`, not begun."""
     return prepare(str(root), CHOSEN | given, out, Compute())
+
+
+@pytest.fixture(autouse=True)
+def without_processes(monkeypatch):
+    """Videos are tried in threads here: processes take seconds to start."""
+    monkeypatch.setattr(check, "worker_pool", lambda workers, _: ThreadPoolExecutor(workers))

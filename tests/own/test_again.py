@@ -2,28 +2,21 @@
 
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers.own import SMALL, folder_of, job_of
+from helpers.own import SMALL, folder_of, job_of, without_processes  # noqa: F401
 
 from tdn.__main__ import main
-from tdn.data.disk import check
 from tdn.engine import trainer
+from tdn.engine.inference import load_network
 from tdn.experiments.runs import stored, videos
 from tdn.own import training
 from tdn.own.choice import read_recipe
 from tdn.own.compare import compare_networks, compared_runs
 from tdn.own.result import write_result
 from tdn.own.training import describe, train_network
-
-
-@pytest.fixture(autouse=True)
-def without_processes(monkeypatch):
-    """Videos are tried in threads here: processes take seconds to start."""
-    monkeypatch.setattr(check, "worker_pool", lambda workers, _: ThreadPoolExecutor(workers))
 
 
 @pytest.fixture
@@ -137,6 +130,15 @@ def test_no_gpu_is_asked_for_before_devices_cpu_hides_it(home, monkeypatch):
         "tdn.commands.train.default_precision", lambda: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]) or "fp32"
     )
     assert main(["train", str(home / "none"), "--devices", "cpu"]) == 2 and seen == [""]
+
+
+@pytest.mark.usefixtures("home")
+def test_names_that_are_not_utf_8_are_written_escaped(tmp_path):
+    job = job_of(folder_of(tmp_path / "mine", each=5, names=[os.fsdecode(b"caf\xe9"), "right"]))
+    train_network(job)
+    page = write_result(job)
+    assert r"caf\udce9" in page.read_text("utf-8") and r"caf\udce9" in (job.folder / "classes.csv").read_text("utf-8")
+    assert load_network(job.folder).class_names[0] == os.fsdecode(b"caf\xe9")
 
 
 @pytest.mark.usefixtures("home")

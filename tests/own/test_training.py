@@ -42,7 +42,7 @@ def finished(tmp_path_factory):
 def test_it_says_what_it_will_do_and_for_how_long_before_it_does(finished):
     _, printed = finished
     lines = printed.splitlines()
-    assert "data     3 classes: 16 videos to train on, 5 to 6 per class; 3 for validation" in lines[0]
+    assert "data     3 classes: 15 videos to train on, 5 to 5 per class; 3 for validation" in lines[0]
     assert "missing or unreadable, left out: 1 (" in printed and "broken.mp4: " in printed
     assert "no clip is mirrored" in printed and "2 epochs in steps of 4 clips" in printed
     seconds = r"[\d.]+ s"
