@@ -61,8 +61,10 @@ env: .venv/.installed  ## install the pinned packages and tdn into .venv
 lab: .venv/.installed  ## open JupyterLab on copies of the notebooks, in results/lab
 	@mkdir -p results/lab
 	@for notebook in notebooks/*.ipynb; do \
-		copy="results/lab/$$(basename "$$notebook")"; [ -e "$$copy" ] || cp "$$notebook" "$$copy"; \
+		copy="results/lab/$$(basename "$$notebook")"; \
+		[ -e "$$copy" ] || sed 's#(\.\./results/record/#(record/#' "$$notebook" >"$$copy"; \
 	done
+	@ln -sfn ../record results/lab/record
 	@echo "lab: JupyterLab on results/lab/, stop it with Ctrl-C twice; a copy that is deleted there is made again next time"
 	$(PYTHON) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) results/lab
 
@@ -98,9 +100,12 @@ record: .venv/.installed  ## five seeds of every network, of the gestures too: i
 	$(PYTHON) -m tdn book record --profile record
 	$(PYTHON) -m tdn book record --profile record/gestures
 
-book: .venv/.installed  ## a static site of the executed notebooks, in results/PROFILE/book
-	@echo "book: pages of what make reproduce has executed go to results/$(PROFILE)/book/"
-	$(PYTHON) -m tdn book pages --profile $(PROFILE)
+# Without PROFILE of the record, which takes no training.
+BOOK = $(if $(filter file,$(origin PROFILE)),record,$(PROFILE))
+book: .venv/.installed  ## the book as pages, searchable, without network: of the record, or of PROFILE as executed
+	@echo "book: pages of the profile $(BOOK); of the record in 3 minutes, of another one as make reproduce left it"
+	$(if $(filter record,$(BOOK)),$(PYTHON) -m tdn book execute --profile record)
+	$(PYTHON) -m tdn book pages --profile $(BOOK)
 
 bench: .venv/.installed  ## reading of clips, memory, and the running time of TDN next to TSN: an hour
 	@echo "bench: on videos made for it; tables go to results/bench/"

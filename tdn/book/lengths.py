@@ -41,13 +41,18 @@ def flatness(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{"training above validation": training[last] - top1[last]}).reset_index()
 
 
-def untrained(lines: Sequence[Line]) -> set[str]:
-    """Names of those rows whose network was measured, has that number of epochs, and is not trained to the end."""
-    table, epochs = flatness(measured_lengths()), POCKET.settings["ssv1"].recipe.epochs
-    known = dict(zip(table[NETWORK], table["trained to the end"], strict=True)) if len(table) else {}
-    short = [_network(row) for row in LONGEST if known.get(row.name) == "no"]
-    of_epochs = [line for line in lines if line.runs and line.runs[0].recipe.epochs == epochs]
-    return {line.row.name for line in of_epochs if _network(line.row) in short}
+def still_gain(lines: Sequence[Line], column: str = TOP1) -> dict[str, float]:
+    """What twice the epochs add, in points, of those rows whose network was measured, has today's number of epochs, and
+    is not trained to the end. `column` is that of the accuracy, or a family; of one that was not measured, nothing."""
+    table, epochs = measured_lengths(), POCKET.settings["ssv1"].recipe.epochs
+    flat, gains = flatness(table), {}
+    short = {*flat[flat["trained to the end"] == "no"][NETWORK]}
+    for row in (row for row in LONGEST if row.name in short and column in table):
+        after = table[table[NETWORK] == row.name].set_index(EPOCHS)[column]
+        same = [line for line in lines if line.runs and _network(line.row) == _network(row)]
+        gained = float(after[2 * epochs] - after[epochs])
+        gains |= {line.row.name: gained for line in same if line.runs[0].recipe.epochs == epochs}
+    return gains
 
 
 def _network(row: Row) -> tuple:

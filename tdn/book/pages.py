@@ -1,6 +1,9 @@
-"""The book as a static site: index.html and one page per executed notebook. A page needs no file but the others;
-formulas are set with MathJax, from the web."""
+"""The book as a static site: index.html, one page per executed notebook, MathJax and a search. It needs no network."""
 
+import importlib.resources
+import json
+import re
+import shutil
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,6 +14,9 @@ from tqdm import tqdm
 from tdn.utils import write_text
 
 TEMPLATES = Path(__file__).parent / "page_templates"
+MATHJAX = "mathjax/MathJax.js?config=TeX-AMS-MML_HTMLorMML-full,Safe"
+OF_RECORD = re.compile(r"!\[[^\]]*\]\(\.\./results/record/[\w/]*?(\w+)\.png\)\n*")  # a picture that is committed
+TO_NOTEBOOK = re.compile(r"\]\((\d\d_\w+)\.ipynb\)")  # a link from one to another
 
 
 def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[Path]:
@@ -21,7 +27,9 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
     if unfinished := [source.name for source in sources if not _whole(executed / source.name)]:
         names = ", ".join(unfinished)
         raise ValueError(f"not executed to the end, in {executed}: {names}; make reproduce executes them")
-    exporter = HTMLExporter(template_name="study_book", extra_template_basedirs=[str(TEMPLATES)])
+    exporter = HTMLExporter(
+        template_name="study_book", extra_template_basedirs=[str(TEMPLATES)], mathjax_url=MATHJAX, embed_images=True
+    )
     copies = [nbformat.read(executed / source.name, as_version=4) for source in sources]
     names = [f"{source.stem}.html" for source in sources]
     titled = [(name, *title_and_question(copy)) for name, copy in zip(names, copies, strict=True)]
@@ -40,10 +48,41 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
         for cell in copy.cells:  # without what cells wrote to stderr: progress bars and notes of the machine
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            else:
+                cell.source = TO_NOTEBOOK.sub(r"](\1.html)", _without(_drawn(copy), cell.source))
         links = [{"name": arrow + shown[other], "page": quote(names[other])} for arrow, other in way]
-        html, _ = exporter.from_notebook_node(copy, {"book": {"way": links}})
+        book = {"way": links, "sections": _sections(copy) if place else []}
+        html, _ = exporter.from_notebook_node(copy, {"book": book, "metadata": {"path": str(notebooks)}})
         write_text(site / names[place], html)
+    texts = [[quote(name), title, _words(copy)] for name, title, copy in zip(names, titles, copies, strict=True)][1:]
+    write_text(site / "search.js", f"const PAGES = {json.dumps(texts)};\n")
+    with importlib.resources.as_file(importlib.resources.files("jupyter_server_mathjax") / "static") as mathjax:
+        shutil.copytree(mathjax, site / "mathjax", dirs_exist_ok=True)
     return [site / name for name in names]
+
+
+def _drawn(notebook: nbformat.NotebookNode) -> set[str]:
+    """Words in quotes in its code, the names of the figures that it draws among them."""
+    return {word for cell in notebook.cells if cell.cell_type == "code" for word in re.findall(r'"(\w+)"', cell.source)}
+
+
+def _without(drawn: set[str], source: str) -> str:
+    """Markdown without the record's pictures of these names: the page has them from the notebook's own outputs."""
+    return OF_RECORD.sub(lambda picture: "" if picture[1] in drawn else picture[0], source)
+
+
+def _sections(notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
+    """Titles of the sections, and the anchors that nbconvert gives them."""
+    sources = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    titles = re.findall(r"^## (.+)$", "\n".join(sources), re.MULTILINE)
+    return [{"title": title, "anchor": quote(title.replace(" ", "-"))} for title in titles]
+
+
+def _words(notebook: nbformat.NotebookNode) -> str:
+    """The text of a notebook for the search: what is written, without code, pictures and checks of numbers."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = re.sub(r"<!--.*?-->|!\[[^\]]*\]\([^)]*\)|```.*?```|<[^>]+>|[*`#|]", "", text, flags=re.DOTALL)
+    return " ".join(text.split())
 
 
 def _whole(path: Path) -> bool:

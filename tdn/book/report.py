@@ -10,7 +10,7 @@ from IPython.display import Image, Markdown
 
 from tdn.book import intervals
 from tdn.book.intervals import NOT_KNOWN, UNKNOWN, Difference, Family, SeedError, accuracy, difference, verdict
-from tdn.book.lengths import untrained
+from tdn.book.lengths import TOP1, still_gain
 from tdn.book.lines import Line, full_size_cost
 from tdn.data.pocket.render import PANNED
 from tdn.experiments.manifest import environment
@@ -26,13 +26,19 @@ CLAIM = ("table", "claim", "edition", "published", "measured", "±", "verdict", 
 
 
 def accuracy_table(table: Table, lines: Sequence[Line], seed_error: SeedError = NOT_KNOWN) -> pd.DataFrame:
-    """One row per line: published and measured top-1 in %, by family too, and the cost of the full-size network.
+    """One row per line: published and measured top-1 in %, by family too, and the cost of the full-size network; top-5
+    where the paper's table has it.
 
     Measured columns are means over seeds, `seed spread` their standard deviation. `vs <reference>` is the paired
     difference to the first of the table's references in points, `±` the half width of its 95 % interval. Intervals are
     over the choice of videos and over seeds, of which `seed_error` (`intervals.seed_error`) says what is expected.
     """
     numbers = _accuracy(table, lines, seed_error)
+    top5 = [line.published_as("top5") for line in lines]
+    if sum(of is not None for of in top5) > 1:  # a single one is of a row that another table has, too
+        numbers.insert(numbers.columns.get_loc(MEASURED[0]), "published top-5 (SSv1)", top5)
+        own = [np.mean([result.evaluation.top(5) for result in line.results] or np.nan) for line in lines]
+        numbers.insert(numbers.columns.get_loc(MEASURED[-1]) + 1, "measured top-5", 100 * np.array(own))
     numbers["published GMACs"] = [line.published_as("gmacs") for line in lines]
     numbers["GMACs"], numbers["params (M)"] = [line.gmacs for line in lines], [line.params for line in lines]
     return numbers.drop(columns=[] if numbers["published GMACs"].notna().any() else "published GMACs")
@@ -77,23 +83,31 @@ def claims(
     `published` and `measured` are how much better the first of the pair is than the second, in points; `edition` is
     the text that has both (the final one, if it does); `±` the half width of the 95 % interval (as in
     `accuracy_table`); `verdict` as `intervals.claim_verdicts`, `after Holm` with all claims of the table taken
-    together, "not trained to the end" where `lengths.untrained` has one of the two; `seeds` those of the row that has
-    fewer. One column per family has the difference on its videos with both verdicts, where they differ; the published
-    size is that of all classes.
+    together; both "not trained to the end" where what twice the epochs add (`lengths.still_gain`) would change them;
+    `seeds` those of the row that has fewer. One column per family has the difference on its videos with both verdicts,
+    where they differ; the published size is that of all classes.
     """
     pairs = _pairs(table, lines)
     texts = [(table.title, f"{more.row.name} better than {less.row.name}", *of) for less, more, *of in pairs]
     measured = [difference(less.results, more.results, seed_error) for less, more, *_ in pairs]
-    rows = judged(texts, measured, [min(len(less.results), len(more.results)) for less, more, *_ in pairs])
-    short = untrained(lines)
-    undecided = np.array([bool(short & {less.row.name, more.row.name}) for less, more, *_ in pairs], bool)
+    seeds = [min(len(less.results), len(more.results)) for less, more, *_ in pairs]
+
+    def lasting(measured: Sequence[Difference], column: str) -> pd.DataFrame:
+        """`judged`, without the verdicts that more epochs would change."""
+        gains, rows = still_gain(lines, column), judged(texts, measured, seeds)
+        gained = [gains.get(more.row.name, 0) - gains.get(less.row.name, 0) for less, more, *_ in pairs]
+        later = [of._replace(points=of.points + points) for of, points in zip(measured, gained, strict=True)]
+        for verdicts in ("verdict", "after Holm"):
+            kept = rows[verdicts] == judged(texts, later, seeds)[verdicts]
+            rows[verdicts] = np.where(kept, rows[verdicts], intervals.UNTRAINED)
+        return rows
+
+    rows = lasting(measured, TOP1)
     for family in families:
         parts = [[family.part(line.results) for line in pair[:2]] for pair in pairs]
-        of = judged(texts, [difference(*pair, family.seed_error) for pair in parts], rows["seeds"])
+        of = lasting([difference(*pair, family.seed_error) for pair in parts], family.name)
         every = [row for _, row in of.iterrows()]
-        texts_of = [f"{row.measured:+.1f} ± {row['±']:.1f}, {row.verdict}{_later(row)}" for row in every]
-        rows[family.name] = np.where(undecided, [text.partition(",")[0] for text in texts_of], texts_of)
-    rows.loc[undecided, ["verdict", "after Holm"]] = intervals.UNTRAINED
+        rows[family.name] = [f"{row.measured:+.1f} ± {row['±']:.1f}, {row.verdict}{_later(row)}" for row in every]
     return rows
 
 

@@ -36,14 +36,14 @@ def test_networks_that_the_last_doubling_moves_are_not_trained_to_the_end(measur
     assert (table["training above validation"] == 10).all()
     modules = get_table("temporal_modules")
     lines = [Line(row, [], POCKET.runs(row, modules), modules) for row in modules.rows]
-    assert lengths.untrained(lines) == {"T-Conv++"}
+    assert lengths.still_gain(lines) == {"T-Conv++": pytest.approx(9.0)}
     lines = [Line(row, [], SMOKE.runs(row, modules), modules) for row in modules.rows]
-    assert not lengths.untrained(lines), "of other epochs nothing is known"
+    assert not lengths.still_gain(lines), "of other epochs nothing is known"
     assert len(lengths.plot_lengths(lengths.measured_lengths()).axes) == 2
 
 
 def test_nothing_is_claimed_where_nothing_was_measured(measured):
     measured(*rows("old", 3, 6))
     nothing = lengths.measured_lengths()
-    assert nothing.empty and lengths.flatness(nothing).empty and not lengths.untrained([])
+    assert nothing.empty and lengths.flatness(nothing).empty and not lengths.still_gain([])
     assert lengths.plot_lengths(nothing).get_suptitle() == "Not measured"

@@ -92,6 +92,15 @@ def test_claims_by_family_and_after_holm(lines):
     assert pair == "S-TDM in stages 1-2 better than L-TDM in stages 3-5"
 
 
+def test_a_verdict_that_more_epochs_would_change_is_none(lines, monkeypatch):
+    name, error = "temporal convolution better than TSN", SeedError(4.0 / 1.96)
+    for gained, verdict in ((-20.0, "not trained to the end"), (-1.0, "supported"), (20.0, "supported")):
+        monkeypatch.setattr(report, "still_gain", lambda *_, gained=gained: {"temporal convolution": gained})
+        claim = report.claims(SHORT, lines, error).set_index("claim").loc[name]
+        assert claim["measured"] == pytest.approx(10), "as measured, whatever more epochs would give"
+        assert claim["verdict"] == claim["after Holm"] == verdict
+
+
 def test_claims_are_taken_from_the_edition_that_has_both_rows(tmp_path):
     right = {"TSN": 10, "TSM": 30, "TEA": 40, "TANet": 50, "TSM++": 20, "TDN": 60}
     rows = [row for row in TEMPORAL_MODULES if row.name in right]
@@ -107,6 +116,21 @@ def test_claims_are_taken_from_the_edition_that_has_both_rows(tmp_path):
     shown = report.accuracy_table(table, lines).set_index("network")["published top-1 (SSv1)"]
     assert shown.drop(["TSN", "TEA", "TANet"]).tolist() == [47.1, 47.6, 52.3]
     assert shown[["TSN", "TEA", "TANet"]].isna().all(), "no number of another edition in the column"
+
+
+def test_top5_where_the_paper_has_it(lines):
+    assert not {"published top-5 (SSv1)", "measured top-5"} & set(report.accuracy_table(SHORT, lines)), "Table 1e"
+    table = TABLES["temporal_modules"]
+    measured = {row.name: [lines[2].results[0]] for row in table.rows if row.name in ("TEA", "TDN")}
+    rows = report.accuracy_table(table, [line(row, measured.get(row.name, []), table) for row in table.rows])
+    shown = rows.set_index("network")[["published top-5 (SSv1)", "measured top-5"]].dropna(how="all")
+    assert shown.index.tolist() == ["T-Conv", "TSM", "TEINet", "TEA", "T-Conv++", "TSM++", "TEINet++", "TDN"]
+    assert shown["published top-5 (SSv1)"].dropna().tolist() == [77.5, 76.2, 77.2, 79.1, 77.9, 79.0, 80.6]
+    top5 = 100 * lines[2].results[0].evaluation.top(5)
+    assert shown["measured top-5"].dropna().tolist() == [top5, top5] and top5 >= 90, "where there is a result"
+    tdrl = {name: report.accuracy_table(of, [line(row, [], of) for row in of.rows]) for name, of in TABLES.items()}
+    found = {name for name, of in tdrl.items() if "published top-5 (SSv1)" in of}
+    assert found == {"temporal_modules", "tdrl_tsm", "tdrl_tim"}, "no column for the one row of another table"
 
 
 def test_rows_without_a_published_number_have_a_table_and_no_claim(lines):

@@ -100,7 +100,7 @@ def test_one_row_in_twenty_may_be_outside():
 
 
 def test_verdicts_are_compared_claim_by_claim(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(report, "untrained", lambda _: set())
+    monkeypatch.setattr(report, "still_gain", lambda *_: {})
     right = {"TSN": (160,), "temporal convolution": (80,), "L-TDM in stages 3-5": (5,)}
     _, verdicts = compared(right, record=RECORD | {"L-TDM in stages 3-5": (20, 22)})
     pair, same = "temporal convolution better than TSN", "L-TDM in stages 3-5 better than temporal convolution"
