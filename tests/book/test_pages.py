@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.pages import check_page, open_page
+from helpers.pages import check_formulas, check_page, open_page
 from nbconvert import HTMLExporter
 from PIL import Image
 
@@ -71,7 +71,52 @@ def test_pages_have_their_tables_and_figures_and_a_way_through(executed, tmp_pat
     page.context.close()
     (executed / "02_second.ipynb").unlink()
     make_pages(executed, executed, site, "")
-    assert {path.name for path in site.iterdir()} == {"index.html", "01_first.html"}, "none of a notebook that is gone"
+    assert {path.name for path in site.glob("*.html")} == {"index.html", "01_first.html"}, (
+        "none of a notebook that is gone"
+    )
+
+
+PICTURE = "![of the record](../results/record/figures/{}.png)"
+METHOD = f"""# Method
+
+**Question.** What is $H$?
+
+$$\\widehat F_i = F_i + H \\tag{{1}}$$
+
+## A part of it
+
+[Second](02_second.ipynb) has more. {PICTURE.format("drawn")} {PICTURE.format("other")}
+
+## Discussion
+
+Half is 50.0<!--of_nothing["a"]--> %: gedanken."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_page_teaches_without_network(executed, tmp_path, browser, width):
+    """Formulas, the record's pictures, links to other pages, contents of the page, and the search."""
+    figures = tmp_path / "results/record/figures"
+    figures.mkdir(parents=True)
+    for name in ("drawn", "other"):
+        Image.new("RGB", (200, 100), "teal").save(figures / f"{name}.png")
+    copy = notebook("Method", figure(300, 100))
+    copy.cells[0].source = METHOD
+    copy.cells[1].source = 'save_figure(plot(), "drawn", study)'
+    nbformat.write(copy, executed / "01_first.ipynb")
+    make_pages(executed, executed, tmp_path / "site", "")
+    page = open_page(browser, tmp_path / "site/01_first.html", width)
+    assert check_formulas(page) == 2 and "50.0 %" in page.content().replace('<!--of_nothing["a"]-->', "")
+    assert page.locator(".jp-RenderedMarkdown img").count() == 1, "what the notebook drew is there already"
+    assert page.locator(".jp-RenderedMarkdown img").evaluate("image => image.naturalWidth") == 200
+    assert page.locator(".sections a").all_text_contents() == ["A part of it", "Discussion"]
+    anchor = page.locator(".sections a").last.get_attribute("href")
+    assert page.locator(anchor).text_content().startswith("Discussion")
+    page.locator(".finder input").fill("GEDANKEN")
+    assert page.locator(".finder li a").all_text_contents() == ["Method"]
+    page.get_by_role("link", name="Second", exact=True).click()
+    assert page.url.endswith("02_second.html")
+    page.context.close()
 
 
 NAMES = [
