@@ -10,6 +10,7 @@ import pandas as pd
 
 from tdn.book.intervals import NOT_KNOWN, UNKNOWN, SeedError, accuracy, difference
 from tdn.book.lines import Line, full_size_cost, measured, train_missing
+from tdn.book.printed_costs import published_costs
 from tdn.book.report import MEASURED, judged
 from tdn.data.sampling import Views
 from tdn.engine.evaluation import Answers
@@ -18,6 +19,7 @@ from tdn.experiments.profiles import Profile
 from tdn.experiments.registry import comparison_table
 from tdn.experiments.runs import Run, impossible
 from tdn.experiments.tables import COMPARISONS, OURS, Comparison, published
+from tdn.model.zoo import cost_of
 from tdn.utils import NOT_RUN
 
 Network = tuple[str, str]  # backbone and frames as published, such as ("ResNet50", "8+16")
@@ -185,16 +187,29 @@ def accuracy_and_cost(
     name: str, study: Profile, seed_error: SeedError = NOT_KNOWN
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Figure 1: published top-1 against GMACs over all views, one row per method (`GMACs` empty where none is
-    published); and ours where it was run, with the cost of the full-size network."""
+    published); and ours where it was run, with the cost of the full-size network. `params (M)` are counted here (the
+    papers have none), of all networks whose scores are averaged; empty for networks that this book does not have."""
     table = comparison(name, study, seed_error).rename(columns={"frames x clips x crops": "frames"})
     shown = table[["method", "backbone", "frames", "published in"]].assign(**{"top-1": table["published top-1"]})
-    shown["GMACs"] = table["published GMACs"].map(total_gmacs)
+    shown["GMACs"], counted = table["published GMACs"].map(total_gmacs), _params()
+    of_a_view = zip(table["method"], table["frames"], table["published GMACs"].str.split("x").str[0], strict=True)
+    shown["params (M)"] = [counted.get(of, np.nan) for of in of_a_view]
     own = table.dropna(subset=["measured top-1"])
     segments = own["frames"].str.split("x").str[0].str.strip("()")
     networks = own[["95% low", "95% high", "GMACs"]].copy()
     networks.insert(0, "network", own["backbone"] + ", " + segments + " frames")
     networks.insert(1, "top-1", own["measured top-1"])
-    return shown, networks
+    return shown, networks.assign(**{"params (M)": shown["params (M)"][networks.index]})
+
+
+def _params() -> dict[tuple[str, str, str], float]:
+    """Parameters (millions) of the published rows that name a network, by method, frames and GMACs of a view: those of
+    8+16 are of two networks, those of two clips of one."""
+    rows = {(of.method, of.frames, of.gmacs): of for of in published_costs()}
+    return {
+        key: sum(cost_of(of.network, of.options, segments, of.size).params for segments in set(of.segments))
+        for key, of in rows.items()
+    }
 
 
 def front(top1: pd.Series, gmacs: pd.Series) -> pd.Series:

@@ -166,26 +166,35 @@ def plot_training(lines: Sequence[Line]) -> Figure:
 
 
 def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: str) -> Figure:
-    """Figure 1: top-1 against GMACs (of `comparisons.accuracy_and_cost`), the published methods on the left with TDN's
-    of the final text joined by lines, ours on the right."""
+    """Figure 1: top-1 against GMACs (of `comparisons.accuracy_and_cost`), the published methods on the left, ours on
+    the right; TDN's of the final text are joined by a line for each backbone, of one colour on both sides. A bubble's
+    area is the number of parameters, as counted by this book; a network that it does not have is a cross."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.4), width_ratios=(1.8, 1))
     known = published.dropna(subset=["GMACs", "top-1"])
     others = known[known["method"] != "TDN"].drop_duplicates(["GMACs", "top-1"])  # spelled otherwise in two editions
-    left.scatter(others["GMACs"], others["top-1"], color="tab:gray", s=18)
     tdn = known[(known["method"] == "TDN") & known["published in"].str.contains("CVPR")]
-    for backbone, rows in tdn.groupby("backbone"):
-        left.plot(rows["GMACs"], rows["top-1"], marker="*", markersize=11, label=f"TDN, {backbone}")
+    own = measured.assign(**measured["network"].str.extract(r"(?P<backbone>.+), (?P<frames>.+) frames"))
+    sized, cross = others.dropna(subset=["params (M)"]), {"s": 20, "c": "tab:gray", "marker": "x"}
+    left.scatter(sized["GMACs"], sized["top-1"], 2 * sized["params (M)"], "tab:gray", alpha=0.7)
+    for number, (backbone, of_paper) in enumerate(tdn.groupby("backbone", sort=False)):
+        for axis, rows, name in ((left, of_paper, f"TDN, {backbone}"), (right, own[own["backbone"] == backbone], "")):
+            axis.plot(rows["GMACs"], rows["top-1"], color=f"C{number}", label=name)
+            axis.scatter(rows["GMACs"], rows["top-1"], 2 * rows["params (M)"], f"C{number}", zorder=3)
+    for millions in (25, 100):
+        left.scatter([], [], 2 * millions, "none", edgecolors="tab:gray", label=f"{millions} M parameters")
+    unknown = others.drop(sized.index)
+    left.scatter(unknown["GMACs"], unknown["top-1"], **cross, label="parameters not known")
     left.set(xscale="log", xlabel="GMACs over all views, as published", ylabel="published top-1 (%)", title=title)
     left.xaxis.set_major_formatter("{x:g}")
-    left.legend(fontsize=8)
-    title = "Measured, 95 % interval" if len(measured) else "Not run"
+    left.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=5, columnspacing=1)
+    title = "Measured, 95 % interval, with frames" if len(measured) else "Not run"
     right.set(xlabel="GMACs of the full-size network, all views", ylabel="measured top-1 (%)", title=title)
-    for _, row in measured.iterrows():
-        error = [[row["top-1"] - row["95% low"]], [row["95% high"] - row["top-1"]]]
-        right.errorbar(row["GMACs"], row["top-1"], yerr=error, fmt="*", markersize=10, capsize=3, label=row["network"])
-    if len(measured):
-        right.legend(fontsize=7, loc="lower right")
-    else:
+    error = own["top-1"] - own["95% low"], own["95% high"] - own["top-1"]
+    right.errorbar(own["GMACs"], own["top-1"], error, fmt="none", ecolor="0.6", capsize=3, zorder=1)
+    for _, row in own.iterrows():
+        right.annotate(row["frames"], (row["GMACs"], row["top-1"]), (7, 5), textcoords="offset points", fontsize=8)
+    right.margins(x=0.15)
+    if measured.empty:
         right.set_axis_off()
     figure.tight_layout()
     names = others["method"] + ", " + others["frames"].map(lambda frames: frames.split("x")[0].strip("()"))

@@ -5,18 +5,18 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from torch.profiler import ProfilerActivity, profile
 
 from tdn.bench.networks import BASE, OURS, REFERENCE, call, measure_views, network
 from tdn.bench.timing import Form, device_name, devices, prepared
-from tdn.book.labels import label_points
 from tdn.engine.distributed import to_device
 from tdn.experiments.tables import published
 from tdn.model.cost import measure_cost
 
 SCALES = {"smoke": (1, 64, 1), "pocket": (2, 224, 3), "paper": (16, 224, 10)}  # batch, pixels, rounds
 SCALES["record"] = SCALES["pocket"]
+EDITIONS = {"cvpr2021": "CVPR 1e", "iclr2021": "ICLR 1c"}
+ABLATED = {"S-TDM": "S-TDM in stages 1-2", "L-TDM": "L-TDM in stages 3-5", "TDN": "TDN (both)"}  # in those tables
 
 
 def running_times(scale: str) -> pd.DataFrame:
@@ -68,21 +68,43 @@ def where_time_goes(scale: str, most: int = 9) -> pd.DataFrame:
     return shown.rename_axis("operator").reset_index()
 
 
+def published_times() -> pd.DataFrame:
+    """CVPR Table 5: milliseconds per video on a V100, how many times TSN's that is, and top-1 (%) on
+    Something-Something V1; the last next to that of the same network in the ablations, in both editions. `same as`
+    names the edition whose ablation has the top-1 of Table 5; empty where the ablations do not have the network."""
+    rows = []
+    for _, line in published("tdn_running_time.csv", "cvpr2021").iterrows():
+        milliseconds, top1 = float(line["ms_per_video_v100"]), float(line["top1"])
+        row = {"network": line["method"], "frames x clips x crops": line["frames_x_clips_x_crops"]}
+        row |= {"ms": milliseconds, f"times {BASE}": milliseconds / _published(BASE)[2], "top-1": top1}
+        of = {}
+        for edition, name in EDITIONS.items():
+            ablation = published("tdn_short_vs_long.csv", edition, row=ABLATED.get(line["method"], ""))
+            of[name] = float(ablation["top1"].iloc[0]) if len(ablation) else np.nan
+        rows.append(row | {f"ablation, {name}": value for name, value in of.items()})
+        rows[-1]["same as"] = ", ".join(name for name, value in of.items() if value == top1)
+    return pd.DataFrame(rows)
+
+
 def plot_running_times(table: pd.DataFrame) -> Figure:
-    """Milliseconds per video against GMACs, published and measured, both axes logarithmic."""
-    figure, axis = plt.subplots(figsize=(8, 5))
-    kinds = {"published, V100": (table[table["device"] == "CPU"], "published ms (V100)")}
-    kinds |= {f"measured, {device}": (rows, "network ms") for device, rows in table.groupby("device")}
-    for (label, (rows, column)), marker in zip(kinds.items(), "osD", strict=False):
-        axis.scatter(rows["GMACs"], rows[column], marker=marker, label=label)
-    axis.set(xscale="log", yscale="log", xlabel="GMACs a video, all views", ylabel="ms a video")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_formatter("{x:g}")
-    axis.legend(loc="lower right")
-    axis.grid(alpha=0.3)
-    figure.tight_layout()
-    places = np.concatenate([rows[["GMACs", column]].to_numpy(float) for rows, column in kinds.values()])
-    names = [name for rows, _ in kinds.values() for name in rows["network"]]
-    label_points(axis, places, names, places[:0])
+    """How many times TSN's: bars of multiply-adds, published time (V100) and the time measured on each device, one
+    group per network; the axis is logarithmic and begins at 1."""
+    by_device = {device: rows.set_index("network") for device, rows in table.groupby("device")}
+    first = by_device["CPU"]
+    bars = {"multiply-adds": first["GMACs"] / first["GMACs"][BASE]}
+    bars["time, published, V100"] = first[f"published, times {BASE}"]
+    bars |= {f"time, measured, {device}": rows[f"times {BASE}"] for device, rows in by_device.items()}
+    figure, axis = plt.subplots(figsize=(8, 0.14 * len(bars) * len(first) + 1.5), layout="constrained")
+    places, height = np.arange(len(first)), 0.8 / len(bars)
+    for number, ((label, values), colour) in enumerate(zip(bars.items(), ("0.75", "0.45", "C0", "C1"), strict=False)):
+        at = places + (number - (len(bars) - 1) / 2) * height
+        shown = axis.barh(at, values[first.index], height, color=colour, label=label)
+        axis.bar_label(
+            shown, [f"{value:.{2 if value < 10 else 0}f}" for value in values[first.index]], padding=3, size=7
+        )
+    axis.set(xscale="log", xlim=(1, 2 * max(values.max() for values in bars.values())), xlabel=f"times {BASE}")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_yticks(places, first.index)
+    axis.invert_yaxis()
+    axis.legend(fontsize=8, loc="lower right")
     return figure

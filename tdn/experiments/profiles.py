@@ -216,7 +216,7 @@ GESTURES = Profile(
     many_views=None,
     pictures=SMOKE.pictures,
     options={"width": 24, "dropout": 0.2},
-    notebooks=("23",),
+    notebooks=("14",),
 )
 GESTURES_RECORD = dataclasses.replace(GESTURES, name="record/gestures")
 

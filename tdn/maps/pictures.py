@@ -18,6 +18,7 @@ from tdn.utils import write_whole
 OPACITY = 0.75  # of the colour at the maximum
 MILLISECONDS = 500  # that an animation shows a frame
 COLUMNS = 8  # of a strip
+ABOVE = 4  # points between a picture and its title, which touches it neither with a comma nor with a percent sign
 SIDE = 256  # pixels of an animation's frame
 
 
@@ -107,7 +108,7 @@ def _figure(
         _row(of_row, fitted(drawable(name, f"row {number}"), height - 0.2, 9, 2), images, titles)
     if title is not None:
         figure.suptitle(fitted(title, size[0] - 0.2, 10, 4), fontsize=10, parse_math=False)
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.05, wspace=0, hspace=0)
     return figure
 
 
@@ -121,5 +122,5 @@ def _row(axes: np.ndarray, name: str, images: Sequence[Tensor], titles: Sequence
         axis.set_frame_on(False)
     for axis, image, title in zip(axes, images, titles, strict=False):  # the last row may be shorter
         axis.imshow(image.permute(1, 2, 0).numpy())
-        axis.set_title(title, fontsize=8, pad=2, parse_math=False)
+        axis.set_title(title, fontsize=8, pad=ABOVE, parse_math=False)
     axes[0].set_ylabel(name, fontsize=9, parse_math=False)

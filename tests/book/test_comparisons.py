@@ -160,6 +160,11 @@ def test_ours_stand_beside_the_published():
     assert set(uncertain["verdict"][uncertain["±"] > 0]) == {"inconclusive"}, "but for networks that answer alike"
     published, measured = comparisons.accuracy_and_cost("something_v1", pocket)
     assert len(published) == len(table) and measured["network"].tolist()[2] == "ResNet50, 8+16 frames"
+    params = measured["params (M)"].tolist()
+    assert params == pytest.approx([24.38, 24.38, 2 * 24.38, 43.62, 43.62, 2 * 43.62], rel=1e-3), "8+16: two networks"
+    counted = published.groupby(["method", "frames"])["params (M)"].first()
+    assert counted["I3D", "32x2"] == pytest.approx(27.58, rel=1e-3), "two clips of one network"
+    assert counted["TSM", "8+16"] == 2 * counted["TSM", "16"] and counted["GSM"].isna().all()
     assert len(figures.plot_accuracy_cost(published, measured, "V1").axes) == 2
     lines = comparisons.our_lines("something_v1", pocket)
     assert [(len(line.results), line.runs) for line in lines] == [(1, [config]) for config in runs.values()]

@@ -168,11 +168,12 @@ def test_names_are_text_on_the_page_and_in_the_notebook(executed, tmp_path, brow
         assert (
             page.evaluate("window.ran") is None and page.locator("svg[onload], img[src=x], a[href^=java]").count() == 0
         )
-        # MathJax reads the letters of an element together: no formula begins and ends in one
-        texts = ours.evaluate(
-            "t => [...t.querySelectorAll('td')].flatMap(c => [...c.childNodes].map(n => n.textContent))"
-        )
-        assert not [text for text in texts if "$" in text.strip("$") or "\\(" in text or "\\begin" in text]
+        if path.name == "01_first.html":  # it has MathJax beside it
+            assert check_formulas(page) == 0
+        else:  # MathJax reads the letters of an element together: no formula begins and ends in one
+            nodes = "t => [...t.querySelectorAll('td')].flatMap(c => [...c.childNodes].map(n => n.textContent))"
+            texts = ours.evaluate(nodes)
+            assert not [text for text in texts if "$" in text.strip("$") or "\\(" in text or "\\begin" in text]
         page.context.close()
 
 
