@@ -1,8 +1,10 @@
 """`tdn evaluate`: the accuracy of a weights file, ours or the authors', on a data set."""
 
 import hashlib
+import json
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +37,37 @@ def evaluate_weights(
     batch: int = 16,
     reader: str = "pyav",
 ) -> pd.DataFrame:
-    """Scores the validation videos of a data set under each of `views`. Gives one row per views, and keeps scores,
-    accuracy per class, unreadable videos and a manifest in a folder of `results` for each.
+    """Scores the validation videos of a data set under each of `views`; of a folder without a split that the network
+    was not trained on, all. Gives one row per views, and keeps scores, accuracy per class, unreadable videos and a
+    manifest in a folder of `results` for each.
 
     `views` as "10x3", of the file's `size` unless it is given, as `parse_views`.
     `class_names` are in the order of the network's outputs, where it is not the data set's and not in the file; `batch`
     is of views on the device at once; `reader` as in `open_video`. Raises as `load_model` and `DatasetSpec.videos`;
-    ValueError where the classes are not those of the data set; RuntimeError where no video can be read.
+    ValueError where the data set has other classes than the network; RuntimeError where no video can be read.
     """
     model, name, names, of_file = load_model(weights, num_segments)
     chosen = [parse_views(text, size, of_file) for text in views]
-    _, val_set = videos(spec, DATA)
-    val_set.reader = reader
-    order = output_order(val_set, model.fc.out_features, class_names or names)
+    scored, every = _scored(spec, weights.parent)
+    scored.reader, names = reader, class_names or names
+    order = output_order(scored, model.fc.out_features, names)
+    shown = scored.class_names if len(order) == model.fc.out_features else names  # else some classes have no video
+    if rank() == 0:
+        which = "all" if every else "the validation's"
+        print(f"scored: {which} {len(scored)} videos, {len(order)} of the network's {len(shown)} classes", flush=True)
     to_device(model, device())
-    contents, rows = spec.contents(), []
+    contents, rows = spec.contents() + (", all" if every else ""), []
     for of in chosen:
-        clips = TestClips(val_set, model.num_segments, model.window, of)
+        clips = TestClips(scored, model.num_segments, model.window, of)
         evaluation = evaluate(model, clips, device(), batch, PRECISIONS[precision])
         if not len(evaluation.labels):
             first = evaluation.unreadable[0]
             raise RuntimeError(f"none of the {evaluation.of} videos can be read, such as {first.path}: {first.reason}")
-        of_set = evaluation.labels, evaluation.videos, evaluation.unreadable
-        evaluation = Evaluation(evaluation.scores[:, order], *of_set)
+        of_set, labels = (evaluation.videos, evaluation.unreadable), evaluation.labels
+        if shown is scored.class_names:
+            evaluation = Evaluation(evaluation.scores[:, order], labels, *of_set)
+        else:
+            evaluation = Evaluation(evaluation.scores, np.array(order)[labels], *of_set)
         gmacs = measure_cost(model, of.size).gmacs
         row = {"network": name, "segments": model.num_segments, "data": spec.name, "views": str(of), "size": of.size}
         row |= {"GMACs a view": gmacs, "GMACs": gmacs * of.number}
@@ -70,8 +80,21 @@ def evaluate_weights(
             about = row | {"split": spec.split, "contents": contents, "precision": precision}
             about |= {"weights": f"{weights.name}, sha256 {digits}"}
             again = ["tdn", "evaluate", "--weights", str(weights), "--dataset", spec.name, "--views", str(of)]
-            _keep(folder, evaluation, val_set, about | environment() | {"command": shlex.join(again)})
+            _keep(folder, evaluation, shown, about | environment() | {"command": shlex.join(again)})
     return pd.DataFrame(rows)
+
+
+def _scored(spec: DatasetSpec, of_network: Path) -> tuple[VideoSet, bool]:
+    """The videos, and whether they are all; `of_network` is the folder of the weights, which may say of what."""
+    train, val = videos(spec, DATA)
+    about = {}
+    with suppress(OSError, ValueError):  # it may be anybody's
+        about = json.loads((of_network / "manifest.json").read_bytes())
+    if spec.has_split or about.get("dataset") == spec.name or about.get("data") == spec.contents():
+        return val, False
+    unreadable = {len(val) + index: reason for index, reason in train.known_unreadable.items()}
+    every = VideoSet([*val.videos, *train.videos], val.class_names, known_unreadable=val.known_unreadable | unreadable)
+    return every, True
 
 
 def contents_of(folder: Path) -> str | None:
@@ -84,16 +107,19 @@ def contents_of(folder: Path) -> str | None:
 
 
 def output_order(val_set: VideoSet, outputs: int, class_names: Sequence[str] | None) -> list[int]:
-    """For each class of the data set, which of the network's outputs is its score. Raises ValueError where they are
-    not the same classes."""
+    """For each class of the data set, which of the network's outputs is its score: by the names, or where there are
+    none all in order. Raises ValueError where the network does not have a class."""
     wanted = val_set.class_names
-    if outputs != len(wanted):
-        raise ValueError(f"the network has {outputs} classes, the data set {len(wanted)}")
-    if class_names is None:
+    if class_names and len(class_names) != outputs:
+        raise ValueError(f"{len(class_names)} names of classes, but the network has {outputs} classes")
+    if not class_names:
+        if outputs != len(wanted):
+            raise ValueError(
+                f"the network has {outputs} classes, the data set {len(wanted)}: name them, --classes FILE"
+            )
         return list(range(outputs))
     outputs_of = {name: output for output, name in enumerate(class_names)}
-    missing = [name for name in wanted if name not in outputs_of]
-    if missing or len(class_names) != outputs:
+    if missing := [name for name in wanted if name not in outputs_of]:
         shown = ", ".join(map(repr, missing[:3]))
         raise ValueError(f"{len(missing)} of the data set's classes are none of the network's, such as {shown}")
     return [outputs_of[name] for name in wanted]
@@ -121,13 +147,13 @@ def published_row(dataset: str, name: str, num_segments: int, views: Views) -> d
     return {"published top-1": float(row["top1"].iloc[0])} if len(row) else {}
 
 
-def _keep(folder: Path, evaluation: Evaluation, val_set: VideoSet, about: dict[str, Any]) -> None:
+def _keep(folder: Path, evaluation: Evaluation, class_names: Sequence[str], about: dict[str, Any]) -> None:
     evaluation.save(folder / "scores.npz")
-    classes = pd.DataFrame({"class": val_set.class_names, "videos": evaluation.confusion.sum(1)})
+    classes = pd.DataFrame({"class": class_names, "videos": evaluation.confusion.sum(1)})
     classes["top-1"] = 100 * evaluation.per_class
     write_text(folder / "classes.csv", classes.to_csv(index=False, float_format="%.2f"))
     label, answer = np.nonzero(evaluation.confusion)
-    names = np.array(val_set.class_names)
+    names = np.array(class_names)
     confusion = pd.DataFrame({"class": names[label], "answer": names[answer]})
     confusion["videos"] = evaluation.confusion[label, answer]
     wrong = confusion[label != answer].sort_values("videos", ascending=False, kind="stable")

@@ -34,13 +34,7 @@ from tdn.experiments.record import Recorded, Result, recorded
 from tdn.model.resnet import VideoResNet
 from tdn.model.weights import initialise_from, load_imagenet, load_weights, read_weights
 from tdn.model.zoo import SYSTEMS, create_model
-from tdn.utils import (
-    digest_of,
-    home,
-    write_record,
-    write_text,
-    write_whole,
-)
+from tdn.utils import digest_of, home, write_record, write_text, write_whole
 
 ROOT = home()  # where rendered data and results are kept
 DATA = ROOT / ".data"
@@ -100,9 +94,15 @@ def stored(config: Run, results: Path) -> Result:
     return Recorded(result.folder, result.command, kept) if kept else result
 
 
+def _of_study(config: Run) -> bool:
+    """Else `tdn train FOLDER` trains it, whose data sets say more than where they are."""
+    data = config.data
+    return not isinstance(data, DatasetSpec) or (type(data) is DatasetSpec and data.name in PUBLISHED)
+
+
 def _command(config: Run, results: Path) -> str:
-    """The command line that trains `config`; of a published data set, as a run of the study."""
-    if not isinstance(config.data, DatasetSpec) or config.data.name in PUBLISHED:
+    """The command line that trains `config`."""
+    if _of_study(config):
         seeds = f":{config.seed + 1}" if config.seed else ""  # the profile may have one alone
         within = "record/" if results.parent.name == "record" else ""  # record/gestures
         return f"tdn train --profile {within}{results.name}{seeds} --runs {config.name}"
@@ -125,7 +125,7 @@ def impossible(config: Run, has_weights: bool = False) -> str | None:
         lacking = f"for {config.model}, only for networks on {', '.join(IMAGENET_RESNETS)}"
     else:
         return None
-    choice = "--pretrained FILE (weights to initialise from)"
+    choice = f"--{'pretrained' if _of_study(config) else 'from'} FILE (weights to initialise from)"
     return f"torchvision has no ImageNet weights {lacking}; possible: {choice}"
 
 
@@ -295,7 +295,7 @@ def _train(
     model = config.create_model()
     digest = digest_of(pretrained) if pretrained else None
     command = _command(config, folder.parents[1])
-    if pretrained and not isinstance(config.pretrained, Run):
+    if pretrained and not isinstance(config.pretrained, Run) and _of_study(config):  # else its recipe has it
         command += f" --pretrained {shlex.quote(str(pretrained))}"
     if rank() == 0:  # the others get its weights
         contents = config.data.contents() if isinstance(config.data, DatasetSpec) else None
@@ -334,7 +334,7 @@ def _train(
     manifest |= {"seed": config.seed, **environment(), "processes": world_size(), **asdict(compute)}
     manifest["command"] = command
     if isinstance(config.data, DatasetSpec):
-        manifest["data"] = contents
+        manifest |= {"data": contents, "dataset": config.data.name}
     if pretrained:
         manifest["pretrained"] = f"{pretrained.parent.name}/{pretrained.name}, sha256 {digest}"
     unreadable = training.unreadable | {str(path): reason for path, reason in train_set.unreadable()}

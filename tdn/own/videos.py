@@ -18,12 +18,12 @@ class OwnVideos(DatasetSpec):
     mirror: tuple[tuple[str, str], ...] | None = None
 
     def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
-        """As `DatasetSpec.videos`."""
-        sets = super().videos(data)
+        """As `DatasetSpec.videos`, without the notes, which `look_at` gives."""
+        *sets, _ = self._found(data)
         for videos in sets:
             videos.mirrored, videos.twins = videos.mirrored and self.mirror is not None, dict(self.mirror or ())
             videos.kept = KeptFrames(self.frames(data), self.side) if self.side else None
-        return sets
+        return tuple(sets)
 
     def frames(self, data: Path) -> Path:
         """The folder of the kept frames, of this size."""

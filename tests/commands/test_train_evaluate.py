@@ -1,5 +1,6 @@
 """`tdn train`, `tdn evaluate` and `tdn data`."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,12 +9,15 @@ import sys
 import time
 from functools import partial
 
+import pandas as pd
 import pytest
 import torch
 from helpers import layouts
+from helpers.own import folder_of
 
 import tdn
 from tdn.__main__ import main
+from tdn.engine.evaluation import Evaluation
 from tdn.experiments import profiles
 from tdn.experiments.profiles import PROFILES
 from tdn.experiments.registry import all_runs, with_pretrained
@@ -66,6 +70,23 @@ def test_evaluate_prints_a_row_per_view_and_keeps_the_scores(tmp_path, results, 
     for path in mine.rglob("*.*"):
         path.write_bytes(b"")
     assert main(["evaluate", *arguments]) == 1 and "videos can be read, such as" in capsys.readouterr().err
+
+
+def test_evaluate_scores_all_of_another_folder_whatever_classes_it_has(tmp_path, results, capsys):
+    trained, other = (folder_of(tmp_path / name, 2, names) for name, names in (("a", "xyz"), ("b", "zx")))
+    model, weights = tdn.create_model("tsn_resnet10", 3, 2, width=8), tmp_path / "weights.pt"
+    network = {"name": "tsn_resnet10", "options": {"width": 8}, "num_segments": 2}
+    torch.save({"model": model.state_dict(), "network": network, "class_names": list("xyz")}, weights)
+    arguments = ["evaluate", "--weights", str(weights), "--size", "48", "--dataset"]
+    assert main([*arguments, str(other)]) == 0
+    assert "scored: all 4 videos, 2 of the network's 3 classes" in capsys.readouterr().out
+    (folder,) = (results / "paper/runs").iterdir()
+    answers = Evaluation.load(folder / "scores.npz")
+    assert answers.classes == 3 and sorted(answers.labels) == [0, 0, 2, 2]
+    assert pd.read_csv(folder / "classes.csv")["videos"].tolist() == [2, 0, 2]
+    weights.with_name("manifest.json").write_text(json.dumps({"dataset": str(trained)}))
+    assert main([*arguments, str(trained)]) == 0
+    assert "scored: the validation's 3 videos, 3 of the network's 3 classes" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -253,9 +253,13 @@ def test_a_missing_set_is_reported_with_what_to_do(home, monkeypatch):
         assert re.search(r'\.datasets\.toml is not valid: .* = "/path', DatasetSpec("ssv1").missing())
 
 
-def test_a_folder_needs_no_dot_unless_a_data_set_has_its_name(home, tmp_path, monkeypatch):
+def test_a_folder_needs_no_dot_and_counts_before_a_data_set_of_its_name(home, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("mine", "ssv2"):
         (tmp_path / name).mkdir()
     assert catalog.dataset_named("mine") == catalog.dataset_named("./mine") == DatasetSpec(str(tmp_path / "mine"))
-    assert catalog.dataset_named("ssv2") == DatasetSpec("ssv2") != catalog.dataset_named("./ssv2")
+    assert capsys.readouterr().out == "" and catalog.dataset_named("ssv1") == DatasetSpec("ssv1")
+    assert catalog.dataset_named("ssv2") == DatasetSpec(str(tmp_path / "ssv2")) == catalog.dataset_named("./ssv2")
+    assert f"ssv2: the folder {tmp_path}/ssv2, not the data set of this name" in capsys.readouterr().out
+    monkeypatch.setenv("TDN_SSV2", str(tmp_path / "ssv2"))
+    assert catalog.dataset_named("ssv2") == DatasetSpec("ssv2") and capsys.readouterr().out == ""

@@ -1,6 +1,8 @@
 """A training that is asked for again: with other videos, another recipe, others to compare with, or interrupted."""
 
+import dataclasses
 import os
+import shlex
 import shutil
 from unittest import mock
 
@@ -11,12 +13,13 @@ from helpers.own import SMALL, folder_of, job_of, without_processes  # noqa: F40
 from tdn.__main__ import main
 from tdn.engine import trainer
 from tdn.engine.inference import load_network
-from tdn.experiments.runs import stored, videos
+from tdn.experiments.runs import save_weights, stored, videos
 from tdn.own import training
 from tdn.own.choice import read_recipe
 from tdn.own.compare import compare_networks, compared_runs
 from tdn.own.result import write_result
 from tdn.own.training import describe, train_network
+from tdn.own.videos import OwnVideos
 
 
 @pytest.fixture
@@ -139,6 +142,20 @@ def test_names_that_are_not_utf_8_are_written_escaped(tmp_path):
     page = write_result(job)
     assert r"caf\udce9" in page.read_text("utf-8") and r"caf\udce9" in (job.folder / "classes.csv").read_text("utf-8")
     assert load_network(job.folder).class_names[0] == os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.usefixtures("home")
+def test_the_command_in_a_manifest_is_one_that_works(tmp_path, monkeypatch):
+    root = folder_of(tmp_path / "my videos", each=5, names=["left", "right"])
+    config = job_of(root).config
+    save_weights(config.create_model(), config, ["left", "right"], tmp_path / "from.pt")
+    job = job_of(root, tmp_path / "my results", initialised_from=str(tmp_path / "from.pt"))
+    command = train_network(job).manifest["command"]
+    before = (job.result.folder / "weights.pt").stat().st_mtime_ns
+    assert main(shlex.split(command)[1:]) == 0 and (job.result.folder / "weights.pt").stat().st_mtime_ns == before
+    monkeypatch.setenv("TDN_UCF101", str(root))
+    published = dataclasses.replace(job.config, data=OwnVideos("ucf101", side=56))
+    assert stored(published, job.folder).command.startswith("tdn train ucf101 --out ")
 
 
 @pytest.mark.usefixtures("home")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tdn.data.clips import VideoSet
 from tdn.data.disk import check, published
 from tdn.data.disk.lists import printable, read_text
-from tdn.data.disk.own import own_layout
+from tdn.data.disk.own import has_split, own_layout
 from tdn.data.disk.published import Labelled, Layout
 from tdn.data.frames import LIMIT
 from tdn.utils import HOME, home, unknown_name
@@ -101,6 +101,11 @@ class DatasetSpec:
             return list(PUBLISHED[self.name].class_names)
 
     @property
+    def has_split(self) -> bool:
+        """Whether somebody said which videos are for validation. Raises as `location`."""
+        return self.name in PUBLISHED or has_split(location(self.name))
+
+    @property
     def groups(self) -> None:
         """Of the classes: none."""
 
@@ -111,19 +116,21 @@ class DatasetSpec:
         left out and which labels cannot be right (`check.notes`). Raises as `location`; FileNotFoundError for a missing
         file of the annotation, ValueError for a mistake in one.
         """
-        split = f" --split {self.split}" if self.split > 1 else ""
-        command = printable(f"tdn data check {shlex.quote(self.name)}{split}", 5_000)
-        if stored := check.load(self.index_file(data), location(self.name), self.fingerprint(), command):
-            train, val, notes = stored
-        else:
-            labelled = self.labelled()
-            about = {"class_names": labelled.class_names, "mirrored": labelled.mirrored}
-            train, val = (VideoSet(videos, **about) for videos in (labelled.train, labelled.val))
-            notes = check.notes(labelled)
+        train, val, notes = self._found(data)
         first = os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
         if notes and first:  # once for all processes, torchrun's and ours
             print("\n".join(f"{printable(self.name)}: {note}" for note in notes), flush=True)
         return train, val
+
+    def _found(self, data: Path) -> tuple[VideoSet, VideoSet, list[str]]:
+        split = f" --split {self.split}" if self.split > 1 else ""
+        command = printable(f"tdn data check {shlex.quote(self.name)}{split}", 5_000)
+        if stored := check.load(self.index_file(data), location(self.name), self.fingerprint(), command):
+            return stored
+        labelled = self.labelled()
+        about = {"class_names": labelled.class_names, "mirrored": labelled.mirrored}
+        sets = (VideoSet(videos, **about) for videos in (labelled.train, labelled.val))
+        return *sets, check.notes(labelled)
 
     def missing(self) -> str | None:
         """What to do before the set can be used; None if its folder and the files of its annotation exist. Raises
@@ -193,12 +200,18 @@ def _layout(name: str, root: Path) -> Layout:
 
 
 def dataset_named(text: str, split: int = 1) -> DatasetSpec:
-    """A data set by its name, or else by the path of its folder (`mine`, `./mine`, `~/mine`). Raises as `DatasetSpec`
-    and `configured`."""
-    folder = os.path.isdir(text) and text not in (*PUBLISHED, *configured())
-    if folder or os.sep in text or text.startswith((".", "~")):
-        text = os.path.abspath(os.path.expanduser(text))
-    return DatasetSpec(text, split)
+    """A data set by the path of its folder (`mine`, `./mine`, `~/mine`), or else by its name; where a folder has the
+    name of another data set, it says so. Raises as `DatasetSpec` and `configured`."""
+    folder = os.path.abspath(os.path.expanduser(text))
+    if os.path.isdir(text) and (text in PUBLISHED or text in configured()):
+        known, _ = configured().get(text, (None, ""))
+        if known and os.path.realpath(known) == os.path.realpath(folder):
+            return DatasetSpec(text, split)
+        print(
+            f"{text}: the folder {folder}, not the data set of this name (for that, call it from elsewhere)", flush=True
+        )
+    is_path = os.path.isdir(text) or os.sep in text or text.startswith((".", "~"))
+    return DatasetSpec(folder if is_path else text, split)
 
 
 def location(name: str) -> Path:

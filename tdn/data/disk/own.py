@@ -26,6 +26,11 @@ def own_layout(root: Path) -> Layout:
     return Layout(_list_sources, _read_lists) if any(lists) else Layout(_folder_sources, _read_folder)
 
 
+def has_split(root: Path) -> bool:
+    """Whether lists, or folders above the classes, say which videos are for validation."""
+    return len(_parts(root)) == 2 or any(_named(root, words) for words in (TRAIN, VAL))
+
+
 def _named(root: Path, words: tuple[str, ...]) -> list[Path]:
     """The lists of one set by their names: train.txt, train.csv, train_list.txt, trainlist01.txt, ..."""
     files = [entry for below in _LISTS_BELOW if (root / below).is_dir() for entry in visible(root / below)]
