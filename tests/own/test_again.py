@@ -160,6 +160,7 @@ def test_the_command_in_a_manifest_is_one_that_works(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("home")
 def test_a_notebook_keeps_its_backend(mine):
+    plt.close("all")  # of other tests
     job, before = job_of(mine), plt.get_backend()
     plt.switch_backend("svg")
     try:
