@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,10 +34,11 @@ def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
     for dpi in (110, 95, 80, 65, 50):  # noisy frames make large files: the highest resolution that fits
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
+        if png.tell() >= FIGURE_BYTES:  # a palette of 256 colours takes a third
+            Image.open(png).convert("RGB").quantize(256).save(png := io.BytesIO(), "png", optimize=True)
         if png.tell() < FIGURE_BYTES:
             break
-    path = profile.output / "figures" / f"{name}.png"
-    write_whole(path, lambda file: file.write(png.getvalue()))
+    write_whole(path := profile.output / "figures" / f"{name}.png", lambda file: file.write(png.getvalue()))
     return path
 
 

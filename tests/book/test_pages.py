@@ -219,8 +219,9 @@ def test_a_notebook_that_was_not_executed_to_its_end_is_named(executed, tmp_path
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab, started by `make lab` in a copy of the checkout; gives the address of its page."""
-    if not (CHECKOUT / ".venv/.installed").exists():
-        pytest.skip("needs the .venv that make lab runs in")
+    stamp, of_env = CHECKOUT / ".venv/.installed", [CHECKOUT / name for name in ("environment.yml", "pyproject.toml")]
+    if not stamp.exists() or stamp.stat().st_mtime < max(path.stat().st_mtime for path in of_env):
+        pytest.skip("needs the .venv that make lab runs in, as make env leaves it: else make would install the copy")
     for name in ("Makefile", "environment.yml", "pyproject.toml"):
         shutil.copy2(CHECKOUT / name, tmp_path)  # with its date: make has nothing to install
     (tmp_path / ".venv").symlink_to(CHECKOUT / ".venv")
