@@ -114,3 +114,17 @@ def test_pictures_of_the_record(path):
     assert all((RECORD / picture).exists() for picture in pictures)
     assert pictures or "save_figure" not in source
     assert path.stem[:2] not in METHOD or re.search(r"\$\$", source), "the equation"
+
+
+def test_every_table_and_figure_of_the_papers_has_its_place():
+    text = sections(NOTEBOOKS[0])["Every table and figure of the papers"]
+    rows = re.findall(r"^\| (.+?) \| .+ \| \[\d\d\]\((\w+\.ipynb)\) \| `(\w+)` \|$", text, re.MULTILINE)
+    for _, notebook, name in rows:
+        assert f'"{name}' in (CHECKOUT / "notebooks" / notebook).read_text("utf-8").replace("\\", ""), name
+        assert list(RECORD.glob(f"figures/{name}*.png")) or (RECORD / f"tables/{name}.csv").exists(), name
+    named = " ".join(where for where, *_ in rows)
+    for paper, tables, figures in (("CVPR", ["1" + of for of in "abcdef"] + [2, 3, 4, 5], 4), ("TDRL", range(1, 8), 4)):
+        for number in tables:
+            assert f"{paper} Table {number}" in named
+        for number in range(1, figures + 1):
+            assert re.search(rf"{paper} Figures? (\d, )*{number}\b", named), (paper, number)
