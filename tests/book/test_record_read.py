@@ -72,7 +72,7 @@ def test_notebook_reads_a_record(number, checkout, tmp_path, monkeypatch):
     texts, images = " ".join(of.get("text/markdown", "") for of in data), [of for of in data if "image/png" in of]
     missing = {name for name in KEPT[number].split() if f"has no `{name}`" in texts}
     assert missing == {*KEPT[number].split()} - {"tdrl_pem", "cam_frames"} and ("| kept |" in texts) == (number == "22")
-    assert len(images) == {"16": 1, "21": 2, "22": 6, "23": 0}[number]
+    assert len(images) == {"16": 1, "21": 5, "22": 6, "23": 0}[number]
     assert not (checkout / "results/record/runs").exists() and not list((tmp_path / "home").glob("results/record"))
 
 

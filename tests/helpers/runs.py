@@ -17,7 +17,7 @@ from tdn.experiments import runs as experiment
 from tdn.experiments.profiles import weights_of
 from tdn.experiments.record import pack
 from tdn.experiments.registry import all_runs
-from tdn.experiments.runs import Run
+from tdn.experiments.runs import Run, save_weights
 
 TRAINED = {"data": SPEC, "size": 48, "scales": (0.8,), "views": Views(size=48, scale=0.8), "seed": 0}
 TRAINED |= {"recipe": Recipe(epochs=4, batch=12, lr=0.01)}
@@ -52,9 +52,11 @@ def made_up_record(results, profile, tables):
         what = {"evaluation": answers, "metrics": metrics, "manifest": manifest, "history": history, "others": {}}
         made[config] = SimpleNamespace(folder=results / "runs" / config.name, **what)
     kept = [config for config in weights_of(profile) if config in made]
-    for config in kept:
-        content = io.BytesIO()
-        torch.save({"model": config.create_model().state_dict()}, content)
-        made[config].file = lambda _, content=content: content.seek(0) or content
     results.mkdir(parents=True)
+    for config in kept:
+        file = results.with_name(f"{config.name}.pt")
+        save_weights(config.create_model(), config, config.data.class_names, file)
+        content = io.BytesIO(file.read_bytes())
+        file.unlink()
+        made[config].file = lambda _, content=content: content.seek(0) or content
     pack(results, made.values(), [made[config] for config in kept])
