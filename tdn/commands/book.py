@@ -38,7 +38,10 @@ def run(options: argparse.Namespace) -> int:
         print(summary(rows, verdicts, profile), f"tables and figure: {results}, as reproduction", sep="\n")
         return 0 if reproduced(rows) else 1
     if options.action == "pages":
-        about = f"Results of the profile *{profile.name}*; `make reproduce PROFILE={profile.name}` makes them."
+        made_by = (
+            "`make book`, of what is committed," if profile.is_record else f"`make reproduce PROFILE={profile.name}`"
+        )
+        about = f"Results of the profile *{profile.name}*; {made_by} makes them."
         pages = make_pages(results / "notebooks", NOTEBOOKS, results / "book", about)
         print(f"{len(pages)} pages; open {pages[0]}")
         return 0
