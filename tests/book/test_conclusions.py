@@ -5,11 +5,13 @@ import re
 
 import pytest
 
-from tdn.book import intervals
+from tdn.book import intervals, report
 from tdn.book.conclusions import ENOUGH, OTHER_MODULES, five_sentences
+from tdn.book.lengths import still_gain
 from tdn.book.lines import train_or_load
 from tdn.experiments.profiles import get_profile
 from tdn.experiments.tables import TABLES
+from tdn.utils import CHECKOUT
 
 FUSED = "temporal convolution on stacked differences"
 RECORD, GESTURES = get_profile("record"), get_profile("record/gestures")
@@ -84,3 +86,16 @@ def test_a_sentence_without_its_rows_says_so_and_the_others_stand():
     preliminary = five_sentences(one, intervals.families(RECORD)).splitlines()[:4]
     assert all(text.endswith(" *Preliminary: 1 seed of a row.*") for text in preliminary)
     assert all(re.match(rf"{n}\. (\*\*|Not measured: )", text) for n, text in enumerate(others, start=1))
+
+
+def test_what_the_former_rule_for_verdicts_would_withhold():
+    """Notebook 13 says it: claims of a network that is not trained to the end, each pair of networks once."""
+    claims = {}
+    for name, table in TABLES.items():
+        if not name.startswith("tdrl"):
+            lines = train_or_load(name, RECORD)
+            gains = still_gain(lines)
+            for less, more, *_ in report._pairs(table, lines):
+                claims[less.results[0].folder, more.results[0].folder] = bool({less.row.name, more.row.name} & {*gains})
+    (notebook,) = CHECKOUT.glob("notebooks/13_*.ipynb")
+    assert f"{sum(claims.values())} of TDN's {len(claims)}.)" in notebook.read_text("utf-8")
