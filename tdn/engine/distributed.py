@@ -1,5 +1,6 @@
 """The processes of torchrun; without torchrun, one process of rank 0."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +25,15 @@ def process_group() -> Iterator[None]:
     """Joins the processes of torchrun, by nccl where each has a GPU, else by gloo; does nothing in a process of its
     own."""
     if LAUNCHED:
+        import torch._dynamo  # DDP does; imported after the group is made, it keeps the group and its threads for ever
+
         own = torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])  # nccl wants a GPU for each process
         if torch.cuda.is_available():
             use_gpu(_gpu if own else 0)
         dist.init_process_group("nccl" if own else "gloo", timeout=timedelta(hours=2))
     yield
     if LAUNCHED:
+        gc.collect()  # DDP's cycles: a thread of gloo that outlives the group can abort the end of the process
         dist.destroy_process_group()  # not after an error: it waits for processes that wait for this one
 
 

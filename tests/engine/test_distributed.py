@@ -165,6 +165,31 @@ def test_a_step_of_one_micro_batch_reaches_the_processes_that_had_none(monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads are files of Linux")
+def test_no_thread_of_the_processes_group_outlives_it():
+    """One that does can abort Python's end, when all work is done."""
+    program = """
+from pathlib import Path
+from torch import nn
+from tdn.engine.distributed import process_group
+def threads():
+    return [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+with process_group():
+    nn.parallel.DistributedDataParallel(nn.Linear(2, 2))
+    assert any("gloo" in name for name in threads())
+assert not any("gloo" in name for name in threads()), threads()
+"""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, env=HIDDEN | meeting | alone
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_two_machines_train_as_two_processes_of_one(outcomes, data_root, tmp_path):
     start_on_two_machines(data_root, tmp_path)
     found = torch.load(tmp_path / "found.pt", weights_only=False)
