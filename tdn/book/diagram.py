@@ -1,12 +1,9 @@
 """Diagrams: TDN (CVPR Figure 2), S-TDM and L-TDM (Figure 3), PEM and the TD loss of TDRL; the classes in pictures."""
 
 import itertools
-from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import torch
 from matplotlib.patches import FancyBboxPatch
-from torch import Tensor
 
 FRAME, MOTION, LONG = "#dfe6ee", "#f6c89a", "#a9cdea"  # colours of the 2D network, of S-TDM, of L-TDM
 STAGES = (3.3, 5.2, 7.1, 9.0, 10.9)  # x of the five stages
@@ -127,27 +124,6 @@ def plot_tdrl() -> plt.Figure:
         axis.annotate("", (left + 0.9, 4.6), (right - 0.9, 4.6), arrowprops={"arrowstyle": "<->", "color": "tab:blue"})
     axis.text(4.9, 5.05, "TD loss: half of the channels must not be similar between segments", fontsize=12, ha="center")
     axis.text(4.9, -0.05, "PEM: differences to the next segment, gathered in a memory", fontsize=12, ha="center")
-    return figure
-
-
-def plot_families(families: Mapping[str, Sequence[tuple[str, Tensor]]], said: Mapping[str, str]) -> plt.Figure:
-    """A block for each family, in it one strip for each class, named, of frames `(F, 3, H, W)` in uint8 along an arrow
-    of time; `said` is what a family's frames are."""
-    rows = max(map(len, families.values()))
-    figure, axes = plt.subplots(rows, len(families), figsize=(4.6 * len(families), 1.02 * rows + 0.7), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for column, (family, strips) in zip(axes.T, families.items(), strict=True):
-        column[0].text(0, 1.75, f"{family}: {said[family]}", transform=column[0].transAxes, fontsize=11, weight="bold")
-        for axis, (name, frames) in zip(column, strips, strict=False):
-            gap = max(frames.shape[-1] // 20, 1)
-            picture = torch.cat([*torch.nn.functional.pad(frames, (0, gap), value=255)], -1)[..., :-gap]
-            axis.imshow(picture.permute(1, 2, 0))
-            axis.set_title(name, fontsize=9, loc="left", pad=3)
-        arrow = {"arrowstyle": "-|>", "color": "0.25"}
-        axis.annotate("", (1, -0.12), (0, -0.12), xycoords="axes fraction", arrowprops=arrow, annotation_clip=False)
-        axis.text(1, -0.3, "time", transform=axis.transAxes, fontsize=9, ha="right", va="top")
-    figure.tight_layout(pad=0.3, w_pad=2.0, h_pad=0.6)
     return figure
 
 

@@ -1,6 +1,8 @@
 """The figures of the notebooks, and how they are stored."""
 
 import io
+import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,25 +10,19 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
-from tdn.book.intervals import CONTRADICTED, INCONCLUSIVE, NOT_KNOWN, SMALLER, SUPPORTED, UNTRAINED, SeedError, accuracy
+from tdn.book import style
+from tdn.book.intervals import NOT_KNOWN, SeedError, accuracy
 from tdn.book.labels import label_points
 from tdn.book.lines import Line
 from tdn.book.real_video import WITNESSES
 from tdn.experiments.profiles import Profile
 from tdn.experiments.tables import get_table
-from tdn.maps.lettering import drawable, fitted
 from tdn.utils import write_whole
 
 FIGURE_BYTES = 400_000  # figures are committed
-FAMILY_COLOURS = {"short": "tab:orange", "order": "tab:blue", "both": "tab:green"}
-VERDICT_COLOURS = {SUPPORTED: "tab:green", CONTRADICTED: "tab:red", SMALLER: "tab:blue", INCONCLUSIVE: "tab:gray"}
-VERDICT_COLOURS |= {UNTRAINED: "0.85"}
 
 
 def save_figure(figure: Figure, name: str, profile: Profile) -> Path:
@@ -54,7 +50,9 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
         top1 = table[edition].astype(float)
         published = published.fillna(top1 - top1[is_reference].item())
     left.axvline(0, color="black", linewidth=0.8)
-    left.errorbar(table[versus], rows, xerr=table["±"], fmt="o", color="tab:blue", capsize=3, label="measured")
+    for (_, row), place in zip(table.iterrows(), rows, strict=True):
+        drawn = {"fmt": "o", "color": style.of_network(row["network"]), "capsize": 3}
+        left.errorbar(row[versus], place, xerr=row["±"], **drawn, label="" if place else "measured")
     hollow = {"marker": "D", "facecolors": "none", "edgecolors": "black", "zorder": 3}
     if published.notna().any():
         left.scatter(published.mask(is_reference), rows, label="published, SSv1", **hollow)
@@ -62,9 +60,9 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     left.set_yticks(rows, table["network"] + np.where(is_reference, " (reference)", ""))
     left.set(ylim=(-0.6, len(table) - 0.4), xlabel=f"points of top-1, {versus}")
     left.set_title("Difference, 95 % interval" if table["measured top-1"].notna().any() else "Not run", pad=24)
-    families = [name for name in FAMILY_COLOURS if name in table]
+    families = [name for name in style.FAMILIES if name in table]
     for family in families:
-        right.scatter(table[family], rows, color=FAMILY_COLOURS[family], label=family)
+        right.scatter(table[family], rows, color=style.FAMILIES[family], label=family)
     right.set_title("By family of classes", pad=24)
     right.set(xlim=(0, 100), xlabel="top-1 (%)", visible=bool(families))
     for axis in (left, right) if families else (left,):
@@ -101,7 +99,7 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
         return _not_run(figure)
     rows = np.arange(len(claims))[::-1]
     axis.axvline(0, color="black", linewidth=0.8)
-    for verdict, colour in VERDICT_COLOURS.items():
+    for verdict, colour in style.VERDICTS.items():
         of, here = claims[claims["verdict"] == verdict], rows[claims["verdict"] == verdict]
         axis.errorbar(of["measured"], here, xerr=of["±"], fmt="o", color=colour, capsize=3, label=verdict)
     other = claims["verdict"] != claims["after Holm"]
@@ -146,7 +144,7 @@ def plot_witnesses(rendered: pd.DataFrame, real: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.1), sharey=True)
     for axis, table, (*_, title, classes) in zip(axes, tables, panels, strict=True):
         top1, errors = _top1_and_errors(table)
-        axis.barh(places, top1, xerr=errors, color=["0.85"] * (len(table) - 1) + ["#6baed6"], capsize=4)
+        axis.barh(places, top1, xerr=errors, color=[*map(style.of_network, names[1])], capsize=4)
         for place, value, end in zip(places, top1, top1 + errors[1], strict=True):
             axis.text(end + 2, place, f"{value:.0f}", va="center", fontsize=11)
         axis.axvline(100 / classes, color="black", linestyle="--")
@@ -160,9 +158,12 @@ def plot_witnesses(rendered: pd.DataFrame, real: pd.DataFrame) -> Figure:
 def plot_training(lines: Sequence[Line]) -> Figure:
     """Training loss over epochs, one curve per network (its first seed)."""
     figure, axis = plt.subplots(figsize=(8, 3.2))
+    styles = defaultdict(lambda: itertools.cycle(("-", "--", ":")))  # of networks of one colour
     for line in lines:
         if line.results:
-            axis.plot("epoch", "loss", data=line.results[0].history, label=line.row.name)
+            name, colour = line.row.name, style.of_network(line.row.name)
+            drawn = {"color": colour, "linestyle": next(styles[colour]), "label": name}
+            axis.plot("epoch", "loss", data=line.results[0].history, **drawn)
     axis.set(xlabel="epoch", ylabel="training loss")
     return _with_legend(figure)
 
@@ -178,10 +179,12 @@ def plot_accuracy_cost(published: pd.DataFrame, measured: pd.DataFrame, title: s
     own = measured.assign(**measured["network"].str.extract(r"(?P<backbone>.+), (?P<frames>.+) frames"))
     sized, cross = others.dropna(subset=["params (M)"]), {"s": 20, "c": "tab:gray", "marker": "x"}
     left.scatter(sized["GMACs"], sized["top-1"], 2 * sized["params (M)"], "tab:gray", alpha=0.7)
-    for number, (backbone, of_paper) in enumerate(tdn.groupby("backbone", sort=False)):
+    for colour, (backbone, of_paper) in zip(
+        (style.GREEN, style.BLUE), tdn.groupby("backbone", sort=False), strict=False
+    ):
         for axis, rows, name in ((left, of_paper, f"TDN, {backbone}"), (right, own[own["backbone"] == backbone], "")):
-            axis.plot(rows["GMACs"], rows["top-1"], color=f"C{number}", label=name)
-            axis.scatter(rows["GMACs"], rows["top-1"], 2 * rows["params (M)"], f"C{number}", zorder=3)
+            axis.plot(rows["GMACs"], rows["top-1"], color=colour, label=name)
+            axis.scatter(rows["GMACs"], rows["top-1"], 2 * rows["params (M)"], color=colour, zorder=3)
     for millions in (25, 100):
         left.scatter([], [], 2 * millions, "none", edgecolors="tab:gray", label=f"{millions} M parameters")
     unknown = others.drop(sized.index)
@@ -231,7 +234,7 @@ def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     (`transfer.transfer_table`) on the right, with the interval and one dot per split."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     rows = np.arange(len(published))[::-1]
-    for shift, name, colour in ((0.2, "UCF101", "tab:blue"), (-0.2, "HMDB51", "tab:orange")):
+    for shift, name, colour in ((0.2, "UCF101", style.BLUE), (-0.2, "HMDB51", style.ORANGE)):
         left.barh(rows + shift, published[f"published {name}"], height=0.38, color=colour, label=name)
     left.set_yticks(rows, published["method"])
     left.set(xlim=(0, 100), xlabel="published top-1 (%)", title="Published, mean of three splits")
@@ -247,51 +250,10 @@ def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     return _tight(figure)
 
 
-def plot_images(rows: Sequence[tuple[str, Tensor]], side: float = 0.9) -> Figure:
-    """One named row of images each, `side` inches wide: frames `(F, 3, H, W)`, uint8 or 0 to 1, or maps `(F, H, W)`,
-    dark to bright over the whole row."""
-    shape = len(rows), len(rows[0][1])
-    figure, axes = plt.subplots(len(rows), figsize=(side * shape[1] + 2.5, (side + 0.02) * shape[0]), squeeze=False)
-    for number, (axis, (name, values)) in enumerate(zip(axes.flat, rows, strict=True), start=1):
-        limits = {} if values.ndim == 4 else {"cmap": "viridis", "vmin": values.min(), "vmax": values.max()}
-        bright = 255 if values.dtype == torch.uint8 else 1 if values.ndim == 4 else torch.nan
-        gap = max(values.shape[-1] // 40, 1)  # an axis for each image would take many times as long to draw
-        _show(axis, torch.cat([*F.pad(values, (0, gap), value=bright)], -1)[..., :-gap], **limits)
-        shown = fitted(drawable(name, f"row {number}"), 3.2, 8, 3)
-        axis.set_ylabel(shown, rotation=0, ha="right", va="center", fontsize=8, parse_math=False)
-    return _tight(figure, 0.3)
-
-
-def plot_windows(clip: Tensor) -> Figure:
-    """A clip `(T, L, C, H, W)`, uint8: one column per segment; the frame of the 2D network has a red border."""
-    segments, window = clip.shape[:2]
-    figure, axes = plt.subplots(window, segments, figsize=(0.85 * segments, 0.85 * window + 0.2), squeeze=False)
-    for axis, frame in zip(axes.T.flat, clip.flatten(0, 1), strict=True):
-        _show(axis, frame)
-    for number, column in enumerate(axes.T, start=1):
-        column[window // 2].spines[:].set(visible=True, color="tab:red", linewidth=2)
-        column[0].set_title(f"segment {number}", fontsize=8)
-    return _tight(figure, 0.3)
-
-
-def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
-    """The L frames of a window `(L, C, H, W)`, uint8, above the input of S-TDM `((L-1)*C, h, w)`: grey is no change."""
-    window, channels = clip.shape[:2]
-    figure, axes = plt.subplots(2, window, figsize=(1.6 * window, 3.4))
-    stacked = differences.unflatten(0, (window - 1, channels)).mean(1)
-    limit = stacked.abs().max() or 1.0
-    for n, frame in enumerate(clip):
-        _show(axes[0, n], frame, f"x{n + 1}")
-    for n, change in enumerate(stacked):
-        _show(axes[1, n], change, f"x{n + 2} - x{n + 1}", cmap="RdGy", vmin=-limit, vmax=limit)
-    axes[1, -1].axis("off")
-    return _tight(figure)
-
-
 def plot_localisation(table: pd.DataFrame, baselines: Sequence[str]) -> Figure:
     """Of `map_quality.localisation_table`: one bar per row, those of the `baselines` in grey."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.45 * len(table) + 1.2), sharey=True)
-    colours = ["tab:gray" if name in baselines else "tab:blue" for name in table["maps of"]]
+    colours = [style.GRAY if name in baselines else style.BLUE for name in table["maps of"]]
     for axis, what in zip(axes, ("energy inside (%)", "pointing game (%)"), strict=True):
         axis.barh(table["maps of"], table[what], color=colours, height=0.6)
         axis.set(xlabel=what, xlim=(0, max(60, table[what].max() + 5)))
@@ -340,11 +302,3 @@ def _not_run(figure: Figure) -> Figure:
     axis.text(0.5, 0.5, "Not run", ha="center", va="center", color="tab:gray")
     axis.set_axis_off()
     return figure
-
-
-def _show(axis: plt.Axes, image: Tensor, title: str = "", **kwargs: object) -> None:
-    """An image `(C, H, W)` or a map `(H, W)` without ticks and frame."""
-    axis.imshow((image.permute(1, 2, 0) if image.ndim == 3 else image).numpy(), **kwargs)
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(title, fontsize=9)
-    axis.spines[:].set_visible(False)

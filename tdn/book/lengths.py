@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from tdn.book.files import bench_table
 from tdn.book.lines import Line
+from tdn.book.style import of_network
 from tdn.experiments.profiles import POCKET
 from tdn.experiments.tables import Row
 from tdn.experiments.tuning import FLAT, LONGEST
@@ -65,7 +66,7 @@ def plot_lengths(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
     for axis, column, title in zip(axes, (TOP1, TRAINING), ("Validation", "Training, last epoch"), strict=True):
         for marker, (network, rows) in zip("os^vD*", table.groupby(NETWORK, sort=False), strict=False):
-            axis.plot(rows[EPOCHS], rows[column], marker=marker, label=network)
+            axis.plot(rows[EPOCHS], rows[column], marker=marker, color=of_network(network), label=network)
         axis.set(title=title, xlabel="epochs", xscale="log", ylim=(0, 100))
         axis.set_xticks(sorted(table[EPOCHS].unique()), sorted(table[EPOCHS].unique()))
         axis.minorticks_off()

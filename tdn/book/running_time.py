@@ -9,6 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from tdn.bench.networks import BASE, OURS, REFERENCE, call, measure_views, network
 from tdn.bench.timing import Form, device_name, devices, prepared
+from tdn.book import style
 from tdn.engine.distributed import to_device
 from tdn.experiments.tables import published
 from tdn.model.cost import measure_cost
@@ -96,7 +97,8 @@ def plot_running_times(table: pd.DataFrame) -> Figure:
     bars |= {f"time, measured, {device}": rows[f"times {BASE}"] for device, rows in by_device.items()}
     figure, axis = plt.subplots(figsize=(8, 0.14 * len(bars) * len(first) + 1.5), layout="constrained")
     places, height = np.arange(len(first)), 0.8 / len(bars)
-    for number, ((label, values), colour) in enumerate(zip(bars.items(), ("0.75", "0.45", "C0", "C1"), strict=False)):
+    colours = ("0.75", "0.45", style.SKY, style.BLUE)
+    for number, ((label, values), colour) in enumerate(zip(bars.items(), colours, strict=False)):
         at = places + (number - (len(bars) - 1) / 2) * height
         shown = axis.barh(at, values[first.index], height, color=colour, label=label)
         axis.bar_label(

@@ -8,7 +8,8 @@ import torch
 from conftest import SPEC
 
 import tdn
-from tdn.book import features, figures
+from tdn.book import features
+from tdn.book.images import plot_images
 from tdn.data.transforms import MEAN, STD
 from tdn.experiments import runs as experiment
 from tdn.experiments.profiles import PROFILES
@@ -89,4 +90,4 @@ def test_similarity_and_colours():
     assert features.similarity(still) == pytest.approx(1)
     picture = features.colours(torch.randn(4, 16, 5, 5))
     assert picture.shape == (4, 3, 5, 5) and picture.min() == 0 and picture.max() == pytest.approx(1)
-    assert len(figures.plot_images([("pictures", picture), ("maps", torch.randn(4, 5, 5))]).axes) == 2
+    assert len(plot_images([("pictures", picture), ("maps", torch.randn(4, 5, 5))]).axes) == 2
