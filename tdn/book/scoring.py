@@ -18,7 +18,7 @@ from tdn.engine.distributed import device, rank, to_device
 from tdn.engine.evaluation import Evaluation, evaluate
 from tdn.engine.trainer import PRECISIONS
 from tdn.experiments.manifest import environment
-from tdn.experiments.runs import DATA, videos
+from tdn.experiments.runs import DATA
 from tdn.experiments.tables import COMPARISONS, published
 from tdn.model.cost import measure_cost
 from tdn.model.weights import load_model
@@ -86,7 +86,7 @@ def evaluate_weights(
 
 def _scored(spec: DatasetSpec, of_network: Path) -> tuple[VideoSet, bool]:
     """The videos, and whether they are all; `of_network` is the folder of the weights, which may say of what."""
-    train, val = videos(spec, DATA)
+    train, val = spec.videos(DATA, to_train=False)
     about = {}
     with suppress(OSError, ValueError):  # it may be anybody's
         about = json.loads((of_network / "manifest.json").read_bytes())

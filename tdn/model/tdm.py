@@ -138,8 +138,12 @@ class LongTermTDM(nn.Module):
         return gated(features, restored)
 
     def scales(self, compared: Tensor) -> Tensor:
-        """The branches of equation (5); the released network averages them (the paper sums them)."""
+        """The branches of equation (5); the released network averages them (the paper sums them). Raises ValueError for
+        features that can't be halved: in stage 5 those of frames below 33 x 33 pixels."""
         if self.multi_scale:
+            if min(compared.shape[-2:]) < 2:
+                size = "{} x {}".format(*compared.shape[-2:])
+                raise ValueError(f"L-TDM halves its features, here {size}: in stages 3-5 frames need 33 x 33 pixels")
             half = F.interpolate(self.half_scale(compared), size=compared.shape[-2:], mode="nearest")
             compared = (compared + self.full_scale(compared) + half) / 3
         return compared.mean((2, 3), keepdim=True) if self.fusion == "F+F*G_channel" else compared

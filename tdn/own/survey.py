@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tdn.data.clips import Video
-from tdn.data.disk.catalog import DatasetSpec, location
+from tdn.data.disk.catalog import DatasetSpec, location, require_validation
 from tdn.data.disk.check import Checked, check_videos, notes
 from tdn.data.disk.lists import printable, some
 from tdn.data.disk.published import Labelled
@@ -99,6 +99,7 @@ def look_at(spec: DatasetSpec, data: Path, reader: str = "pyav") -> Survey:
     one of the sets.
     """
     labelled, root = spec.labelled(), location(spec.name)
+    require_validation(spec.name, len(labelled.train), len(labelled.val), notes(labelled))
     known = None
     if rank() == 0:
         workers = torch.get_num_threads()

@@ -97,6 +97,8 @@ def _pair(text: str) -> tuple[str, str]:
     one, equals, other = text.partition("=")
     if not (one and equals and other):
         raise ValueError(f"classes that mirroring exchanges are written A=B, not {text!r}")
+    if text.encode(errors="replace").decode() != text:  # as a folder's name may be; a recipe is UTF-8
+        raise ValueError(f"rename these classes to be mirrored, their names are no UTF-8: {printable(text)}")
     return one, other
 
 

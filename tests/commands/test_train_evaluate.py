@@ -84,6 +84,8 @@ def test_evaluate_scores_all_of_another_folder_whatever_classes_it_has(tmp_path,
     answers = Evaluation.load(folder / "scores.npz")
     assert answers.classes == 3 and sorted(answers.labels) == [0, 0, 2, 2]
     assert pd.read_csv(folder / "classes.csv")["videos"].tolist() == [2, 0, 2]
+    assert main([*arguments, str(folder_of(tmp_path / "one of each", 1, "zx"))]) == 0
+    assert "scored: all 2 videos" in capsys.readouterr().out
     weights.with_name("manifest.json").write_text(json.dumps({"dataset": str(trained)}))
     assert main([*arguments, str(trained)]) == 0
     assert "scored: the validation's 3 videos, 3 of the network's 3 classes" in capsys.readouterr().out

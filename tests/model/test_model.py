@@ -21,6 +21,14 @@ def test_videos_do_not_mix_and_tsn_segments_neither():
         assert (tconv(frames) - tconv(frames.flip(1))).abs().max() > 1e-4
 
 
+def test_frames_that_l_tdm_cannot_halve_are_refused():
+    model = tdn.create_model("tdn_resnet10", 5, 2, width=8).eval()
+    with torch.no_grad(), pytest.raises(ValueError, match="here 1 x 1: .* need 33 x 33 pixels"):
+        model(torch.zeros(1, 2, 5, 3, 32, 32))
+    with torch.no_grad():
+        assert model(torch.zeros(1, 2, 5, 3, 33, 33)).shape == (1, 5)
+
+
 def test_cost_of_the_full_size_network_and_that_it_grows_with_segments_and_size():
     cost = tdn.measure_cost(tdn.create_model("tdn_resnet101"))
     assert cost.gmacs == pytest.approx(65.8, rel=0.01)

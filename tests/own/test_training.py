@@ -208,6 +208,7 @@ def test_mirrored_classes_and_weights_to_begin_with(mine, home, capsys):
     assert main([*command, "--mirror", "up=sideways"]) == 2
     assert "unknown class 'sideways'" in capsys.readouterr().err
     assert main([*command, "--mirror", "up"]) == 2 and "written A=B, not 'up'" in capsys.readouterr().err
+    assert main([*command, "--mirror", "up=\udcff"]) == 2 and "names are no UTF-8" in capsys.readouterr().err
     assert main([*command, "--mirror", "--out", str(home / "first")]) == 0
     assert "half of the clips are mirrored" in capsys.readouterr().out
     assert main([*command, "--from", str(home / "first"), "--out", str(home / "second")]) == 0

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -109,14 +110,17 @@ class DatasetSpec:
     def groups(self) -> None:
         """Of the classes: none."""
 
-    def videos(self, data: Path) -> tuple[VideoSet, VideoSet]:
-        """Training and validation videos (UCF101, HMDB51: test videos), all that the annotation lists.
+    def videos(self, data: Path, to_train: bool = True) -> tuple[VideoSet, VideoSet]:
+        """Training and validation videos (UCF101, HMDB51: test videos), all that the annotation lists. Without
+        `to_train` there may be none for validation.
 
         Read at once from the index below `data` where there is one that fits, else from the annotation. Prints what was
         left out and which labels cannot be right (`check.notes`). Raises as `location`; FileNotFoundError for a missing
         file of the annotation, ValueError for a mistake in one.
         """
         train, val, notes = self._found(data)
+        if to_train:
+            require_validation(self.name, len(train), len(val), notes)
         first = os.environ.get("RANK", "0") == "0" and multiprocessing.parent_process() is None
         if notes and first:  # once for all processes, torchrun's and ours
             print("\n".join(f"{printable(self.name)}: {note}" for note in notes), flush=True)
@@ -165,6 +169,12 @@ class DatasetSpec:
             digits = hashlib.sha256(os.fsencode(self.name)).hexdigest()[:8]
             name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', Path(self.name).name)[:100]}-{digits}"
         return data / "index" / f"{name}.csv"
+
+
+def require_validation(name: str, training: int, validation: int, notes: Sequence[str]) -> None:
+    """Raises ValueError, with the notes on the set, where it has no videos for validation."""
+    if not validation:
+        raise ValueError(f"{printable(name)}: none of {training} videos is for validation; {'; '.join(notes)}")
 
 
 @functools.lru_cache(maxsize=16)

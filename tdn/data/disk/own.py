@@ -156,9 +156,8 @@ def _read_folder(root: Path, sources: list[Path]) -> Labelled:
     if len(parts) == 1:
         chosen, how = held_out(train, root)
         if not chosen:
-            more = "".join(f"; {note}" for note in left_out.notes())
-            few = f"{root}: no class has so many videos that some can be held out for validation ({len(train)} in all)"
-            raise ValueError(f"{few}; add videos, or sort them into train/<class>/ and val/<class>/{more}")
+            remedy = "add videos, or sort them into train/<class>/ and val/<class>/"
+            how = [f"no class has so many videos that some can be held out for validation: {remedy}"]
         val = [video for index, video in enumerate(train) if index in chosen]
         train = [video for index, video in enumerate(train) if index not in chosen]
     for name, paths in _classes(parts[1], left_out).items() if len(parts) == 2 else ():
