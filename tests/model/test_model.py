@@ -23,7 +23,7 @@ def test_videos_do_not_mix_and_tsn_segments_neither():
 
 def test_frames_that_l_tdm_cannot_halve_are_refused():
     model = tdn.create_model("tdn_resnet10", 5, 2, width=8).eval()
-    with torch.no_grad(), pytest.raises(ValueError, match="here 1 x 1: .* need 33 x 33 pixels"):
+    with torch.no_grad(), pytest.raises(ValueError, match=r"here 1 x 1: .* need 33 x 33 pixels"):
         model(torch.zeros(1, 2, 5, 3, 32, 32))
     with torch.no_grad():
         assert model(torch.zeros(1, 2, 5, 3, 33, 33)).shape == (1, 5)
