@@ -94,9 +94,9 @@ def _differences(of: _Numbers) -> str:
     fused = "controls", "temporal convolution on stacked differences"
     return (
         f"**The subtraction does it, more than the module.** With the same frames, not subtracted, TDN changes by "
-        f"{of.more(*without)} points ({of.published(*without)} in the paper), and differences as the input of a plain "
-        f"temporal convolution get {of.top1(*fused, 'short'):.1f} % of *short*, which S-TDM changes by "
-        f"{of.more(*fused, 'S-TDM in stages 1-2', 'short')} points; what the branch of its own adds shows on *order*: "
+        f"{of.more(*without)} points ({of.published(*without)} in the paper). Differences as the input of a plain "
+        f"temporal convolution get {of.top1(*fused, 'short'):.1f} % of *short*; S-TDM changes that by "
+        f"{of.more(*fused, 'S-TDM in stages 1-2', 'short')} points. What its branch adds shows on *order*: "
         f"{of.more(*fused, 'S-TDM in stages 1-2', 'order')} points."
     )
 
@@ -106,13 +106,13 @@ def _reach(of: _Numbers) -> str:
     far = [f"{name}, 24 frames" for name in pair]
     deeper, gaps = (f"temporal convolution{of}, 24 frames" for of in (", deeper", " with gaps"))
     return (
-        f"**The reach of L-TDM is not used.** With eight segments it gives {of.more(table, *pair, 'order')} points on "
-        f"*order* where the temporal convolution has {of.top1(table, pair[0], 'order'):.1f} % and, beside S-TDM, "
-        f"{of.more(table, 'S-TDM in stages 1-2', 'TDN (both)')} on all classes "
-        f"({of.published(table, 'S-TDM in stages 1-2', 'TDN (both)')} in the paper); with 24, where that one has "
-        f"{of.top1('reach', far[0], 'order'):.1f} % (50 is chance of two), it gives {of.more('reach', *far, 'order')}, "
-        f"twice the blocks {of.more('reach', far[0], deeper, 'order')}, and the same convolution with its taps three "
-        f"segments apart {of.more('reach', far[0], gaps, 'order')}."
+        f"**The reach of L-TDM is not used.** With eight segments a temporal convolution already has "
+        f"{of.top1(table, pair[0], 'order'):.1f} % of *order*; L-TDM gives {of.more(table, *pair, 'order')} points, "
+        f"and beside S-TDM, on all classes, {of.more(table, 'S-TDM in stages 1-2', 'TDN (both)')} "
+        f"({of.published(table, 'S-TDM in stages 1-2', 'TDN (both)')} in the paper). With 24 segments the convolution "
+        f"has {of.top1('reach', far[0], 'order'):.1f} %, where 50 is chance. L-TDM then gives "
+        f"{of.more('reach', *far, 'order')}, twice the blocks {of.more('reach', far[0], deeper, 'order')}, and taps "
+        f"three segments apart {of.more('reach', far[0], gaps, 'order')}."
     )
 
 

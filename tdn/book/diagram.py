@@ -89,18 +89,22 @@ def plot_l_tdm() -> plt.Figure:
     _plus(axis, 7.3, 2.6)
     _box(axis, 8.6, 2.6, "1x1, back to $C$\nsigmoid: $M$", LONG, (1.7, 0.9))
     _box(axis, 8.6, 4.5, "$M$ of the other\ndirection", LONG, (1.7, 0.9))
+    _box(axis, 8.6, 1.5, "mean of both: $G$", LONG, (1.6, 0.7))
     _box(axis, 8.6, 0.5, "$F_i + F_i \\odot G$", "white", (1.7, 0.8))
     arrows = [
         ((3.0, 4.5), (3.35, 4.5)),
         ((4.1, 4.05), (4.1, 3.05)),
         ((3.0, 2.6), (3.3, 2.6)),
         ((7.53, 2.6), (7.75, 2.6)),
+        ((8.6, 2.15), (8.6, 1.85)),
+        ((9.8, 1.5), (9.4, 1.5)),
+        ((8.6, 1.15), (8.6, 0.9)),
+        ((0.7, 0.5), (7.75, 0.5)),
     ]
-    arrows += [((8.6, 4.05), (8.6, 3.05)), ((8.6, 2.15), (8.6, 0.9)), ((0.7, 0.5), (7.75, 0.5))]
     for start, end in arrows:
         _arrow(axis, start, end)
     axis.plot((0.7, 0.7), (2.2, 0.5), color="0.25", lw=1)
-    axis.text(8.72, 1.5, "$G$: mean of both", fontsize=12, va="center", ha="left")
+    axis.plot((9.45, 9.8, 9.8), (4.5, 4.5, 1.5), color="0.25", lw=1)
     axis.text(4.2, 0.65, "the features themselves", fontsize=12, ha="center")
     axis.set_xlim(0, 10.6)
     return figure
@@ -111,9 +115,9 @@ def plot_tdrl() -> plt.Figure:
     figure, axis = _canvas(9.6, 5.4)
     places = (1.1, 3.6, 6.1, 8.6)
     for number, x in enumerate(places, start=1):
-        _box(axis, x, 0.6, f"$F_{number}$", FRAME, (1.1, 0.8))
-        _box(axis, x, 2.1, f"memory $M_{number}$", MOTION, (1.6, 0.8))
-        _box(axis, x, 3.5, f"$F_{number}$ weighted\nper channel", "white", (1.7, 0.9))
+        _box(axis, x, 0.6, f"$X_{number}$", FRAME, (1.1, 0.8))
+        _box(axis, x, 2.1, f"memory $m_{number}$", MOTION, (1.6, 0.8))
+        _box(axis, x, 3.5, f"$U_{number} = X_{number} \\odot a_{number}$", "white", (1.7, 0.9))
         _box(axis, x, 4.6, f"channel $c$ of {number}", LONG, (1.7, 0.5))
         _arrow(axis, (x, 1.0), (x, 1.7))
         _arrow(axis, (x, 2.5), (x, 3.05))
@@ -122,6 +126,9 @@ def plot_tdrl() -> plt.Figure:
         _arrow(axis, (right - 0.5, 1.0), (left + 0.6, 1.7))
         _arrow(axis, (left + 0.8, 2.1), (right - 0.8, 2.1))
         axis.annotate("", (left + 0.9, 4.6), (right - 0.9, 4.6), arrowprops={"arrowstyle": "<->", "color": "tab:blue"})
+    _arrow(axis, (-0.15, 2.1), (0.3, 2.1))
+    axis.text(-0.2, 2.1, "$m_0$", fontsize=12, ha="right", va="center")
+    axis.set_xlim(-0.6, 10)
     axis.text(4.9, 5.05, "TD loss: half of the channels must not be similar between segments", fontsize=12, ha="center")
     axis.text(4.9, -0.05, "PEM: differences to the next segment, gathered in a memory", fontsize=12, ha="center")
     return figure

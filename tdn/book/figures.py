@@ -56,15 +56,15 @@ def plot_accuracy(table: pd.DataFrame) -> Figure:
     hollow = {"marker": "D", "facecolors": "none", "edgecolors": "black", "zorder": 3}
     if published.notna().any():
         left.scatter(published.mask(is_reference), rows, label="published, SSv1", **hollow)
-    _around(left, pd.concat([table[versus], published]))
+    _around(left, pd.concat([table[versus], published]), table["±"])
     left.set_yticks(rows, table["network"] + np.where(is_reference, " (reference)", ""))
     left.set(ylim=(-0.6, len(table) - 0.4), xlabel=f"points of top-1, {versus}")
     left.set_title("Difference, 95 % interval" if table["measured top-1"].notna().any() else "Not run", pad=24)
     families = [name for name in style.FAMILIES if name in table]
-    for family in families:
-        right.scatter(table[family], rows, color=style.FAMILIES[family], label=family)
+    for marker, family in zip("os^", families, strict=False):
+        right.scatter(table[family], rows, color=style.FAMILIES[family], marker=marker, label=family)
     right.set_title("By family of classes", pad=24)
-    right.set(xlim=(0, 100), xlabel="top-1 (%)", visible=bool(families))
+    right.set(xlim=(-2, 102), xlabel="top-1 (%)", visible=bool(families))
     for axis in (left, right) if families else (left,):
         axis.grid(axis="y", color="0.9")
         axis.set_axisbelow(True)
@@ -108,15 +108,17 @@ def plot_claims(claims: pd.DataFrame) -> Figure:
     axis.set_yticks(rows, claims["claim"], fontsize=8)
     title = "Measured difference, 95 % interval" if claims["measured"].notna().any() else "Not run"
     axis.set(xlabel="points of top-1 (hollow: another verdict after Holm's correction)", title=title)
-    _around(axis, claims[["measured", "published"]])
+    _around(axis, claims[["measured", "published"]].stack(), claims["±"])
     return _with_legend(figure, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
-def _around(axis: plt.Axes, points: pd.DataFrame | pd.Series) -> None:
-    """The x-axis shows these points, and of wide intervals the part around them: the rest would flatten all others."""
+def _around(axis: plt.Axes, points: pd.Series, halves: pd.Series) -> None:
+    """The x-axis shows these points, with as much beside them as most half widths of intervals take; of wider ones the
+    part around them, or the rest would be flattened."""
     values = np.append(points.to_numpy(float), 0.0)
     low, high = np.nanmin(values), np.nanmax(values)
-    axis.set_xlim(low - 0.3 * (high - low) - 1, high + 0.3 * (high - low) + 1)
+    beside = max(0.3 * (high - low) + 1, 1.1 * np.nan_to_num(halves.astype(float).quantile(0.8)))
+    axis.set_xlim(low - beside, high + beside)
 
 
 def plot_order(measured: Mapping[str, Sequence[Line]], seed_error: SeedError = NOT_KNOWN) -> Figure:
@@ -234,10 +236,11 @@ def plot_transfer(published: pd.DataFrame, measured: pd.DataFrame) -> Figure:
     (`transfer.transfer_table`) on the right, with the interval and one dot per split."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
     rows = np.arange(len(published))[::-1]
-    for shift, name, colour in ((0.2, "UCF101", style.BLUE), (-0.2, "HMDB51", style.ORANGE)):
-        left.barh(rows + shift, published[f"published {name}"], height=0.38, color=colour, label=name)
+    for name, colour in (("UCF101", style.BLUE), ("HMDB51", style.ORANGE)):
+        left.plot(published[f"published {name}"], rows, "o", color=colour, label=name)
     left.set_yticks(rows, published["method"])
-    left.set(xlim=(0, 100), xlabel="published top-1 (%)", title="Published, mean of three splits")
+    left.grid(axis="y", color="0.9")
+    left.set(xlabel="published top-1 (%)", title="Published, mean of three splits")
     left.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     rows = np.arange(len(measured))[::-1]
     top1, errors = _top1_and_errors(measured)

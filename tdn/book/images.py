@@ -59,7 +59,7 @@ def plot_windows(clip: Tensor) -> Figure:
 
 
 def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
-    """The L frames of a window `(L, C, H, W)`, uint8, above the input of S-TDM `((L-1)*C, h, w)`: grey is no change."""
+    """The frames of a window `(L, C, H, W)`, uint8, above the input of S-TDM `((L-1)*C, h, w)`: red became brighter."""
     window, channels = clip.shape[:2]
     figure, axes = plt.subplots(2, window, figsize=(1.6 * window, 3.4))
     stacked = differences.unflatten(0, (window - 1, channels)).mean(1)
@@ -67,7 +67,7 @@ def plot_differences(clip: Tensor, differences: Tensor) -> Figure:
     for n, frame in enumerate(clip):
         _show(axes[0, n], frame, f"x{n + 1}")
     for n, change in enumerate(stacked):
-        _show(axes[1, n], change, f"x{n + 2} - x{n + 1}", cmap="RdGy", vmin=-limit, vmax=limit)
+        _show(axes[1, n], change, f"x{n + 2} - x{n + 1}", cmap="RdGy_r", vmin=-limit, vmax=limit)
     axes[1, -1].axis("off")
     figure.tight_layout(pad=0.3)
     return figure

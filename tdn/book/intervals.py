@@ -17,6 +17,7 @@ Molecular Biology 3(1), 2004).
 """
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from tdn.experiments.runs import Result, stored
 Z = special.ndtri(0.975)
 DRAWS = 2000
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
-SMALLER = "excludes the published size"
+SMALLER = "smaller than published"
 UNTRAINED = "not trained to the end"  # in place of a verdict (`lengths`)
 Measured = Result | Answers | Sequence[Result] | Sequence[Answers]
 
@@ -67,6 +68,13 @@ class SeedError(NamedTuple):
     def half(self) -> float:
         """Half width of the 95 % interval of one run."""
         return float(special.stdtrit(self.freedom, 0.975) * self.spread)
+
+    def __str__(self) -> str:
+        if not self.spread:
+            return "No network has a second seed: intervals are for the choice of videos alone."
+        usual = f"Top-1 of two seeds of a network differs by {math.sqrt(2) * self.spread:.1f} points as a rule"
+        more = ", in some networks by far more" if self.freedom < 4 else ""
+        return f"{usual}{more}: the 95 % interval of one seed is ± {self.half:.1f}."
 
 
 NOT_KNOWN = SeedError()  # then intervals are for the choice of videos, and for a row's own seeds where it has several
@@ -180,7 +188,7 @@ def claim_verdicts(
 ) -> list[str]:
     """Of claims that a difference is positive, with the `published` sizes in points.
 
-    "supported" or "contradicted" where the interval excludes 0; else "excludes the published size" where it lies below
+    "supported" or "contradicted" where the interval excludes 0; else "smaller than published" where it lies below
     that, or "inconclusive". `holm` as `adjusted` takes all of these intervals together.
     """
     of_zero = adjusted([of.p() for of in measured]) < 0.05

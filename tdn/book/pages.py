@@ -61,14 +61,15 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
     return [site / name for name in names]
 
 
-def _drawn(notebook: nbformat.NotebookNode) -> set[str]:
-    """Words in quotes in its code, the names of the figures that it draws among them."""
-    return {word for cell in notebook.cells if cell.cell_type == "code" for word in re.findall(r'"(\w+)"', cell.source)}
+def _drawn(notebook: nbformat.NotebookNode) -> re.Pattern:
+    """Words in quotes in its code, the names of the figures that it draws among them; of an f-string how it begins."""
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return re.compile("|".join(name + r"\w+" * (more == "{") for name, more in re.findall(r'"(\w+)("|\{)', code)))
 
 
-def _without(drawn: set[str], source: str) -> str:
+def _without(drawn: re.Pattern, source: str) -> str:
     """Markdown without the record's pictures of these names: the page has them from the notebook's own outputs."""
-    return OF_RECORD.sub(lambda picture: "" if picture[1] in drawn else picture[0], source)
+    return OF_RECORD.sub(lambda picture: "" if drawn.fullmatch(picture[1]) else picture[0], source)
 
 
 def _sections(notebook: nbformat.NotebookNode) -> list[dict[str, str]]:

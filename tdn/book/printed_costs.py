@@ -88,7 +88,7 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     rows = np.arange(len(table))[::-1]
     published = table["published GMACs"]
     rounding = 100 * 0.5 * 10.0 ** -published.map(lambda value: len(f"{value:g}".partition(".")[2])) / published
-    axis.barh(rows, 2 * rounding, left=-rounding, color="0.85")
+    axis.barh(rows, 2 * rounding, left=-rounding, color="0.85", label="rounds to the published figure")
     sums, norms = table["sums over neighbours"], table["norms and biases"]
     labels = ("convolutions and linear layers", "with sums over neighbours", "with norms and biases")
     for marker, label, more in zip("osD", labels, (0, sums, sums + norms), strict=True):
@@ -96,7 +96,8 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     axis.set_yticks(rows, table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")", fontsize=7)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
-    axis.legend(fontsize=8)
+    axis.margins(x=0.05)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
     return figure
 
 

@@ -1,6 +1,7 @@
 """The tables of the notebooks, and how they are kept."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -42,6 +43,17 @@ def accuracy_table(table: Table, lines: Sequence[Line], seed_error: SeedError = 
     numbers["published GMACs"] = [line.published_as("gmacs") for line in lines]
     numbers["GMACs"], numbers["params (M)"] = [line.gmacs for line in lines], [line.params for line in lines]
     return numbers.drop(columns=[] if numbers["published GMACs"].notna().any() else "published GMACs")
+
+
+def shown(accuracy: pd.DataFrame) -> str:
+    """`accuracy_table` for a page, as markdown: intervals in one column, and what all rows share once, below."""
+    top1, low, high = MEASURED
+    table = accuracy.drop(columns=[low, high]).rename(columns=lambda name: re.sub("^vs .+", "vs reference", name))
+    interval = [f"{a:.1f} to {b:.1f}" if a == a else None for a, b in zip(accuracy[low], accuracy[high], strict=True)]
+    table.insert(table.columns.get_loc(top1) + 1, "95 % interval", interval)
+    same = [name for name in ("seeds", "videos") if name in table and table[name].nunique(dropna=False) == 1]
+    said = " and ".join(f"{table[name].iloc[0]} {name}" for name in same)
+    return markdown(table.drop(columns=same)) + (f"\n\nEach row: {said}." if same else "")
 
 
 def _accuracy(table: Table, lines: Sequence[Line], seed_error: SeedError) -> pd.DataFrame:
@@ -184,24 +196,13 @@ def sentences(claims: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def describe_seed_error(seed_error: SeedError) -> str:
-    """What `intervals.seed_error` found, as a sentence."""
-    if not seed_error.spread:
-        return "no network has a second seed: intervals are for the choice of videos alone"
-    half = f"another seed alone moves a single run by up to {seed_error.half:.1f} points (95 %)"
-    return (
-        f"{half}: most by less than {2 * seed_error.spread:.1f}, some by far more" if seed_error.freedom < 4 else half
-    )
-
-
 def describe_training(study: Profile) -> str:
-    """How many runs of each seed were computed in which precision and started from which weights (the first digits of
-    their sha256), a line each: machines compute, and train what others start from, each in its own way."""
-    results = [result for config in all_runs(study) if (result := stored(config, study.results)).complete]
-    made = Counter()
-    for of in (result.manifest for result in results):
-        made[of["seed"], of["precision"], str(of.get("pretrained")).partition("sha256 ")[2][:4] or "none"] += 1
-    return "\n".join(f"seed {seed}: {n} in {of}, from weights {start}" for (seed, of, start), n in sorted(made.items()))
+    """How many runs were computed in which precision, initialised from how many weights files."""
+    made = [result.manifest for config in all_runs(study) if (result := stored(config, study.results)).complete]
+    precisions = Counter(of["precision"] for of in made)
+    files = {of["pretrained"] for of in made if of.get("pretrained")}
+    counts = " and ".join(f"{number} runs in {precision}" for precision, number in precisions.items()) or "no runs"
+    return f"{counts}, initialised from {len(files)} weights files of the 2D network"
 
 
 def how_to_run(names: str | Sequence[str], study: Profile) -> str:

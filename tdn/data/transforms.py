@@ -92,7 +92,15 @@ def to_input(clips: Sequence[Tensor], crops: Sequence[Crop], size: int) -> Tenso
 
 def to_input_of_frames(frames: Tensor, numbers: Sequence[Tensor], crops: Sequence[Crop]) -> Tensor:
     """`to_input`, in the same bits, of crops of one size, which are not resized, of the clips that have these `numbers`
-    `(T, L)`, int64 in a CPU's memory, of `frames` `(F, C, H, W)` on any device: one copy to it, one indexing."""
+    `(T, L)`, int64 in a CPU's memory, of `frames` `(F, C, H, W)` on any device."""
+    if frames.device.type != "cpu":
+        return indexed(frames, numbers, crops)
+    clips = [frames.index_select(0, of.flatten()).unflatten(0, of.shape) for of in numbers]  # whole frames: in a fifth
+    return to_input(clips, crops, crops[0].height)
+
+
+def indexed(frames: Tensor, numbers: Sequence[Tensor], crops: Sequence[Crop]) -> Tensor:
+    """`to_input_of_frames` in one copy to the device and one indexing, of pixels."""
     shape, height, width = numbers[0].shape, crops[0].height, crops[0].width
     places = torch.tensor([(crop.top, crop.left, crop.flip) for crop in crops])
     wanted = torch.cat([torch.stack(list(numbers)).flatten(1), places], 1)

@@ -223,7 +223,7 @@ TABLES = {
     "temporal_modules": _tdn("temporal_modules", "Temporal modules (CVPR 1f, ICLR 1d)", TEMPORAL_MODULES, "TDN"),
     "tdrl_tsm": _tdrl("Components on TSM (TDRL 3)", TDRL_TSM, "TSM", "TSM + PEM + TD loss"),
     "tdrl_tim": _tdrl("Components on TIM (TDRL 4)", TDRL_TIM, "TIM", "TIM + PEM + TD loss", pairs=(MEM,)),
-    "tdrl_share": _tdrl("Share of channels in the TD loss (TDRL 5)", TDRL_SHARE, "no TD loss", "TD loss on 50 %"),
+    "tdrl_share": _tdrl("Fraction of channels in the TD loss (TDRL 5)", TDRL_SHARE, "no TD loss", "TD loss on 50 %"),
     "tdrl_position": _tdrl("Before or after the temporal module (TDRL 6)", TDRL_POSITION, "TIM", pairs=(POSITION,)),
     "tdrl_lambda": _tdrl("Weight of the TD loss (TDRL 7)", TDRL_LAMBDA, "lambda 0", "lambda 2e-4"),
     "beyond": Table("TDN with TDRL's ideas", "neither", BEYOND, ("TDN",)),

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tdn.maps.lettering import drawable, fitted
 
@@ -16,7 +17,9 @@ def plot_history(history: pd.DataFrame) -> Figure:
     """Loss, and training and validation top-1, of each epoch (`engine.trainer.fit`)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
     left.plot(history["epoch"], history["loss"], color="tab:blue")
-    left.set(xlabel="epoch", ylabel="loss (training)", ylim=(0, None))
+    left.set(xlabel="epoch", ylabel="loss (training)", ylim=(0, 1.05 * history["loss"].max()))
+    for axis in (left, right):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.plot(history["epoch"], 100 * history["train_top1"], color="tab:blue", label="training, as it was trained on")
     if "val_top1" in history:
         right.plot(history["epoch"], 100 * history["val_top1"], color="tab:orange", label="validation")

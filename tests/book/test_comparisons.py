@@ -127,7 +127,7 @@ def test_without_data_the_ablations_are_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TDN_SSV1", str(layouts.ssv1(tmp_path)))
     text = report.how_to_run("temporal_modules", paper)
     assert "is not on this machine" not in text and "Res2Net" in text, "what TEA starts from"
-    assert "no network has a second seed" in report.describe_seed_error(intervals.seed_error(paper))
+    assert "No network has a second seed" in str(intervals.seed_error(paper))
 
 
 def test_ours_stand_beside_the_published():
@@ -153,7 +153,7 @@ def test_ours_stand_beside_the_published():
     gains = comparisons.gains("something_v1", pocket).set_index("claim")
     assert gains.loc["ResNet50: 16 frames better than 8", "measured"] == pytest.approx(100 * 20 / 98)
     same = gains.loc["ResNet50: 8+16 frames better than 16"]
-    assert (same["measured"], same["±"], same["verdict"]) == (0, 0, "excludes the published size")
+    assert (same["measured"], same["±"], same["verdict"]) == (0, 0, "smaller than published")
     assert gains.loc["8+16 frames: ResNet101 better than ResNet50", "verdict"] == "contradicted"
     assert "measured +20.4 ± 7.9: supported, on one seed." in report.sentences(gains.reset_index())
     uncertain = comparisons.gains("something_v1", pocket, seed_error=intervals.SeedError(50.0))

@@ -26,14 +26,14 @@ def test_wilson_interval_and_verdicts():
 
 def test_claims_have_four_verdicts():
     """Of a published difference of 5 points, with intervals of 2 points to either side."""
-    verdicts = {3: "supported", -3: "contradicted", 1: "excludes the published size", 0: "excludes the published size"}
+    verdicts = {3: "supported", -3: "contradicted", 1: "smaller than published", 0: "smaller than published"}
     measured = [Difference(points, 2.0, np.inf) for points in verdicts]
     assert intervals.claim_verdicts(measured, [5.0] * 4) == [*verdicts.values()]
     wide, same = Difference(1.0, 4.5, np.inf), Difference(0.0, 0.0, np.inf)
     assert intervals.claim_verdicts([wide, intervals.UNKNOWN, same], [5.0] * 3) == [
         NO,
         NO,
-        "excludes the published size",
+        "smaller than published",
     ]
 
 

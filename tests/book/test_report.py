@@ -73,7 +73,7 @@ def test_claims_compare_every_row_with_every_reference_once(lines):
     turned = [line(a.row, b.results) for a, b in zip(lines, lines[::-1], strict=True)]
     assert report.findings(SHORT, turned).count("**contradicted**") == len(report.claims(SHORT, turned)) == 3
     equal = [line(of.row, lines[0].results) for of in lines]
-    assert set(report.claims(SHORT, equal)["verdict"]) == {"excludes the published size"}
+    assert set(report.claims(SHORT, equal)["verdict"]) == {"smaller than published"}
 
 
 def test_claims_by_family_and_after_holm(lines):
@@ -81,7 +81,7 @@ def test_claims_by_family_and_after_holm(lines):
     name, error = "temporal convolution better than TSN", SeedError(8.0 / 1.96)
     claims = report.claims(SHORT, lines, error, halves).set_index("claim").loc[name]
     assert claims["measured"] == pytest.approx(10) and claims["±"] == pytest.approx(np.hypot(5.9, 8 * 2**0.5), rel=0.04)
-    assert claims["verdict"] == "excludes the published size" and claims["low"].startswith("+9.3 ± ")  # 5 of 54
+    assert claims["verdict"] == "smaller than published" and claims["low"].startswith("+9.3 ± ")  # 5 of 54
     assert claims["high"].endswith(", inconclusive"), "with its own seed error"
     one = report.claims(SHORT, lines, SeedError(4.0 / 1.96)).set_index("claim").loc[name]
     assert one["verdict"] == "supported" == one["after Holm"]

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from tdn.data.clips import TestClips, TrainingClips, Unreadable, Video, VideoSet, collate, read_crops
 from tdn.data.sampling import Views, sample_windows
-from tdn.data.transforms import Crop, to_input, to_input_of_frames
+from tdn.data.transforms import Crop, indexed, to_input, to_input_of_frames
 from tdn.data.video import TensorVideo, VideoReader
 
 
@@ -45,7 +45,8 @@ def test_clips_that_are_numbers_of_frames_on_a_device_have_the_same_pixels(numbe
         crops, of_all = [sample.crops[0] for sample in samples], [sample.clip for sample in samples]
         assert {crop.flip for crop in crops} == {True, False}
         inputs.append(to_input_of_frames(clips.frames, of_all, crops) if device else to_input(of_all, crops, 48))
-    assert torch.equal(*inputs)
+    as_on_a_gpu = indexed(clips.frames, of_all, crops)
+    assert torch.equal(*inputs) and torch.equal(inputs[0], as_on_a_gpu)
     assert clips.frames.data_ptr() == whole.memory.frames(device).data_ptr(), "one copy for all parts"
 
 
