@@ -199,10 +199,9 @@ def sentences(claims: pd.DataFrame) -> str:
 def describe_training(study: Profile) -> str:
     """How many runs were computed in which precision, initialised from how many weights files."""
     made = [result.manifest for config in all_runs(study) if (result := stored(config, study.results)).complete]
-    precisions = Counter(of["precision"] for of in made)
     files = {of["pretrained"] for of in made if of.get("pretrained")}
-    counts = " and ".join(f"{number} runs in {precision}" for precision, number in precisions.items()) or "no runs"
-    return f"{counts}, initialised from {len(files)} weights files of the 2D network"
+    counts = ", ".join(f"{n} runs in {of}" for of, n in Counter(one["precision"] for one in made).items())
+    return f"{counts or 'no runs'}, initialised from {len(files)} weights files of the 2D network"
 
 
 def how_to_run(names: str | Sequence[str], study: Profile) -> str:
