@@ -125,7 +125,7 @@ def test_files_are_short():
     assert max(lines.values()) <= 350, max(lines, key=lines.get)
     package, tests = (sum(lines[path] for path in paths) for paths in (FILES.values(), TESTS))
     print(f"tdn/ has {package} lines, tests/ {tests}")
-    assert package <= 15_300 and tests <= 11_900
+    assert package <= 15_400 and tests <= 11_900
 
 
 TESTS = sorted(Path(__file__).parent.rglob("*.py"))
