@@ -96,7 +96,7 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     axis.set_yticks(rows, table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")", fontsize=7)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
-    axis.margins(x=0.05)
+    axis.use_sticky_edges = False
     axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
     return figure
 
