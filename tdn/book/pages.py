@@ -49,10 +49,11 @@ def make_pages(executed: Path, notebooks: Path, site: Path, about: str) -> list[
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             else:
-                cell.source = TO_NOTEBOOK.sub(r"](\1.html)", _without(_drawn(copy), cell.source))
+                source = TO_NOTEBOOK.sub(r"](\1.html)", _without(_drawn(copy), cell.source))
+                cell.source = source.replace("](../", "](")  # nbconvert embeds what is below `path`
         links = [{"name": arrow + shown[other], "page": quote(names[other])} for arrow, other in way]
         book = {"way": links, "sections": _sections(copy) if place else []}
-        html, _ = exporter.from_notebook_node(copy, {"book": book, "metadata": {"path": str(notebooks)}})
+        html, _ = exporter.from_notebook_node(copy, {"book": book, "metadata": {"path": str(notebooks.parent)}})
         write_text(site / names[place], html)
     texts = [[quote(name), title, _words(copy)] for name, title, copy in zip(names, titles, copies, strict=True)][1:]
     write_text(site / "search.js", f"const PAGES = {json.dumps(texts)};\n")

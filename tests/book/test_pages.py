@@ -104,8 +104,8 @@ def test_a_page_teaches_without_network(executed, tmp_path, browser, width):
     copy.cells[0].source = METHOD
     copy.cells[1].source = 'save_figure(plot(), "drawn", study)'
     nbformat.write(copy, executed / "01_first.ipynb")
-    make_pages(executed, executed, tmp_path / "site", "")
-    page = open_page(browser, tmp_path / "site/01_first.html", width)
+    make_pages(executed, executed, tmp_path / "lab/site", "")
+    page = open_page(browser, tmp_path / "lab/site/01_first.html", width)
     assert check_formulas(page) == 2 and "50.0 %" in page.content().replace('<!--of_nothing["a"]-->', "")
     assert page.locator(".jp-RenderedMarkdown img").count() == 1, "what the notebook drew is there already"
     assert page.locator(".jp-RenderedMarkdown img").evaluate("image => image.naturalWidth") == 200
