@@ -1,4 +1,4 @@
-"""Diagrams: TDN (CVPR Figure 2), S-TDM and L-TDM (Figure 3), PEM and the TD loss of TDRL; the classes in pictures."""
+"""Diagrams: TDN (CVPR Figure 2), S-TDM and L-TDM (Figure 3), PEM and the TD loss of TDRL."""
 
 import itertools
 

@@ -85,6 +85,7 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     """The difference of each count of `compare_costs` from the published figure, in %: convolutions and linear layers
     alone, with sums over neighbours, with norms and biases too. The bar is the rounding of the published figure."""
     figure, axis = plt.subplots(figsize=(8, 0.2 * len(table) + 1))
+    axis.use_sticky_edges = False  # or points at the ends of bars are cut
     rows = np.arange(len(table))[::-1]
     published = table["published GMACs"]
     rounding = 100 * 0.5 * 10.0 ** -published.map(lambda value: len(f"{value:g}".partition(".")[2])) / published
@@ -96,7 +97,6 @@ def plot_published_costs(table: pd.DataFrame) -> Figure:
     axis.set_yticks(rows, table["method"] + ", " + table["frames"] + " (" + table["paper"] + ")", fontsize=7)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel="counted against published (%)", ylim=(-1, len(table)))
-    axis.use_sticky_edges = False
     axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
     return figure
 

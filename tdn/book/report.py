@@ -52,7 +52,7 @@ def shown(accuracy: pd.DataFrame) -> str:
     interval = [f"{a:.1f} to {b:.1f}" if a == a else None for a, b in zip(accuracy[low], accuracy[high], strict=True)]
     table.insert(table.columns.get_loc(top1) + 1, "95 % interval", interval)
     same = [name for name in ("seeds", "videos") if name in table and table[name].nunique(dropna=False) == 1]
-    said = " and ".join(f"{table[name].iloc[0]} {name}" for name in same)
+    said = ", ".join(f"{name} {table[name].iloc[0]}" for name in same)
     return markdown(table.drop(columns=same)) + (f"\n\nEach row: {said}." if same else "")
 
 
@@ -201,7 +201,7 @@ def describe_training(study: Profile) -> str:
     made = [result.manifest for config in all_runs(study) if (result := stored(config, study.results)).complete]
     files = {of["pretrained"] for of in made if of.get("pretrained")}
     counts = ", ".join(f"{n} runs in {of}" for of, n in Counter(one["precision"] for one in made).items())
-    return f"{counts or 'no runs'}, initialised from {len(files)} weights files of the 2D network"
+    return f"{counts or 'no runs'}, initialised from {len(files)} weights files"
 
 
 def how_to_run(names: str | Sequence[str], study: Profile) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers.reference import stored
 
-from tdn.book import figures, report
+from tdn.book import figures, report, style
 from tdn.book.intervals import Family, SeedError
 from tdn.book.lines import Line
 from tdn.experiments.profiles import PROFILES
@@ -47,6 +47,26 @@ def test_accuracy_table(lines):
     assert table["seed spread"].tolist() == pytest.approx([np.std([40, 50, 90], ddof=1)] * 3)
     unsure = report.accuracy_table(SHORT, lines, SeedError(50.0))["verdict"]
     assert set(unsure) == {"inconclusive", "reference"}
+
+
+def test_a_page_shows_once_what_all_rows_share(lines):
+    table, accuracy = report.shown(report.accuracy_table(SHORT, lines)), report.accuracy_table(SHORT, lines)
+    assert table.endswith("\n\nEach row: seeds 1, videos 100 of 101.") and "videos |" not in table
+    low, high = accuracy[["95% low", "95% high"]].iloc[-1]
+    assert f"{low:.1f} to {high:.1f}" in table and "| vs reference |" in " ".join(table.split())
+    accuracy.loc[0, "videos"] = "99 of 101"
+    assert "99 of 101" in report.shown(accuracy).partition("Each row")[0]
+
+
+def test_a_network_has_one_colour():
+    same = [
+        ["S-TDM", "S-TDM in stages 1-2"],
+        ["TDN", "TDN (both)", "TDN, 16 frames"],
+        ["temporal convolution", "T-Conv"],
+    ]
+    colours = [{style.of_network(name) for name in names} for names in same]
+    assert all(len(of) == 1 for of in colours) and len(set.union(*colours)) == 3
+    assert style.of_network("TSM") == style.of_network("S-TDM diff, L-TDM avg") not in set.union(*colours)
 
 
 def test_rows_that_were_not_run_have_the_same_columns(lines):
